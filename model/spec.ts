@@ -1,0 +1,157 @@
+/**
+ * What a model is, in numbers: the border between the code that reads files (`model/`) and the code
+ * that hands models to the native library (`ffi/`).
+ *
+ * @module
+ */
+
+/** Element types of weights, as `HEARTH_DTYPE_*` in hearth.h. */
+export type DType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0" | "Q4_1";
+
+/** One description for all families; the fields are those of `hearth_model_spec`. */
+export interface ModelSpec {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  /** Width of the token embedding; differs from `hiddenSize` where the model projects (OPT-350m). */
+  readonly embeddingSize: number;
+  readonly intermediateSize: number;
+  readonly numLayers: number;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  /** Longest context the model was made for, in tokens. */
+  readonly maxPosition: number;
+  readonly norm: "rms" | "layer";
+  /** The norm follows the residual instead of opening the sublayer (OPT-350m). */
+  readonly normAfter: boolean;
+  readonly activation: "silu" | "gelu_tanh" | "relu" | "gelu";
+  /** `down(act(gate x) * up x)` instead of `down(act(up x))`. */
+  readonly gated: boolean;
+  readonly position: "rope" | "learned";
+  /** Added to the position before the learned lookup (OPT: 2). */
+  readonly positionOffset: number;
+  /** `half` pairs (i, i + ropeDim/2); `interleaved` pairs (2i, 2i + 1), as GGUF's llama does. */
+  readonly ropeStyle: "half" | "interleaved";
+  /** Leading dimensions of a head that rotate; 0 without RoPE. */
+  readonly ropeDim: number;
+  /** `ropeDim / 2` inverse frequencies with the model's RoPE scaling applied; empty without RoPE. */
+  readonly ropeInvFreq: Float32Array;
+  /** Factor of cos and sin (YaRN's attention factor); usually 1. */
+  readonly ropeScale: number;
+  /** A token sees itself and the `slidingWindow - 1` tokens before it; 0 means all. */
+  readonly slidingWindow: number;
+  /** Layers before this one see all tokens. */
+  readonly slidingWindowFirstLayer: number;
+  readonly normEps: number;
+  readonly attentionScale: number;
+  readonly tiedEmbeddings: boolean;
+  /** 64 bits that name the weights, so that KV blocks of two models never mix. */
+  readonly fingerprint: bigint;
+}
+
+/** What a tensor is to the model, as `HEARTH_TENSOR_*` in hearth.h. Weights are `[out, in]`. */
+export type TensorRole =
+  | "token_embedding"
+  | "position_embedding"
+  | "project_in"
+  | "project_out"
+  | "final_norm_weight"
+  | "final_norm_bias"
+  | "lm_head"
+  | "attention_norm_weight"
+  | "attention_norm_bias"
+  | "q_weight"
+  | "q_bias"
+  | "k_weight"
+  | "k_bias"
+  | "v_weight"
+  | "v_bias"
+  | "o_weight"
+  | "o_bias"
+  | "q_norm_weight"
+  | "k_norm_weight"
+  | "mlp_norm_weight"
+  | "mlp_norm_bias"
+  | "gate_weight"
+  | "gate_bias"
+  | "up_weight"
+  | "up_bias"
+  | "down_weight"
+  | "down_bias";
+
+/** Where a tensor lies. */
+export interface TensorEntry {
+  /** Its name in the file, for messages. */
+  readonly name: string;
+  readonly role: TensorRole;
+  /** 0 for tensors that belong to no layer. */
+  readonly layer: number;
+  readonly dtype: DType;
+  /** Row-major, outermost first; one or two dimensions. */
+  readonly shape: readonly number[];
+  /** Index into {@linkcode Model.files}. */
+  readonly file: number;
+  /** Offset of the first byte in that file. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Text to token ids and back. Implementations are pure: no state between calls. */
+export interface Tokenizer {
+  /** Ids in the vocabulary, added tokens included. */
+  readonly vocabSize: number;
+  readonly bosToken: string | undefined;
+  readonly eosToken: string | undefined;
+  /**
+   * Token ids of a text. Special tokens spelled out in the text become their ids (as vLLM and
+   * Transformers do). `addSpecialTokens` adds BOS and the like where the model wants them; a BOS that
+   * the text already begins with is never doubled.
+   */
+  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
+  /** Text of token ids. Bytes that are no valid UTF-8 become U+FFFD. */
+  decode(tokens: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
+  /** The vocabulary's own string of one id (for logprobs), or undefined out of range. */
+  tokenText(token: number): string | undefined;
+  /** Raw bytes of one id (for logprobs' `bytes`); may be half a character. */
+  tokenBytes(token: number): Uint8Array;
+  /** True for control tokens that `skipSpecialTokens` leaves out. */
+  isSpecial(token: number): boolean;
+}
+
+/** One chat message in the shape that chat templates read. */
+export interface TemplateMessage {
+  readonly role: string;
+  readonly content: string;
+  readonly name?: string;
+}
+
+/** Renders messages to the text that the model was trained on. */
+export interface ChatTemplate {
+  /** @throws {Error} with the template's own message when it refuses the messages. */
+  render(
+    messages: readonly TemplateMessage[],
+    options: { readonly addGenerationPrompt: boolean },
+  ): string;
+}
+
+/** A model that has been read, all but its weights. */
+export interface Model {
+  /** Short name for `/v1/models`: file name without `.gguf`, folder name, or Hub id. */
+  readonly name: string;
+  /** e.g. `llama`, `qwen2`, as the file names it. */
+  readonly architecture: string;
+  readonly spec: ModelSpec;
+  readonly tensors: readonly TensorEntry[];
+  /** Absolute paths. */
+  readonly files: readonly string[];
+  readonly tokenizer: Tokenizer;
+  /** Absent where the model carries none: chat requests are then an error. */
+  readonly chatTemplate: ChatTemplate | undefined;
+  /** Ids that end a text: eos, and what generation_config or the chat turn's end adds. */
+  readonly eosTokenIds: readonly number[];
+}
+
+/** A model that cannot be used: what is wrong with which file. Shown to the user without a stack. */
+export class ModelError extends Error {
+  override name = "ModelError";
+}
