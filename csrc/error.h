@@ -1,0 +1,37 @@
+// The one exception of the library: thrown inside, caught at the ABI (abi.cpp) and in the engine's
+// thread, never let out.
+#pragma once
+
+#include <cstdarg>
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+
+#include "hearth.h"
+
+namespace hearth {
+
+class Error : public std::runtime_error {
+ public:
+  Error(hearth_status status, const std::string& message)
+      : std::runtime_error(message), status_(status) {}
+  hearth_status status() const { return status_; }
+
+ private:
+  hearth_status status_;
+};
+
+/// printf into a std::string.
+__attribute__((format(printf, 1, 2))) inline std::string format(const char* pattern, ...) {
+  va_list args, again;
+  va_start(args, pattern);
+  va_copy(again, args);
+  const int length = std::vsnprintf(nullptr, 0, pattern, args);
+  va_end(args);
+  std::string text(length > 0 ? length : 0, '\0');
+  if (length > 0) std::vsnprintf(text.data(), length + 1, pattern, again);
+  va_end(again);
+  return text;
+}
+
+}  // namespace hearth
