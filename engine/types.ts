@@ -1,0 +1,216 @@
+/**
+ * What goes into the engine and what comes out: the border between `engine/` and its callers, the
+ * functions and people's own programs.
+ *
+ * @module
+ */
+import type { TemplateMessage } from "../model/spec.ts";
+
+/** How tokens are chosen. Every field is optional; defaults in brackets. */
+export interface SamplingParameters {
+  /** Output tokens at most; at least 1, or 0 with `promptLogprobs`. [what `maxModelLen` leaves] */
+  readonly maxTokens?: number;
+  /** Stop tokens cannot be chosen before this many tokens. [0] */
+  readonly minTokens?: number;
+  /** 0 is greedy; at most 2. [1] */
+  readonly temperature?: number;
+  /** Nucleus: the smallest set whose probability reaches this; in (0, 1]. [1] */
+  readonly topP?: number;
+  /** Only the k most likely; 0 is off. [0] */
+  readonly topK?: number;
+  /** Only tokens at least this fraction as likely as the best; in [0, 1]. [0] */
+  readonly minP?: number;
+  /** Over prompt and output, greater than 0, as Transformers; 1 is off. [1] */
+  readonly repetitionPenalty?: number;
+  /** Once for every token that the output has; in [-2, 2]. [0] */
+  readonly presencePenalty?: number;
+  /** For every occurrence in the output; in [-2, 2]. [0] */
+  readonly frequencyPenalty?: number;
+  /** The same seed gives the same text, whatever else runs. [random] */
+  readonly seed?: number | bigint;
+  /** Texts that end a sequence; at most 16. [none] */
+  readonly stop?: readonly string[];
+  /** Keep the stop text in the output. [false] */
+  readonly includeStop?: boolean;
+  /** Token ids that end a sequence, beside the model's own. [none] */
+  readonly stopTokenIds?: readonly number[];
+  /** Go on past the model's end-of-text tokens. [false] */
+  readonly ignoreEos?: boolean;
+  /** Added to a token's logit, in [-100, 100]; -100 bans it. [none] */
+  readonly logitBias?: ReadonlyMap<number, number>;
+  /** Token sequences that may not appear. [none] */
+  readonly badWords?: readonly (readonly number[])[];
+  /** Continuations of the one prompt, 1 to 128. [1] */
+  readonly n?: number;
+  /** Log probabilities of the chosen token and of this many of the likeliest, 0 to 20. [none] */
+  readonly logprobs?: number;
+  /** The same for the prompt's own tokens. [none] */
+  readonly promptLogprobs?: number;
+  /** Leave control tokens out of the text. [true] */
+  readonly skipSpecialTokens?: boolean;
+}
+
+/** A request: exactly one of `prompt`, `tokens` and `messages`. */
+export interface GenerateRequest extends SamplingParameters {
+  readonly prompt?: string;
+  readonly tokens?: readonly number[];
+  readonly messages?: readonly TemplateMessage[];
+  /** Add BOS and the like to `prompt`. [true; messages: the template decides] */
+  readonly addSpecialTokens?: boolean;
+  /** 0 goes first, then 1, and so on; then the order of arrival. [0] */
+  readonly priority?: number;
+  /** Milliseconds from now until the last token. [none] */
+  readonly deadlineMs?: number;
+  /** Requests share warm prompt blocks only under the same salt. [""] */
+  readonly salt?: string;
+  /** Ends the request and frees its blocks. */
+  readonly signal?: AbortSignal;
+}
+
+/** A token with its log probability (natural logarithm, of the raw logits). */
+export interface TokenLogprob {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+/** A token's log probability beside the likeliest at its position, best first. */
+export interface PositionLogprobs extends TokenLogprob {
+  readonly top: readonly TokenLogprob[];
+}
+
+/** Why a sequence ended. */
+export type FinishReason = "stop" | "length" | "cancelled" | "deadline";
+
+/**
+ * A piece of one sequence's output. `text` never holds half a character nor the beginning of what may
+ * yet turn out to be a stop text, so it may be empty while `tokens` is not.
+ */
+export interface GenerateChunk {
+  /** Sequence, 0 to n - 1. */
+  readonly index: number;
+  readonly text: string;
+  readonly tokens: readonly number[];
+  /** One for each of `tokens`, when asked for. */
+  readonly logprobs: readonly PositionLogprobs[] | undefined;
+  /** Null but in a sequence's last chunk. */
+  readonly finishReason: FinishReason | null;
+  /** The stop text or token id that ended it; null for the model's own end of text. */
+  readonly stopReason: string | number | null;
+}
+
+/** A request that was accepted; iterate it for its chunks. Leaving the loop cancels the request. */
+export interface Generation extends AsyncIterable<GenerateChunk> {
+  /** Ids of the prompt as the model gets it. */
+  readonly promptTokens: readonly number[];
+  /** Prompt tokens found in the warm KV cache; known from the first chunk on, 0 before. */
+  readonly numCachedTokens: number;
+  /** Output tokens that count, over all sequences, so far. */
+  readonly numOutputTokens: number;
+  /** One for each prompt token (the first has none: undefined), when asked for; complete at the first chunk. */
+  readonly promptLogprobs: readonly (PositionLogprobs | undefined)[] | undefined;
+  /** End it now. Harmless when it has ended. */
+  cancel(): void;
+}
+
+/** What a machine-readable error says; each maps to one HTTP status in `functions/errors.ts`. */
+export type EngineErrorCode =
+  | "invalid_argument"
+  | "context_length_exceeded"
+  | "queue_full"
+  | "deadline"
+  | "not_ready"
+  | "closing"
+  | "out_of_memory"
+  | "unsupported"
+  | "io_error"
+  | "internal";
+
+/** A request or an engine that cannot be served. */
+export class EngineError extends Error {
+  override name = "EngineError";
+  constructor(
+    readonly code: EngineErrorCode,
+    message: string,
+    /** The field at fault, in the camelCase of {@linkcode GenerateRequest}; undefined: none in particular. */
+    readonly param?: string,
+    /** For `queue_full` and `deadline`: when trying again makes sense. */
+    readonly retryAfterMs?: number,
+  ) {
+    super(message);
+  }
+}
+
+/** Progress and gauges; counters since open. */
+export interface EngineStats {
+  readonly state: "loading" | "ready" | "failed" | "closing" | "closed";
+  readonly bytesLoaded: number;
+  readonly bytesTotal: number;
+  readonly numRequestsRunning: number;
+  readonly numRequestsWaiting: number;
+  readonly kvBlocks: {
+    readonly total: number;
+    readonly free: number;
+    readonly cached: number;
+    readonly held: number;
+  };
+  readonly numPromptTokens: number;
+  readonly numPromptTokensCached: number;
+  readonly numGenerationTokens: number;
+  readonly numRequestsSubmitted: number;
+  readonly numFinished: Readonly<Record<FinishReason | "error", number>>;
+  readonly numPreemptions: number;
+  readonly numSteps: number;
+  readonly numStepTokens: number;
+  readonly stepSeconds: number;
+  readonly stepBytes: number;
+  readonly stepFlops: number;
+  readonly weightsBytes: number;
+  readonly kvBytes: number;
+  readonly workspaceBytes: number;
+  readonly expectedWaitMs: number;
+  readonly loadSeconds: number;
+  readonly maxModelLen: number;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  readonly blockSize: number;
+  readonly numThreads: number;
+  readonly isa: "generic" | "avx2" | "avx512" | "amx";
+  readonly activationDtype: "fp32" | "int8";
+  readonly kvCacheDtype: "fp32" | "fp16";
+  readonly device: "cpu" | "cuda";
+}
+
+/** Options of an engine. Flags of `deno task serve` carry the same names in kebab-case. */
+export interface EngineOptions {
+  /** [auto] */
+  readonly device?: "auto" | "cpu" | "cuda" | `cuda:${number}`;
+  /** CPU compute threads. [the cores this process may use] */
+  readonly numThreads?: number;
+  /** Forces an instruction path of the CPU backend. [auto] */
+  readonly isa?: "auto" | "generic" | "avx2" | "avx512" | "amx";
+  /** fp32 is the exact path; auto is int8 for quantized weights. [auto] */
+  readonly activationDtype?: "auto" | "fp32" | "int8";
+  /** auto is fp32 with fp32 activations, else fp16. [auto] */
+  readonly kvCacheDtype?: "auto" | "fp32" | "fp16";
+  /** Tokens a KV block: 16, 32 or 64. [16] */
+  readonly blockSize?: number;
+  /** Prompt and output together, in tokens. [the model's] */
+  readonly maxModelLen?: number;
+  /** Sequences that run at a time. [64] */
+  readonly maxNumSeqs?: number;
+  /** Token budget of a scheduler step. [512] */
+  readonly maxNumBatchedTokens?: number;
+  readonly kvCacheMemoryBytes?: number;
+  /** Overrides `kvCacheMemoryBytes`; for tests. */
+  readonly numKvBlocks?: number;
+  readonly maxQueuedRequests?: number;
+  readonly maxQueuedTokens?: number;
+  /** Steps staged at once, 1 or 2. [1 on the CPU] */
+  readonly pipelineDepth?: number;
+  /** Share KV blocks of equal prefixes between requests. [true] */
+  readonly enablePrefixCaching?: boolean;
+  /** A waiting request gains one priority level each so many milliseconds. [1000] */
+  readonly priorityAgeingMs?: number;
+  /** Path of libhearth.so. [build/libhearth.so beside this package, or HEARTH_LIBRARY] */
+  readonly library?: string;
+}
