@@ -1,0 +1,122 @@
+#include "transformer.h"
+
+#include <algorithm>
+
+namespace hearth {
+namespace {
+
+/// Rows of logits that exist at a time: a prompt's logprobs and large batches go in slices, so that a
+/// vocabulary of 150,000 costs 38 MB and not gigabytes.
+constexpr int32_t kLogitsSliceRows = 64;
+
+constexpr NormView kNoNorm{};
+constexpr Tensor kNoResidual{};
+
+}  // namespace
+
+Transformer::Transformer(Backend& backend, const ModelSpec& spec, const Weights& weights,
+                         const KvCache& kv, const TransformerLimits& limits)
+    : backend_(backend), spec_(spec), weights_(weights), kv_(kv) {
+  const int32_t tokens = limits.max_tokens;
+  const int32_t slice = std::min(kLogitsSliceRows, std::max(limits.max_sequences, tokens));
+  const int32_t q_size = spec.num_heads * spec.head_dim;
+  backend.reserve(tokens, limits.max_sequences, slice,
+                  std::max({spec.hidden_size, q_size, spec.intermediate_size, spec.embedding_size}),
+                  spec.vocab_size);
+  try {
+    if (spec.projects_embeddings()) {
+      embedded_ = tensor(tokens, spec.embedding_size);
+      projected_ = tensor(slice, spec.embedding_size);
+    }
+    hidden_ = tensor(tokens, spec.hidden_size);
+    q_ = tensor(tokens, q_size);
+    attended_ = tensor(tokens, q_size);
+    mlp_ = tensor(tokens, spec.intermediate_size);
+    gathered_ = tensor(slice, spec.hidden_size);
+    logits_ = tensor(slice, spec.vocab_size);
+  } catch (...) {
+    for (std::byte* buffer : buffers_) backend_.free(buffer);
+    throw;
+  }
+}
+
+Transformer::~Transformer() {
+  for (std::byte* buffer : buffers_) backend_.free(buffer);
+}
+
+Tensor Transformer::tensor(int32_t rows, int32_t cols) {
+  const size_t bytes = size_t(rows) * cols * backend_.activation_bytes();
+  buffers_.push_back(backend_.allocate(bytes));
+  workspace_bytes_ += bytes;
+  return {buffers_.back(), rows, cols};
+}
+
+void Transformer::run(const StepInput& input) {
+  cost_ = {};
+  backend_.begin_step(input, spec_.rope, kv_);
+  embed(input);
+  for (int32_t i = 0; i < spec_.num_layers; ++i) layer(input, i);
+  logits(input);
+}
+
+void Transformer::embed(const StepInput& input) {
+  const int32_t tokens = input.num_tokens();
+  if (spec_.projects_embeddings()) {
+    backend_.embed(weights_.token_embedding, embedded_);
+    backend_.linear(embedded_, tokens, kNoNorm, weights_.project_in, kNoResidual, hidden_);
+    cost_ += linear_cost(weights_.project_in, tokens);
+  } else {
+    backend_.embed(weights_.token_embedding, hidden_);
+  }
+  cost_ += embed_cost(weights_.token_embedding, tokens);
+  if (spec_.learned_positions) {
+    backend_.add_position(weights_.position_embedding, spec_.position_offset, hidden_);
+    cost_ += embed_cost(weights_.position_embedding, tokens);
+  }
+}
+
+void Transformer::layer(const StepInput& input, int32_t index) {
+  const LayerWeights& layer = weights_.layers[index];
+  const int32_t tokens = input.num_tokens();
+  const AttentionSpec attention = spec_.attention(index);
+  const bool before = !spec_.norm_after;
+
+  backend_.qkv(hidden_, before ? layer.attention_norm : kNoNorm, layer.q, layer.k, layer.v,
+               layer.q_norm, layer.k_norm, attention, q_);
+  backend_.attention(q_, attention, attended_);
+  backend_.linear(attended_, tokens, kNoNorm, layer.o, hidden_, hidden_);
+  if (spec_.norm_after) backend_.norm(hidden_, layer.attention_norm, hidden_);
+
+  backend_.gate_up(hidden_, before ? layer.mlp_norm : kNoNorm, layer.gate, layer.up,
+                   spec_.activation, mlp_);
+  backend_.linear(mlp_, tokens, kNoNorm, layer.down, hidden_, hidden_);
+  if (spec_.norm_after) backend_.norm(hidden_, layer.mlp_norm, hidden_);
+
+  for (const LinearView* linear :
+       {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+    cost_ += linear_cost(*linear, tokens);
+  }
+  cost_ += attention_cost(input, kv_.spec, attention);
+}
+
+void Transformer::logits(const StepInput& input) {
+  const LinearView tied{weights_.token_embedding, nullptr};
+  const LinearView& lm_head = spec_.tied_embeddings ? tied : weights_.lm_head;
+  const int32_t total = int32_t(input.logits_tokens.size());
+  for (int32_t first = 0; first < total; first += logits_.rows) {
+    const int32_t rows = std::min(logits_.rows, total - first);
+    backend_.gather(hidden_, first, rows, gathered_);
+    if (spec_.projects_embeddings()) {
+      backend_.linear(gathered_, rows, weights_.final_norm, weights_.project_out, kNoResidual,
+                      projected_);
+      backend_.linear(projected_, rows, kNoNorm, lm_head, kNoResidual, logits_);
+      cost_ += linear_cost(weights_.project_out, rows);
+    } else {
+      backend_.linear(gathered_, rows, weights_.final_norm, lm_head, kNoResidual, logits_);
+    }
+    cost_ += linear_cost(lm_head, rows);
+    backend_.sample(logits_, first, rows);
+  }
+}
+
+}  // namespace hearth
