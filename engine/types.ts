@@ -98,9 +98,15 @@ export interface GenerateChunk {
   readonly stopReason: string | number | null;
 }
 
-/** A request that was accepted; iterate it for its chunks. Leaving the loop cancels the request. */
+/** A request under way; iterate it for its chunks, once. Leaving the loop cancels the request. */
 export interface Generation extends AsyncIterable<GenerateChunk> {
-  /** Ids of the prompt as the model gets it. */
+  /**
+   * Resolves when the prompt is encoded and the request is queued; rejects with the
+   * {@linkcode EngineError} that refused it (too long, queue full, ...). The loop throws the same, so
+   * only those who must know before the first chunk, such as an HTTP status, need to wait for it.
+   */
+  readonly accepted: Promise<void>;
+  /** Ids of the prompt as the model gets it; empty until `accepted` resolves. */
   readonly promptTokens: readonly number[];
   /** Prompt tokens found in the warm KV cache; known from the first chunk on, 0 before. */
   readonly numCachedTokens: number;
