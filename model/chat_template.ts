@@ -1,0 +1,39 @@
+/**
+ * Chat templates: the Jinja text that a model's publisher ships, rendered as Transformers does.
+ *
+ * @module
+ */
+import { Template } from "@huggingface/jinja";
+import { type ChatTemplate, ModelError, type Tokenizer } from "./spec.ts";
+
+/**
+ * Compile a chat template.
+ *
+ * @param source where the template comes from, for messages
+ * @param template the Jinja text
+ * @param tokenizer names the BOS and EOS tokens that templates refer to
+ * @throws {ModelError} when it does not parse
+ */
+export function createChatTemplate(
+  source: string,
+  template: string,
+  tokenizer: Pick<Tokenizer, "bosToken" | "eosToken">,
+): ChatTemplate {
+  let compiled: Template;
+  try {
+    compiled = new Template(template);
+  } catch (error) {
+    throw new ModelError(
+      `Cannot open model ${source}: its chat template does not parse: ${(error as Error).message}`,
+    );
+  }
+  return {
+    render: (messages, { addGenerationPrompt }) =>
+      compiled.render({
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+        bos_token: tokenizer.bosToken ?? "",
+        eos_token: tokenizer.eosToken ?? "",
+      }),
+  };
+}

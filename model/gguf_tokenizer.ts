@@ -1,0 +1,262 @@
+/**
+ * The tokenizer inside a GGUF file, brought into the shape of a `tokenizer.json`.
+ *
+ * The file holds tokens, their kinds and either merges or scores. How text is cut before merging is
+ * only named there (`tokenizer.ggml.pre`); llama.cpp's source is what the name means, so a name that is
+ * not in the table below is an error: a near miss would give other tokens without any sign of it.
+ *
+ * @module
+ */
+import type { GgufMetadata } from "./gguf_metadata.ts";
+import type { Tokenizer } from "./spec.ts";
+import { type AddedTokenJson, createTokenizer, type TokenizerJson } from "./tokenizer.ts";
+
+/** How a byte-level tokenizer cuts text before merging. */
+interface Pretokenizer {
+  /** Applied one after the other, each to the pieces that the last one left. */
+  readonly patterns: readonly string[];
+  /** Unicode NFC before all else, as the model's own tokenizer does it. */
+  readonly normalizes: boolean;
+  /** A piece that is a token by itself is never merged from smaller ones. */
+  readonly ignoreMerges: boolean;
+  /** Where the file does not say. */
+  readonly addBos: boolean;
+}
+
+const kGpt2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const kContractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const kWordsAndSpace = (digits: string) =>
+  `${kContractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*` +
+  "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+const kGpt2Rule: Pretokenizer = {
+  patterns: [kGpt2],
+  normalizes: false,
+  ignoreMerges: false,
+  addBos: false,
+};
+const kSmolLmRule: Pretokenizer = { ...kGpt2Rule, patterns: ["\\p{N}", kGpt2] };
+const kLlama3Rule: Pretokenizer = {
+  patterns: [kWordsAndSpace("\\p{N}{1,3}")],
+  normalizes: false,
+  ignoreMerges: true,
+  addBos: true,
+};
+const kQwen2Rule: Pretokenizer = {
+  patterns: [kWordsAndSpace("\\p{N}")],
+  normalizes: true,
+  ignoreMerges: false,
+  addBos: false,
+};
+
+/** By `tokenizer.ggml.pre`. */
+const kPretokenizers: ReadonlyMap<string, Pretokenizer> = new Map([
+  ["gpt-2", kGpt2Rule],
+  ["smollm", kSmolLmRule],
+  ["llama3", kLlama3Rule],
+  ["llama-v3", kLlama3Rule],
+  ["llama-bpe", kLlama3Rule],
+  ["qwen2", kQwen2Rule],
+  ["deepseek-r1-qwen", kQwen2Rule],
+]);
+
+/** `tokenizer.ggml.token_type`. */
+const kNormal = 1;
+const kUnknown = 2;
+const kControl = 3;
+const kUserDefined = 4;
+
+/** Control tokens by which the chat formats of the supported families end a turn or a text. */
+const kEndsOfText = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"];
+
+/**
+ * The tokenizer of a GGUF file and the ids that end a text.
+ *
+ * @param vocabSize rows of the embedding; there may be fewer tokens, never more
+ * @throws {ModelError}
+ */
+export function ggufTokenizer(
+  metadata: GgufMetadata,
+  vocabSize: number,
+): { readonly tokenizer: Tokenizer; readonly eosTokenIds: readonly number[] } {
+  const model = metadata.string("tokenizer.ggml.model");
+  const vocabulary = readVocabulary(metadata, vocabSize);
+  const json = model === "gpt2"
+    ? byteLevelJson(metadata, vocabulary)
+    : model === "llama"
+    ? sentencePieceJson(metadata, vocabulary)
+    : metadata.fail(`tokenizer model ${model} is not supported; supported: gpt2, llama`);
+
+  const special = (key: string): number | undefined =>
+    metadata.has(key) ? metadata.integer(key, 0, vocabulary.tokens.length - 1) : undefined;
+  const textOf = (id: number | undefined) => id === undefined ? undefined : vocabulary.tokens[id];
+  const bos = special("tokenizer.ggml.bos_token_id");
+  const eos = special("tokenizer.ggml.eos_token_id");
+  const tokenizer = createTokenizer(
+    "from GGUF metadata",
+    { ...json, post_processor: postProcessor(metadata, json.addBos, textOf(bos), textOf(eos)) },
+    { bosToken: textOf(bos), eosToken: textOf(eos) },
+  );
+
+  const ends = [eos, special("tokenizer.ggml.eot_token_id"), special("tokenizer.ggml.eom_token_id")]
+    .concat(kEndsOfText.map((text) => json.added_tokens.find((t) => t.content === text)?.id));
+  return { tokenizer, eosTokenIds: [...new Set(ends.filter((id) => id !== undefined))] };
+}
+
+interface Vocabulary {
+  readonly tokens: readonly string[];
+  readonly kinds: ArrayLike<number | bigint>;
+  readonly ids: Readonly<Record<string, number>>;
+}
+
+function readVocabulary(metadata: GgufMetadata, vocabSize: number): Vocabulary {
+  const tokens = metadata.strings("tokenizer.ggml.tokens");
+  if (tokens.length === 0 || tokens.length > vocabSize) {
+    metadata.fail(
+      `tokenizer.ggml.tokens must hold 1 to ${vocabSize} tokens, the rows of the embedding: ` +
+        `it holds ${tokens.length}`,
+    );
+  }
+  const kinds = metadata.numbers(
+    "tokenizer.ggml.token_type",
+    new Int32Array(tokens.length).fill(kNormal),
+  );
+  if (kinds.length !== tokens.length) {
+    metadata.fail(
+      `tokenizer.ggml.token_type must hold ${tokens.length} values: it holds ${kinds.length}`,
+    );
+  }
+  const ids: Record<string, number> = Object.create(null);
+  for (const [id, token] of tokens.entries()) ids[token] = id;
+  return { tokens, kinds, ids };
+}
+
+/** A `tokenizer.json` that lacks its post-processor, and whether BOS is added by default. */
+type BareTokenizerJson = TokenizerJson & { readonly addBos: boolean };
+
+function byteLevelJson(metadata: GgufMetadata, vocabulary: Vocabulary): BareTokenizerJson {
+  const pre = metadata.string("tokenizer.ggml.pre");
+  const rule = kPretokenizers.get(pre) ?? metadata.fail(
+    `pre-tokenizer ${pre} is not supported; supported: ${[...kPretokenizers.keys()].join(", ")}`,
+  );
+  const merges = metadata.strings("tokenizer.ggml.merges").map((merge) => {
+    const space = merge.indexOf(" ", 1); // a token may begin with the space itself
+    if (space < 0) metadata.fail(`merge ${JSON.stringify(merge)} must be two tokens`);
+    return [merge.slice(0, space), merge.slice(space + 1)];
+  });
+  const splits = rule.patterns.map((pattern) => ({
+    type: "Split",
+    pattern: { Regex: pattern },
+    behavior: "Isolated",
+    invert: false,
+  }));
+  return {
+    addBos: rule.addBos,
+    normalizer: rule.normalizes ? { type: "NFC" } : null,
+    pre_tokenizer: {
+      type: "Sequence",
+      pretokenizers: [...splits, { type: "ByteLevel", add_prefix_space: false, use_regex: false }],
+    },
+    model: { type: "BPE", vocab: vocabulary.ids, merges, ignore_merges: rule.ignoreMerges },
+    decoder: { type: "ByteLevel" },
+    added_tokens: addedTokens(vocabulary),
+  };
+}
+
+function sentencePieceJson(metadata: GgufMetadata, vocabulary: Vocabulary): BareTokenizerJson {
+  const unknown = Array.from(vocabulary.kinds, Number).indexOf(kUnknown);
+  const prefix = metadata.boolean("tokenizer.ggml.add_space_prefix", true);
+  const scores = metadata.numbers("tokenizer.ggml.scores");
+  if (scores.length !== vocabulary.tokens.length) {
+    metadata.fail(
+      `tokenizer.ggml.scores must hold ${vocabulary.tokens.length} values: it holds ${scores.length}`,
+    );
+  }
+  const spaces = { type: "Replace", pattern: { String: " " }, content: "▁" };
+  const decoders = [
+    { type: "Replace", pattern: { String: "▁" }, content: " " },
+    { type: "ByteFallback" },
+    { type: "Fuse" },
+  ];
+  return {
+    addBos: true,
+    normalizer: prefix
+      ? { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, spaces] }
+      : spaces,
+    pre_tokenizer: null,
+    model: {
+      type: "BPE",
+      vocab: vocabulary.ids,
+      merges: mergesFromScores(vocabulary, scores),
+      byte_fallback: true,
+      fuse_unk: true,
+      unk_token: vocabulary.tokens[unknown] ?? null,
+    },
+    decoder: {
+      type: "Sequence",
+      decoders: prefix
+        ? [...decoders, { type: "Strip", content: " ", start: 1, stop: 0 }]
+        : decoders,
+    },
+    added_tokens: addedTokens(vocabulary),
+  };
+}
+
+/**
+ * Merge rules of a SentencePiece BPE vocabulary, best first. A token of score s can arise from any two
+ * tokens that it splits into; SentencePiece merges the pair whose result scores highest, so the rules
+ * are ordered by the result's score, and among its splits by the ids of the parts.
+ */
+function mergesFromScores(
+  { tokens, kinds, ids }: Vocabulary,
+  scores: ArrayLike<number | bigint>,
+): [string, string][] {
+  const rules: { parts: [string, string]; score: number; left: number; right: number }[] = [];
+  for (const [id, token] of tokens.entries()) {
+    if (Number(kinds[id]) !== kNormal) continue;
+    for (let cut = 1; cut < token.length; cut++) {
+      const parts: [string, string] = [token.slice(0, cut), token.slice(cut)];
+      const left = ids[parts[0]];
+      const right = ids[parts[1]];
+      if (left === undefined || right === undefined) continue;
+      rules.push({ parts, score: Number(scores[id]), left, right });
+    }
+  }
+  rules.sort((a, b) => b.score - a.score || a.left - b.left || a.right - b.right);
+  return rules.map((rule) => rule.parts);
+}
+
+function addedTokens({ tokens, kinds }: Vocabulary): AddedTokenJson[] {
+  const added: AddedTokenJson[] = [];
+  for (const [id, content] of tokens.entries()) {
+    const kind = Number(kinds[id]);
+    if (content === "" || kind !== kControl && kind !== kUserDefined && kind !== kUnknown) continue;
+    added.push({ id, content, special: kind !== kUserDefined, normalized: false });
+  }
+  return added;
+}
+
+function postProcessor(
+  metadata: GgufMetadata,
+  addBosByDefault: boolean,
+  bos: string | undefined,
+  eos: string | undefined,
+): unknown {
+  const addBos = metadata.boolean("tokenizer.ggml.add_bos_token", addBosByDefault);
+  const addEos = metadata.boolean("tokenizer.ggml.add_eos_token", false);
+  if (addBos && bos === undefined) {
+    metadata.fail("add_bos_token is true, but there is no BOS token");
+  }
+  if (addEos && eos === undefined) {
+    metadata.fail("add_eos_token is true, but there is no EOS token");
+  }
+  const special = (id: string | undefined) => ({ SpecialToken: { id, type_id: 0 } });
+  return {
+    type: "TemplateProcessing",
+    single: [
+      ...(addBos ? [special(bos)] : []),
+      { Sequence: { id: "A", type_id: 0 } },
+      ...(addEos ? [special(eos)] : []),
+    ],
+  };
+}
