@@ -1,0 +1,83 @@
+// Threads that run one op at a time, together with the thread that calls.
+//
+// DESIGN
+//   An op is one run(): the caller publishes the job by raising epoch_, takes part as thread 0, and
+//   waits until running_ is 0: one synchronisation, no allocation, no lock. A forward pass has some
+//   200 of them, so both waits spin first, and give their core up (futex) only after kSpin: between
+//   two ops less than that passes, while a pool that is idle must leave the cores to JavaScript.
+//   Order      epoch_'s release publishes job_ and all that was written before; running_'s releases
+//              publish what the workers wrote to the caller.
+//   Thread     One thread at a time calls run(); jobs must not call it.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace hearth {
+
+class ThreadPool {
+ public:
+  /// num_threads counts the caller: num_threads - 1 are started. At least 1.
+  explicit ThreadPool(int num_threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return int(workers_.size()) + 1; }
+
+  /// Calls job(thread) once on every thread, thread 0 being the caller; returns when all are done.
+  /// job must not throw.
+  template <class Job>
+  void run(Job&& job) {
+    if (workers_.empty()) {
+      job(0);
+      return;
+    }
+    using Callable = std::remove_reference_t<Job>;
+    start([](void* callable, int thread) { (*static_cast<Callable*>(callable))(thread); },
+          const_cast<void*>(static_cast<const void*>(&job)));
+    job(0);
+    finish();
+  }
+
+ private:
+  // How long a waiting thread spins before it sleeps. Waking one costs 5 to 50 us.
+  static constexpr std::chrono::microseconds kSpin{40};
+
+  void start(void (*call)(void*, int), void* job);
+  void finish();
+  void work(int thread);
+  static void wait_while_equal(const std::atomic<uint32_t>& value, uint32_t old);
+
+  void (*call_)(void*, int) = nullptr;  // null: leave
+  void* job_ = nullptr;
+  // On lines of their own: workers poll the first while others write the second.
+  alignas(64) std::atomic<uint32_t> epoch_{0};
+  alignas(64) std::atomic<uint32_t> running_{0};
+  alignas(64) std::vector<std::thread> workers_;
+};
+
+/// Hands the numbers 0 .. count - 1 out in runs of `grain`, first come, first served: a thread that
+/// loses its core for a while holds the others up by one run at most.
+class WorkQueue {
+ public:
+  WorkQueue(int32_t count, int32_t grain) : count_(count), grain_(grain) {}
+
+  /// Takes [begin, end); false when nothing is left. The work must not depend on who takes it.
+  bool take(int32_t& begin, int32_t& end) {
+    begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+    end = begin + grain_ < count_ ? begin + grain_ : count_;
+    return begin < count_;
+  }
+
+ private:
+  alignas(64) std::atomic<int32_t> next_{0};
+  const int32_t count_;
+  const int32_t grain_;
+};
+
+}  // namespace hearth
