@@ -16,7 +16,9 @@ constexpr Tensor kNoResidual{};
 
 Transformer::Transformer(Backend& backend, const ModelSpec& spec, const Weights& weights,
                          const KvCache& kv, const TransformerLimits& limits)
-    : backend_(backend), spec_(spec), weights_(weights), kv_(kv) {
+    : backend_(backend), spec_(spec), weights_(weights),
+      lm_head_(spec.tied_embeddings ? LinearView{weights.token_embedding} : weights.lm_head),
+      kv_(kv) {
   const int32_t tokens = limits.max_tokens;
   const int32_t slice = std::min(kLogitsSliceRows, std::max(limits.max_sequences, tokens));
   const int32_t q_size = spec.num_heads * spec.head_dim;
@@ -100,8 +102,6 @@ void Transformer::layer(const StepInput& input, int32_t index) {
 }
 
 void Transformer::logits(const StepInput& input) {
-  const LinearView tied{weights_.token_embedding, nullptr};
-  const LinearView& lm_head = spec_.tied_embeddings ? tied : weights_.lm_head;
   const int32_t total = int32_t(input.logits_tokens.size());
   for (int32_t first = 0; first < total; first += logits_.rows) {
     const int32_t rows = std::min(logits_.rows, total - first);
@@ -109,12 +109,12 @@ void Transformer::logits(const StepInput& input) {
     if (spec_.projects_embeddings()) {
       backend_.linear(gathered_, rows, weights_.final_norm, weights_.project_out, kNoResidual,
                       projected_);
-      backend_.linear(projected_, rows, kNoNorm, lm_head, kNoResidual, logits_);
+      backend_.linear(projected_, rows, kNoNorm, lm_head_, kNoResidual, logits_);
       cost_ += linear_cost(weights_.project_out, rows);
     } else {
-      backend_.linear(gathered_, rows, weights_.final_norm, lm_head, kNoResidual, logits_);
+      backend_.linear(gathered_, rows, weights_.final_norm, lm_head_, kNoResidual, logits_);
     }
-    cost_ += linear_cost(lm_head, rows);
+    cost_ += linear_cost(lm_head_, rows);
     backend_.sample(logits_, first, rows);
   }
 }

@@ -42,6 +42,7 @@ class Transformer {
   Backend& backend_;
   const ModelSpec& spec_;
   const Weights& weights_;
+  const LinearView lm_head_;
   const KvCache kv_;
   std::vector<std::byte*> buffers_;
   size_t workspace_bytes_ = 0;

@@ -169,6 +169,12 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
   return parsed;
 }
 
+bool has_quantized_layers(const std::vector<TensorSource>& tensors) {
+  return std::any_of(tensors.begin(), tensors.end(), [](const TensorSource& tensor) {
+    return tensor.role >= HEARTH_TENSOR_ATTENTION_NORM_WEIGHT && is_quantized(tensor.dtype);
+  });
+}
+
 Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSource> tensors,
                  std::vector<std::string> paths)
     : layers(spec.num_layers), backend_(backend), tensors_(std::move(tensors)) {
@@ -182,7 +188,6 @@ Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSour
     const TensorSource& weight = table.require(what, role, layer, rows, cols);
     place(weight, view.weight);
     if (role >= HEARTH_TENSOR_ATTENTION_NORM_WEIGHT) {  // roles of a layer: the bias comes next
-      quantized_ |= is_quantized(weight.dtype);
       if (const auto* bias = table.take(role + 1, layer, 1, rows)) place(*bias, view.bias);
     }
   };

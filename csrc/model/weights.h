@@ -47,6 +47,9 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
 std::vector<std::string> parse_files(const hearth_file* files, uint32_t count, const uint8_t* flat,
                                      size_t flat_bytes);
 
+/// Whether any layer's linear weight is quantized, which makes int8 activations the default.
+bool has_quantized_layers(const std::vector<TensorSource>& tensors);
+
 class Weights {
  public:
   static constexpr size_t kPageBytes = 16u << 20;
@@ -63,8 +66,6 @@ class Weights {
   size_t device_bytes() const { return device_bytes_; }
   /// Bytes that load() will read.
   uint64_t file_bytes() const { return file_bytes_; }
-  /// Whether any linear weight of the layers is quantized, which makes int8 activations the default.
-  bool quantized() const { return quantized_; }
 
   /// Allocates, reads and packs with num_threads threads; adds to bytes_loaded as it goes and gives up
   /// when cancelled turns true. Throws Error: OUT_OF_MEMORY, IO_ERROR, CLOSING (cancelled).
@@ -111,7 +112,6 @@ class Weights {
   std::byte* vector_arena_ = nullptr;
   size_t device_bytes_ = 0;
   uint64_t file_bytes_ = 0;
-  bool quantized_ = false;
 };
 
 }  // namespace hearth
