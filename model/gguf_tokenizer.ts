@@ -9,6 +9,7 @@
  */
 import type { GgufMetadata } from "./gguf_metadata.ts";
 import type { Tokenizer } from "./spec.ts";
+import type { BpeRules } from "./bpe.ts";
 import { type AddedTokenJson, createTokenizer, type TokenizerJson } from "./tokenizer.ts";
 
 /** How a byte-level tokenizer cuts text before merging. */
@@ -81,10 +82,10 @@ export function ggufTokenizer(
 ): { readonly tokenizer: Tokenizer; readonly eosTokenIds: readonly number[] } {
   const model = metadata.string("tokenizer.ggml.model");
   const vocabulary = readVocabulary(metadata, vocabSize);
-  const json = model === "gpt2"
-    ? byteLevelJson(metadata, vocabulary)
+  const parts = model === "gpt2"
+    ? byteLevel(metadata, vocabulary)
     : model === "llama"
-    ? sentencePieceJson(metadata, vocabulary)
+    ? sentencePiece(metadata, vocabulary)
     : metadata.fail(`tokenizer model ${model} is not supported; supported: gpt2, llama`);
 
   const special = (key: string): number | undefined =>
@@ -92,21 +93,27 @@ export function ggufTokenizer(
   const textOf = (id: number | undefined) => id === undefined ? undefined : vocabulary.tokens[id];
   const bos = special("tokenizer.ggml.bos_token_id");
   const eos = special("tokenizer.ggml.eos_token_id");
+  const added = addedTokens(vocabulary);
   const tokenizer = createTokenizer(
     "from GGUF metadata",
-    { ...json, post_processor: postProcessor(metadata, json.addBos, textOf(bos), textOf(eos)) },
+    {
+      ...parts.json,
+      added_tokens: added,
+      post_processor: postProcessor(metadata, parts.addBos, textOf(bos), textOf(eos)),
+    },
+    parts.rules,
     { bosToken: textOf(bos), eosToken: textOf(eos) },
   );
 
   const ends = [eos, special("tokenizer.ggml.eot_token_id"), special("tokenizer.ggml.eom_token_id")]
-    .concat(kEndsOfText.map((text) => json.added_tokens.find((t) => t.content === text)?.id));
+    .concat(kEndsOfText.map((text) => added.find((token) => token.content === text)?.id));
   return { tokenizer, eosTokenIds: [...new Set(ends.filter((id) => id !== undefined))] };
 }
 
 interface Vocabulary {
   readonly tokens: readonly string[];
   readonly kinds: ArrayLike<number | bigint>;
-  readonly ids: Readonly<Record<string, number>>;
+  readonly ids: ReadonlyMap<string, number>;
 }
 
 function readVocabulary(metadata: GgufMetadata, vocabSize: number): Vocabulary {
@@ -126,24 +133,28 @@ function readVocabulary(metadata: GgufMetadata, vocabSize: number): Vocabulary {
       `tokenizer.ggml.token_type must hold ${tokens.length} values: it holds ${kinds.length}`,
     );
   }
-  const ids: Record<string, number> = Object.create(null);
-  for (const [id, token] of tokens.entries()) ids[token] = id;
+  const ids = new Map<string, number>();
+  for (const [id, token] of tokens.entries()) ids.set(token, id);
   return { tokens, kinds, ids };
 }
 
-/** A `tokenizer.json` that lacks its post-processor, and whether BOS is added by default. */
-type BareTokenizerJson = TokenizerJson & { readonly addBos: boolean };
+/** What the two kinds of tokenizer differ in. */
+interface TokenizerParts {
+  readonly json: Pick<TokenizerJson, "normalizer" | "pre_tokenizer" | "decoder">;
+  readonly rules: BpeRules;
+  /** BOS is added where the file does not say. */
+  readonly addBos: boolean;
+}
 
-function byteLevelJson(metadata: GgufMetadata, vocabulary: Vocabulary): BareTokenizerJson {
+function byteLevel(metadata: GgufMetadata, vocabulary: Vocabulary): TokenizerParts {
   const pre = metadata.string("tokenizer.ggml.pre");
   const rule = kPretokenizers.get(pre) ?? metadata.fail(
     `pre-tokenizer ${pre} is not supported; supported: ${[...kPretokenizers.keys()].join(", ")}`,
   );
-  const merges = metadata.strings("tokenizer.ggml.merges").map((merge) => {
-    const space = merge.indexOf(" ", 1); // a token may begin with the space itself
-    if (space < 0) metadata.fail(`merge ${JSON.stringify(merge)} must be two tokens`);
-    return [merge.slice(0, space), merge.slice(space + 1)];
-  });
+  const ranks = new Map<string, number>();
+  for (const [rank, merge] of metadata.strings("tokenizer.ggml.merges").entries()) {
+    ranks.set(merge, rank);
+  }
   const splits = rule.patterns.map((pattern) => ({
     type: "Split",
     pattern: { Regex: pattern },
@@ -151,19 +162,31 @@ function byteLevelJson(metadata: GgufMetadata, vocabulary: Vocabulary): BareToke
     invert: false,
   }));
   return {
-    addBos: rule.addBos,
-    normalizer: rule.normalizes ? { type: "NFC" } : null,
-    pre_tokenizer: {
-      type: "Sequence",
-      pretokenizers: [...splits, { type: "ByteLevel", add_prefix_space: false, use_regex: false }],
+    json: {
+      normalizer: rule.normalizes ? { type: "NFC" } : null,
+      pre_tokenizer: {
+        type: "Sequence",
+        pretokenizers: [...splits, {
+          type: "ByteLevel",
+          add_prefix_space: false,
+          use_regex: false,
+        }],
+      },
+      decoder: { type: "ByteLevel" },
     },
-    model: { type: "BPE", vocab: vocabulary.ids, merges, ignore_merges: rule.ignoreMerges },
-    decoder: { type: "ByteLevel" },
-    added_tokens: addedTokens(vocabulary),
+    rules: {
+      ids: vocabulary.ids,
+      ranks,
+      ignoreMerges: rule.ignoreMerges,
+      byteFallback: false,
+      unknown: undefined,
+      fuseUnknown: false,
+    },
+    addBos: rule.addBos,
   };
 }
 
-function sentencePieceJson(metadata: GgufMetadata, vocabulary: Vocabulary): BareTokenizerJson {
+function sentencePiece(metadata: GgufMetadata, vocabulary: Vocabulary): TokenizerParts {
   const unknown = Array.from(vocabulary.kinds, Number).indexOf(kUnknown);
   const prefix = metadata.boolean("tokenizer.ggml.add_space_prefix", true);
   const scores = metadata.numbers("tokenizer.ggml.scores");
@@ -179,26 +202,27 @@ function sentencePieceJson(metadata: GgufMetadata, vocabulary: Vocabulary): Bare
     { type: "Fuse" },
   ];
   return {
+    json: {
+      normalizer: prefix
+        ? { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, spaces] }
+        : spaces,
+      pre_tokenizer: null,
+      decoder: {
+        type: "Sequence",
+        decoders: prefix
+          ? [...decoders, { type: "Strip", content: " ", start: 1, stop: 0 }]
+          : decoders,
+      },
+    },
+    rules: {
+      ids: vocabulary.ids,
+      ranks: ranksFromScores(vocabulary, scores),
+      ignoreMerges: false,
+      byteFallback: true,
+      unknown: vocabulary.tokens[unknown],
+      fuseUnknown: true,
+    },
     addBos: true,
-    normalizer: prefix
-      ? { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, spaces] }
-      : spaces,
-    pre_tokenizer: null,
-    model: {
-      type: "BPE",
-      vocab: vocabulary.ids,
-      merges: mergesFromScores(vocabulary, scores),
-      byte_fallback: true,
-      fuse_unk: true,
-      unk_token: vocabulary.tokens[unknown] ?? null,
-    },
-    decoder: {
-      type: "Sequence",
-      decoders: prefix
-        ? [...decoders, { type: "Strip", content: " ", start: 1, stop: 0 }]
-        : decoders,
-    },
-    added_tokens: addedTokens(vocabulary),
   };
 }
 
@@ -207,23 +231,23 @@ function sentencePieceJson(metadata: GgufMetadata, vocabulary: Vocabulary): Bare
  * tokens that it splits into; SentencePiece merges the pair whose result scores highest, so the rules
  * are ordered by the result's score, and among its splits by the ids of the parts.
  */
-function mergesFromScores(
+function ranksFromScores(
   { tokens, kinds, ids }: Vocabulary,
   scores: ArrayLike<number | bigint>,
-): [string, string][] {
-  const rules: { parts: [string, string]; score: number; left: number; right: number }[] = [];
+): Map<string, number> {
+  const rules: { merge: string; score: number; left: number; right: number }[] = [];
   for (const [id, token] of tokens.entries()) {
     if (Number(kinds[id]) !== kNormal) continue;
     for (let cut = 1; cut < token.length; cut++) {
-      const parts: [string, string] = [token.slice(0, cut), token.slice(cut)];
-      const left = ids[parts[0]];
-      const right = ids[parts[1]];
+      const left = ids.get(token.slice(0, cut));
+      const right = ids.get(token.slice(cut));
       if (left === undefined || right === undefined) continue;
-      rules.push({ parts, score: Number(scores[id]), left, right });
+      const merge = `${token.slice(0, cut)} ${token.slice(cut)}`;
+      rules.push({ merge, score: Number(scores[id]), left, right });
     }
   }
   rules.sort((a, b) => b.score - a.score || a.left - b.left || a.right - b.right);
-  return rules.map((rule) => rule.parts);
+  return new Map(rules.map(({ merge }, rank) => [merge, rank]));
 }
 
 function addedTokens({ tokens, kinds }: Vocabulary): AddedTokenJson[] {

@@ -1,5 +1,5 @@
 /**
- * Text to token ids by `@huggingface/tokenizers`, and back by our own code.
+ * Text to token ids by `@huggingface/tokenizers` and our own merging, and back by our own code.
  *
  * Decoding is ours because a token has to be known by its raw bytes (halves of characters, logprobs'
  * `bytes`), and because the text of a list must be exactly the text of its bytes: streaming compares
@@ -8,18 +8,16 @@
  * @module
  */
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
+import { type BpeRules, BytePairEncoder } from "./bpe.ts";
 import { ModelError, type Tokenizer } from "./spec.ts";
 
-/** The parts of a `tokenizer.json` that are read here; the rest goes to the encoder as it is. */
+/** A tokenizer as `tokenizer.json` describes it, its model apart; read by the library but as named. */
 export interface TokenizerJson {
-  readonly model: {
-    readonly type: string;
-    readonly vocab: Readonly<Record<string, number>>;
-    readonly [key: string]: unknown;
-  };
+  readonly normalizer: unknown;
+  readonly pre_tokenizer: unknown;
+  readonly post_processor: unknown;
   readonly decoder: DecoderJson | null;
   readonly added_tokens: readonly AddedTokenJson[];
-  readonly [key: string]: unknown;
 }
 
 /** A token that is matched in the text before the model sees it. */
@@ -43,18 +41,20 @@ export interface TextBorders {
 }
 
 /**
- * A tokenizer from the contents of a `tokenizer.json`.
+ * A tokenizer from its parts.
  *
  * @param source where it comes from, for messages
+ * @param rules the vocabulary (added tokens included) and its merges
  * @throws {ModelError} when it is of a kind that is not supported
  */
 export function createTokenizer(
   source: string,
   json: TokenizerJson,
+  rules: BpeRules,
   borders: TextBorders,
 ): Tokenizer {
   try {
-    return new VocabularyTokenizer(json, borders);
+    return new VocabularyTokenizer(json, rules, borders);
   } catch (error) {
     throw new ModelError(
       `Cannot open model ${source}: its tokenizer is not supported: ${(error as Error).message}`,
@@ -75,19 +75,18 @@ class VocabularyTokenizer implements Tokenizer {
   readonly #stripsLeadingSpace: boolean;
   readonly #bos: number | undefined;
 
-  constructor(json: TokenizerJson, borders: TextBorders) {
-    if (json.model.type !== "BPE") throw new Error(`model type ${json.model.type} is unknown`);
-    for (const [text, id] of Object.entries(json.model.vocab)) this.#texts[id] = text;
+  constructor(json: TokenizerJson, rules: BpeRules, borders: TextBorders) {
+    for (const [text, id] of rules.ids) this.#texts[id] = text;
     for (const { id, content, special } of json.added_tokens) {
       this.#texts[id] = content;
       this.#added.add(id);
       if (special) this.#special.add(id);
     }
-    this.#encoder = new Encoder(json, {});
+    this.#encoder = createEncoder(json, rules);
     this.vocabSize = this.#texts.length;
     this.bosToken = borders.bosToken;
     this.eosToken = borders.eosToken;
-    this.#bos = this.bosToken === undefined ? undefined : this.#encoder.token_to_id(this.bosToken);
+    this.#bos = this.bosToken === undefined ? undefined : rules.ids.get(this.bosToken);
     const { toBytes, stripsLeadingSpace } = decoding(json.decoder);
     this.#toBytes = toBytes;
     this.#stripsLeadingSpace = stripsLeadingSpace;
@@ -137,6 +136,17 @@ class VocabularyTokenizer implements Tokenizer {
   isSpecial(token: number): boolean {
     return this.#special.has(token);
   }
+}
+
+/** The library's normalizers, pre-tokenizers and post-processors around our own merging. */
+function createEncoder(json: TokenizerJson, rules: BpeRules): Encoder {
+  const encoder = new Encoder({ ...json, model: { type: "BPE", vocab: {}, merges: [] } }, {});
+  const bpe = new BytePairEncoder(rules);
+  encoder.model = Object.assign((pieces: string[]) => bpe.encode(pieces), {
+    tokens_to_ids: rules.ids,
+    unk_token_id: rules.unknown === undefined ? undefined : rules.ids.get(rules.unknown),
+  }) as unknown as Encoder["model"];
+  return encoder;
 }
 
 const kUtf8 = new TextEncoder();
