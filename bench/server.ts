@@ -1,0 +1,140 @@
+/**
+ * A server process under measurement: started as a user would, talked to over HTTP.
+ *
+ * @module
+ */
+
+import { TextLineStream } from "./text_lines.ts";
+
+/** When each phase of a start was over, in seconds since the process was spawned. */
+export interface StartPhases {
+  /** `/health` answered: the port is open, the model may still load. */
+  readonly listening: number;
+  /** `/ready` answered 200: the weights are loaded. */
+  readonly ready: number;
+  /** The first token of a first request arrived. */
+  readonly firstToken: number;
+}
+
+/** When the tokens of one streamed completion arrived, in milliseconds of `performance.now()`. */
+export interface TokenTimes {
+  readonly sent: number;
+  /** One entry a chunk that carried text or tokens. */
+  readonly arrivals: readonly number[];
+  readonly completionTokens: number;
+}
+
+export class ServerProcess implements AsyncDisposable {
+  private constructor(
+    readonly url: string,
+    readonly startPhases: StartPhases,
+    private readonly child: Deno.ChildProcess,
+  ) {}
+
+  /** Spawn `deno task serve` on a free port and wait for its first token. */
+  static async start(args: readonly string[]): Promise<ServerProcess> {
+    const port = freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const spawned = performance.now();
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["task", "--quiet", "serve", "--port", String(port), ...args],
+      stdin: "null",
+      stdout: "null",
+      stderr: "inherit",
+    }).spawn();
+    const since = () => (performance.now() - spawned) / 1000;
+    await answers(`${url}/health`, child);
+    const listening = since();
+    await answers(`${url}/ready`, child);
+    const ready = since();
+    const server = new ServerProcess(url, { listening, ready, firstToken: 0 }, child);
+    await server.complete(randomPrompt(16), 1);
+    return new ServerProcess(url, { listening, ready, firstToken: since() }, child);
+  }
+
+  /** Stream a greedy completion of exactly `maxTokens` tokens. */
+  async complete(prompt: readonly number[], maxTokens: number): Promise<TokenTimes> {
+    const sent = performance.now();
+    const response = await fetch(`${this.url}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({
+        prompt,
+        max_tokens: maxTokens,
+        temperature: 0,
+        ignore_eos: true,
+        stream: true,
+        stream_options: { include_usage: true },
+      }),
+    });
+    if (!response.ok || response.body === null) {
+      throw new Error(`Cannot complete: ${response.status} ${await response.text()}`);
+    }
+    const arrivals: number[] = [];
+    let completionTokens = 0;
+    const lines = response.body
+      .pipeThrough(new TextDecoderStream())
+      .pipeThrough(new TextLineStream());
+    for await (const line of lines) {
+      if (!line.startsWith("data: {")) continue;
+      const chunk = JSON.parse(line.slice("data: ".length));
+      if (chunk.error) throw new Error(`Cannot complete: ${chunk.error.message}`);
+      if (chunk.usage) completionTokens = chunk.usage.completion_tokens;
+      if (chunk.choices?.length > 0) arrivals.push(performance.now());
+    }
+    if (completionTokens !== maxTokens) {
+      throw new Error(`Cannot measure: ${completionTokens} tokens came, not ${maxTokens}`);
+    }
+    return { sent, arrivals, completionTokens };
+  }
+
+  /** A counter or gauge of `/metrics`, summed over its labels. */
+  async metric(name: string): Promise<number> {
+    const text = await (await fetch(`${this.url}/metrics`)).text();
+    const lines = text.split("\n").filter((line) => line.split(/[{ ]/)[0] === name);
+    if (lines.length === 0) throw new Error(`Cannot read metric ${name}: it is not exported`);
+    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+  }
+
+  /** Highest resident memory of the server so far, in bytes: the largest of the task's processes. */
+  async peakMemoryBytes(pid = this.child.pid): Promise<number> {
+    const status = await Deno.readTextFile(`/proc/${pid}/status`);
+    const children = await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`);
+    const own = Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
+    const pids = children.split(" ").filter((child) => child !== "").map(Number);
+    return Math.max(own, ...await Promise.all(pids.map((child) => this.peakMemoryBytes(child))));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill("SIGTERM");
+    await this.child.status;
+  }
+}
+
+/** Token ids that no earlier prompt shared, so that the prefix cache cannot help. */
+export function randomPrompt(length: number): number[] {
+  return Array.from({ length }, () => 1000 + Math.floor(Math.random() * 39_000));
+}
+
+function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  listener.close();
+  return port;
+}
+
+async function answers(url: string, child: Deno.ChildProcess): Promise<void> {
+  let exited = false;
+  child.status.then(() => exited = true);
+  while (!exited) {
+    try {
+      const response = await fetch(url);
+      await response.body?.cancel();
+      if (response.ok) return;
+    } catch {
+      // Not listening yet.
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error("Cannot start the server: the process exited");
+}
