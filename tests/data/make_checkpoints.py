@@ -20,12 +20,14 @@ import transformers
 
 from families import CHECKPOINTS, DTYPES, Checkpoint, draw_weights, write_safetensors
 from mutations import MIN_CHANGE, changes_nothing, mutations_of
-from reference_run import MIN_MARGIN, NEW_TOKENS, golden_prompts, largest_change
+from reference_run import MIN_MARGIN, golden_prompts, largest_change
 from tokenizer_files import TEXTS, all_tokenizers, tokenizer_golden
 
 FORMAT_VERSION = 1
 # How far the reference itself may be from a run in float64, so that 1e-4 is a fair demand.
 MAX_FP64_DIFFERENCE = 2e-5
+# Over all prompts: a model that answers one token whatever it is asked tests little.
+MIN_DISTINCT_TOKENS = 10
 
 
 def origin() -> dict:
@@ -119,7 +121,7 @@ def golden_of(model, name: str, seed: int, file: str) -> dict:
     print(f"  {'(reference against float64)':55} {fp64_difference:9.7f}")
     assert fp64_difference < MAX_FP64_DIFFERENCE, f"{name} is badly conditioned"
     distinct = {token for prompt in prompts for token in prompt["greedy"]}
-    assert len(distinct) > NEW_TOKENS, f"{name} repeats itself: {distinct}"
+    assert len(distinct) >= MIN_DISTINCT_TOKENS, f"{name} repeats itself: {distinct}"
     return {
         "format": "hearth-golden",
         "version": FORMAT_VERSION,
