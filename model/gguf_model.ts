@@ -5,8 +5,9 @@
  */
 import { fingerprint } from "./fingerprint.ts";
 import { type GgufTensor, readGguf } from "./gguf.ts";
-import { GgufMetadata } from "./gguf_metadata.ts";
+import { Fields } from "./fields.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
+import { kMaxHeadDim, kMaxHeads, kMaxLayers, kMaxPosition, kMaxWidth } from "./model_limits.ts";
 import { createChatTemplate } from "./chat_template.ts";
 import { rope, type RopeScaling, yarnAttentionFactor } from "./rope.ts";
 import type { Model, ModelSpec } from "./spec.ts";
@@ -42,9 +43,6 @@ const kFamilies: ReadonlyMap<string, Family> = new Map<string, Family>([
   ["qwen3", { ropeStyle: "half", required: kAttentionNorms, optional: kQkvBiases }],
 ]);
 
-const kMaxSize = 1 << 24;
-const kMaxLayers = 1024;
-
 /**
  * Open a GGUF file.
  *
@@ -53,7 +51,7 @@ const kMaxLayers = 1024;
  */
 export function openGguf(path: string): Model {
   const header = readGguf(path);
-  const metadata = new GgufMetadata(path, header.metadata);
+  const metadata = new Fields(path, "metadata key", header.metadata);
   const architecture = metadata.string("general.architecture");
   const family = kFamilies.get(architecture) ?? metadata.fail(
     `architecture ${architecture} is not supported in GGUF; supported: ` +
@@ -85,25 +83,26 @@ export function openGguf(path: string): Model {
 
 function readSpec(
   path: string,
-  metadata: GgufMetadata,
+  metadata: Fields,
   architecture: string,
   family: Family,
   tensors: readonly GgufTensor[],
 ): Omit<ModelSpec, "fingerprint"> {
   const size = (key: string, max: number, fallback?: number) =>
     metadata.integer(`${architecture}.${key}`, 1, max, fallback);
-  if (metadata.integer(`${architecture}.expert_count`, 0, kMaxSize, 0) > 0) {
+  if (metadata.integer(`${architecture}.expert_count`, 0, kMaxWidth, 0) > 0) {
     metadata.fail("mixtures of experts are not supported");
   }
 
-  const hiddenSize = size("embedding_length", kMaxSize);
-  const numHeads = size("attention.head_count", kMaxSize);
+  const hiddenSize = size("embedding_length", kMaxWidth);
+  const numHeads = size("attention.head_count", kMaxHeads);
   const numKvHeads = size("attention.head_count_kv", numHeads, numHeads);
   if (numHeads % numKvHeads !== 0) {
     metadata.fail(`${numHeads} heads cannot share ${numKvHeads} key-value heads evenly`);
   }
-  const headDim = size("attention.key_length", 65_536, Math.floor(hiddenSize / numHeads));
-  if (size("attention.value_length", 65_536, headDim) !== headDim) {
+  const headDim = size("attention.key_length", kMaxHeadDim, Math.floor(hiddenSize / numHeads));
+  if (headDim % 2 !== 0) metadata.fail(`the head dimension must be even: it is ${headDim}`);
+  if (size("attention.value_length", kMaxHeadDim, headDim) !== headDim) {
     metadata.fail("attention.key_length and attention.value_length must be equal");
   }
   const ropeDim = size("rope.dimension_count", headDim, headDim);
@@ -118,12 +117,12 @@ function readSpec(
     vocabSize: embedding.shape[0] ?? 0,
     hiddenSize,
     embeddingSize: hiddenSize,
-    intermediateSize: size("feed_forward_length", kMaxSize),
+    intermediateSize: size("feed_forward_length", kMaxWidth),
     numLayers: size("block_count", kMaxLayers),
     numHeads,
     numKvHeads,
     headDim,
-    maxPosition: size("context_length", 2 ** 31 - 1),
+    maxPosition: size("context_length", kMaxPosition),
     norm: "rms",
     normAfter: false,
     activation: "silu",
@@ -137,7 +136,7 @@ function readSpec(
     slidingWindow: metadata.integer(
       `${architecture}.attention.sliding_window`,
       0,
-      2 ** 31 - 1,
+      kMaxPosition,
       0,
     ),
     slidingWindowFirstLayer: 0,
@@ -148,7 +147,7 @@ function readSpec(
 }
 
 /** `{arch}.rope.scaling.*`, with the older `{arch}.rope.scale_linear`. */
-function ropeScaling(metadata: GgufMetadata, architecture: string): RopeScaling {
+function ropeScaling(metadata: Fields, architecture: string): RopeScaling {
   const prefix = `${architecture}.rope.scaling`;
   const legacy = metadata.number(`${architecture}.rope.scale_linear`, 0, 1);
   const type = metadata.string(`${prefix}.type`, legacy === 1 ? "none" : "linear");
@@ -162,7 +161,7 @@ function ropeScaling(metadata: GgufMetadata, architecture: string): RopeScaling 
       return {
         type,
         factor,
-        originalMaxPosition: metadata.integer(`${prefix}.original_context_length`, 1, 2 ** 31 - 1),
+        originalMaxPosition: metadata.integer(`${prefix}.original_context_length`, 1, kMaxPosition),
         betaFast: metadata.number(`${prefix}.yarn_beta_fast`, 0, 32),
         betaSlow: metadata.number(`${prefix}.yarn_beta_slow`, 0, 1),
         attentionFactor: metadata.number(`${prefix}.attn_factor`, 0, 1) *
@@ -181,7 +180,7 @@ function dividedBy(
   invFreq: Float32Array,
   path: string,
   factors: GgufTensor,
-  metadata: GgufMetadata,
+  metadata: Fields,
 ): Float32Array {
   if (factors.type !== "F32" || factors.bytes !== invFreq.byteLength) {
     metadata.fail(

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { GgufMetadata } from "./gguf_metadata.ts";
+import type { Fields, Numbers } from "./fields.ts";
 import type { Tokenizer } from "./spec.ts";
 import type { BpeRules } from "./bpe.ts";
 import { type AddedTokenJson, createTokenizer, type TokenizerJson } from "./tokenizer.ts";
@@ -77,7 +77,7 @@ const kEndsOfText = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"
  * @throws {ModelError}
  */
 export function ggufTokenizer(
-  metadata: GgufMetadata,
+  metadata: Fields,
   vocabSize: number,
 ): { readonly tokenizer: Tokenizer; readonly eosTokenIds: readonly number[] } {
   const model = metadata.string("tokenizer.ggml.model");
@@ -112,11 +112,11 @@ export function ggufTokenizer(
 
 interface Vocabulary {
   readonly tokens: readonly string[];
-  readonly kinds: ArrayLike<number | bigint>;
+  readonly kinds: Numbers;
   readonly ids: ReadonlyMap<string, number>;
 }
 
-function readVocabulary(metadata: GgufMetadata, vocabSize: number): Vocabulary {
+function readVocabulary(metadata: Fields, vocabSize: number): Vocabulary {
   const tokens = metadata.strings("tokenizer.ggml.tokens");
   if (tokens.length === 0 || tokens.length > vocabSize) {
     metadata.fail(
@@ -146,7 +146,7 @@ interface TokenizerParts {
   readonly addBos: boolean;
 }
 
-function byteLevel(metadata: GgufMetadata, vocabulary: Vocabulary): TokenizerParts {
+function byteLevel(metadata: Fields, vocabulary: Vocabulary): TokenizerParts {
   const pre = metadata.string("tokenizer.ggml.pre");
   const rule = kPretokenizers.get(pre) ?? metadata.fail(
     `pre-tokenizer ${pre} is not supported; supported: ${[...kPretokenizers.keys()].join(", ")}`,
@@ -186,7 +186,7 @@ function byteLevel(metadata: GgufMetadata, vocabulary: Vocabulary): TokenizerPar
   };
 }
 
-function sentencePiece(metadata: GgufMetadata, vocabulary: Vocabulary): TokenizerParts {
+function sentencePiece(metadata: Fields, vocabulary: Vocabulary): TokenizerParts {
   const unknown = Array.from(vocabulary.kinds, Number).indexOf(kUnknown);
   const prefix = metadata.boolean("tokenizer.ggml.add_space_prefix", true);
   const scores = metadata.numbers("tokenizer.ggml.scores");
@@ -233,7 +233,7 @@ function sentencePiece(metadata: GgufMetadata, vocabulary: Vocabulary): Tokenize
  */
 function ranksFromScores(
   { tokens, kinds, ids }: Vocabulary,
-  scores: ArrayLike<number | bigint>,
+  scores: Numbers,
 ): Map<string, number> {
   const rules: { merge: string; score: number; left: number; right: number }[] = [];
   for (const [id, token] of tokens.entries()) {
@@ -261,7 +261,7 @@ function addedTokens({ tokens, kinds }: Vocabulary): AddedTokenJson[] {
 }
 
 function postProcessor(
-  metadata: GgufMetadata,
+  metadata: Fields,
   addBosByDefault: boolean,
   bos: string | undefined,
   eos: string | undefined,

@@ -1,0 +1,103 @@
+/**
+ * A Hugging Face folder as a model: config.json, safetensors (one file or shards), tokenizer.
+ *
+ * @module
+ */
+import { basename, join } from "node:path";
+import { Fields } from "./fields.ts";
+import { fingerprint } from "./fingerprint.ts";
+import { readHfConfig } from "./hf_config.ts";
+import { readHfTokenizer } from "./hf_tokenizer.ts";
+import { readJsonObject } from "./json_file.ts";
+import { readSafetensors } from "./safetensors.ts";
+import { type Model, ModelError, type ModelSpec, type Tokenizer } from "./spec.ts";
+import { tensorTable } from "./tensor_table.ts";
+
+const kMaxConfigBytes = 1 << 24;
+const kMaxIndexBytes = 1 << 26;
+
+/**
+ * Open a Hugging Face folder.
+ *
+ * @param folder absolute path
+ * @throws {ModelError}
+ */
+export function openHfFolder(folder: string): Model {
+  const values = readJsonObject(join(folder, "config.json"), kMaxConfigBytes);
+  if (!values) throw new ModelError(`Cannot open model ${folder}: config.json is missing`);
+  const config = new Fields(folder, "config.json:", new Map(Object.entries(values)));
+  const { architecture, spec: unnamed, tensorNames, prefixes } = readHfConfig(config);
+
+  const files = weightFiles(folder);
+  const headers = files.map((file, index) => readSafetensors(file, index));
+  const tensors = headers.flatMap((header) => header.tensors);
+  const prefix = prefixes.find((start) => tensors.some(({ name }) => name.startsWith(start))) ?? "";
+  const spec: ModelSpec = {
+    ...unnamed,
+    fingerprint: fingerprint(files, headers.map((header) => header.headerBytes)),
+  };
+  const { tokenizer, chatTemplate } = readHfTokenizer(folder);
+  return {
+    name: basename(folder),
+    architecture,
+    spec,
+    tensors: tensorTable(folder, spec, tensorNames(prefix), tensors),
+    files,
+    tokenizer,
+    chatTemplate,
+    eosTokenIds: eosTokenIds(folder, values, tokenizer),
+  };
+}
+
+/** The one file, or the shards that the index names. */
+function weightFiles(folder: string): string[] {
+  const single = join(folder, "model.safetensors");
+  const index = readJsonObject(join(folder, "model.safetensors.index.json"), kMaxIndexBytes);
+  if (!index) {
+    if (isFile(single)) return [single];
+    throw new ModelError(
+      `Cannot open model ${folder}: model.safetensors is missing (only safetensors are read: ` +
+        "pytorch_model.bin can run code)",
+    );
+  }
+  const map = index["weight_map"];
+  const names = new Set(typeof map === "object" && map !== null ? Object.values(map) : []);
+  if (names.size === 0) {
+    throw new ModelError(
+      `Cannot open model ${folder}: model.safetensors.index.json must hold a weight_map`,
+    );
+  }
+  return [...names].sort().map((name) => {
+    if (typeof name !== "string" || !/^[\w.-]+\.safetensors$/.test(name)) {
+      throw new ModelError(
+        `Cannot open model ${folder}: model.safetensors.index.json names ` +
+          `${JSON.stringify(name).slice(0, 80)}, which is no safetensors file of this folder`,
+      );
+    }
+    const path = join(folder, name);
+    if (!isFile(path)) throw new ModelError(`Cannot open model ${folder}: ${name} is missing`);
+    return path;
+  });
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+/** What generation_config.json says, else config.json; and the tokenizer's own EOS. */
+function eosTokenIds(
+  folder: string,
+  config: Record<string, unknown>,
+  tokenizer: Tokenizer,
+): number[] {
+  const generation = readJsonObject(join(folder, "generation_config.json"), kMaxConfigBytes) ?? {};
+  const ids: unknown[] = [generation["eos_token_id"] ?? config["eos_token_id"] ?? []].flat();
+  if (tokenizer.eosToken !== undefined) {
+    ids.push(...tokenizer.encode(tokenizer.eosToken, { addSpecialTokens: false }).slice(0, 1));
+  }
+  return [...new Set(ids)].filter((id) => Number.isInteger(id)) as number[];
+}

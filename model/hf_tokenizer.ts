@@ -1,0 +1,143 @@
+/**
+ * The tokenizer of a Hugging Face folder: `tokenizer.json`, and what `tokenizer_config.json` adds.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import type { BpeRules } from "./bpe.ts";
+import { createChatTemplate } from "./chat_template.ts";
+import { readJsonObject, readTextFile } from "./json_file.ts";
+import { type ChatTemplate, ModelError, type Tokenizer } from "./spec.ts";
+import { createTokenizer, type TokenizerJson } from "./tokenizer.ts";
+
+const kMaxTokenizerBytes = 1 << 27;
+const kMaxConfigBytes = 1 << 24;
+
+/** The tokenizer of a folder and the chat template beside it. */
+export interface HfTokenizer {
+  readonly tokenizer: Tokenizer;
+  readonly chatTemplate: ChatTemplate | undefined;
+}
+
+/**
+ * Read the tokenizer of a folder.
+ *
+ * @throws {ModelError} when there is none or it is of a kind that is not supported
+ */
+export function readHfTokenizer(folder: string): HfTokenizer {
+  const path = join(folder, "tokenizer.json");
+  const json = readJsonObject(path, kMaxTokenizerBytes);
+  if (!json) throw new ModelError(`Cannot open model ${folder}: tokenizer.json is missing`);
+  const config = readJsonObject(join(folder, "tokenizer_config.json"), kMaxConfigBytes) ?? {};
+  const special = readJsonObject(join(folder, "special_tokens_map.json"), kMaxConfigBytes) ?? {};
+  const borders = {
+    bosToken: tokenContent(config["bos_token"] ?? special["bos_token"]),
+    eosToken: tokenContent(config["eos_token"] ?? special["eos_token"]),
+  };
+  const { parts, rules } = readTokenizerJson(path, json);
+  const tokenizer = createTokenizer(path, parts, rules, borders);
+  const template = readTextFile(join(folder, "chat_template.jinja"), kMaxConfigBytes) ??
+    defaultTemplate(config["chat_template"]);
+  return {
+    tokenizer,
+    chatTemplate: template === undefined
+      ? undefined
+      : createChatTemplate(folder, template, tokenizer),
+  };
+}
+
+/** Tokens are written as their text, or as an object that holds it. */
+function tokenContent(token: unknown): string | undefined {
+  const content = typeof token === "object" && token !== null && "content" in token
+    ? token.content
+    : token;
+  return typeof content === "string" ? content : undefined;
+}
+
+/** One template, or a list of named ones of which `default` is for chats. */
+function defaultTemplate(templates: unknown): string | undefined {
+  if (typeof templates === "string") return templates;
+  if (!Array.isArray(templates)) return undefined;
+  const named = templates.find((entry) => entry?.name === "default");
+  return typeof named?.template === "string" ? named.template : undefined;
+}
+
+function readTokenizerJson(
+  path: string,
+  json: Record<string, unknown>,
+): { parts: TokenizerJson; rules: BpeRules } {
+  const fail = (problem: string): never => {
+    throw new ModelError(`Cannot open tokenizer ${path}: ${problem}`);
+  };
+  const model = asObject(json["model"]) ?? fail("model must be an object");
+  // Files of before tokenizers 0.9 have no type; then the merges tell.
+  const type = model["type"] ?? (Array.isArray(model["merges"]) ? "BPE" : "none");
+  if (type !== "BPE") fail(`model type ${String(type)} is not supported; supported: BPE`);
+  for (const key of ["continuing_subword_prefix", "end_of_word_suffix"]) {
+    if (model[key]) fail(`model.${key} is not supported: current value is ${String(model[key])}`);
+  }
+
+  const vocab = asObject(model["vocab"]) ?? fail("model.vocab must be an object");
+  const ids = new Map<string, number>();
+  for (const [token, id] of Object.entries(vocab)) ids.set(token, checkId(token, id, fail));
+  const added = asArray(json["added_tokens"] ?? []) ?? fail("added_tokens must be a list");
+  const addedTokens = added.map((entry) => {
+    const token = asObject(entry) ?? fail("added_tokens must hold objects");
+    const content = token["content"];
+    if (typeof content !== "string" || content === "") {
+      return fail("added_tokens must have a content that is not empty");
+    }
+    const id = checkId(content, token["id"], fail);
+    ids.set(content, id);
+    return { ...token, content, id, special: token["special"] === true };
+  });
+
+  return {
+    parts: {
+      normalizer: json["normalizer"] ?? null,
+      pre_tokenizer: json["pre_tokenizer"] ?? null,
+      post_processor: json["post_processor"] ?? null,
+      decoder: (json["decoder"] ?? null) as TokenizerJson["decoder"],
+      added_tokens: addedTokens,
+    },
+    rules: {
+      ids,
+      ranks: readMerges(model["merges"], fail),
+      ignoreMerges: model["ignore_merges"] === true,
+      byteFallback: model["byte_fallback"] === true,
+      unknown: typeof model["unk_token"] === "string" ? model["unk_token"] : undefined,
+      fuseUnknown: model["fuse_unk"] === true,
+    },
+  };
+}
+
+type Fail = (problem: string) => never;
+
+/** Merges are written `"left right"`, or as pairs since tokens may hold spaces. */
+function readMerges(merges: unknown, fail: Fail): Map<string, number> {
+  const ranks = new Map<string, number>();
+  for (const [rank, merge] of (asArray(merges) ?? fail("model.merges must be a list")).entries()) {
+    const rule = Array.isArray(merge) ? merge.join(" ") : merge;
+    if (typeof rule !== "string") fail(`merge ${rank} must be two tokens`);
+    ranks.set(rule as string, rank);
+  }
+  return ranks;
+}
+
+/** Ids index arrays: one beyond any vocabulary would take the memory of all below it. */
+function checkId(token: string, id: unknown, fail: Fail): number {
+  if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= 1 << 22) {
+    fail(`token ${JSON.stringify(token).slice(0, 80)} has the invalid id ${String(id)}`);
+  }
+  return id as number;
+}
+
+function asObject(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? value as Record<string, unknown>
+    : undefined;
+}
+
+function asArray(value: unknown): readonly unknown[] | undefined {
+  return Array.isArray(value) ? value : undefined;
+}
