@@ -1,18 +1,9 @@
-"""The tiny checkpoints: one description a family, and the weights drawn for it.
+"""The tiny checkpoints: what each family's config.json says.
 
 Sizes are no powers of two on purpose: a kernel that assumes a multiple of 16, 32 or 64 fails here.
 """
 
-import json
-import math
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import numpy as np
-import torch
-from safetensors.torch import save_file
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -33,49 +24,16 @@ class Checkpoint:
         return self.config.get("torch_dtype") or self.config["dtype"]
 
 
-def draw_weights(shapes: dict[str, tuple[int, ...]], seed: int, tied: bool) -> dict:
-    """fp32 weights for the named shapes, wide enough that no part of the model can go missing.
+@dataclass(frozen=True)
+class GgufCheckpoint:
+    """One GGUF file. `config` is what Transformers needs to compute the same model."""
 
-    At the usual standard deviation of 0.02 leaving out RoPE moves a logprob by 0.006 only. Here
-    matrices have a gain of 1.5 to 2 over 1 / sqrt(fan_in). A tied table counts as the matrix of the
-    lm_head, which also keeps every token from predicting itself.
-    """
-    generator = np.random.Generator(np.random.PCG64(seed))
-    weights = {}
-    for name in sorted(shapes):
-        noise = torch.from_numpy(generator.standard_normal(shapes[name]).astype(np.float32))
-        if name.endswith(".bias"):
-            weights[name] = 0.3 * noise
-        elif "norm" in name:
-            weights[name] = 1 + 0.3 * noise
-        elif "embed_tokens" in name:
-            weights[name] = (2.0 / math.sqrt(shapes[name][1]) if tied else 1.0) * noise
-        elif "embed_positions" in name:
-            weights[name] = 0.7 * noise
-        else:
-            gain = 1.5 if "q_proj" in name or "k_proj" in name else 2.0
-            weights[name] = gain / math.sqrt(shapes[name][1]) * noise
-    return weights
-
-
-def write_safetensors(folder: Path, weights: dict, shards: int) -> None:
-    """One model.safetensors, or `shards` files of about equal size and their index."""
-    if shards == 1:
-        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        return
-    sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in weights.items()}
-    total, filled, parts = sum(sizes.values()), 0, [{} for _ in range(shards)]
-    for name, tensor in weights.items():
-        parts[min(filled * shards // total, shards - 1)][name] = tensor
-        filled += sizes[name]
-    weight_map = {}
-    for number, part in enumerate(parts, start=1):
-        file = f"model-{number:05}-of-{shards:05}.safetensors"
-        save_file(part, folder / file, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(part, file)
-    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
-
+    name: str
+    seed: int
+    tokenizer: str
+    config: dict
+    matrix_type: str
+    embedding_type: str
 
 def llama(**changes) -> dict:
     """A config.json of the Llama layout as the Hub has it; None removes a key."""
@@ -145,9 +103,9 @@ CHECKPOINTS = [
         seed=1,
         tokenizer="llama",
         config=llama(
-            vocab_size=389,
+            vocab_size=353,
             hidden_size=60,
-            intermediate_size=124,
+            intermediate_size=76,
             num_hidden_layers=2,
             num_attention_heads=3,
             num_key_value_heads=3,
@@ -203,9 +161,9 @@ CHECKPOINTS = [
         seed=4,
         tokenizer="llama",
         config=llama(
-            vocab_size=389,
+            vocab_size=353,
             hidden_size=60,
-            intermediate_size=92,
+            intermediate_size=60,
             num_hidden_layers=2,
             num_attention_heads=3,
             num_key_value_heads=1,
@@ -239,9 +197,9 @@ CHECKPOINTS = [
         seed=6,
         tokenizer="llama",
         config=llama(
-            vocab_size=389,
-            hidden_size=100,
-            intermediate_size=60,
+            vocab_size=353,
+            hidden_size=60,
+            intermediate_size=84,
             num_hidden_layers=2,
             num_attention_heads=5,
             num_key_value_heads=1,
@@ -259,9 +217,9 @@ CHECKPOINTS = [
             architectures=["MistralForCausalLM"],
             model_type="mistral",
             attention_bias=None,
-            vocab_size=389,
+            vocab_size=353,
             hidden_size=60,
-            intermediate_size=100,
+            intermediate_size=68,
             num_hidden_layers=3,
             num_attention_heads=6,
             num_key_value_heads=2,
@@ -278,8 +236,8 @@ CHECKPOINTS = [
         tokenizer="qwen2",
         config=qwen2(
             vocab_size=313,  # six more rows than the tokenizer has tokens, as in the real ones
-            hidden_size=100,
-            intermediate_size=68,
+            hidden_size=60,
+            intermediate_size=92,
             num_hidden_layers=2,
             num_attention_heads=5,
             num_key_value_heads=1,
@@ -343,7 +301,7 @@ CHECKPOINTS = [
             attention_bias=False,
             vocab_size=313,
             hidden_size=90,
-            intermediate_size=132,
+            intermediate_size=60,
             num_hidden_layers=2,
             num_attention_heads=6,
             num_key_value_heads=2,
@@ -390,18 +348,115 @@ CHECKPOINTS = [
     ),
     Checkpoint(
         "opt-postnorm-fp32",
-        seed=114,
+        seed=14,
         tokenizer="opt",
         config=opt(
             vocab_size=307,
-            hidden_size=60,
+            hidden_size=54,
             word_embed_proj_dim=44,
-            ffn_dim=100,
+            ffn_dim=92,
             num_hidden_layers=2,
             num_attention_heads=3,
             do_layer_norm_before=False,
             torch_dtype="float32",
         ),
         drops_model_prefix=True,
+    ),
+]
+
+# Rows of quantized matrices are whole groups of 32; these four files hold the same weights.
+QUANTIZED = llama(
+    vocab_size=307,
+    hidden_size=96,
+    intermediate_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=6,
+    num_key_value_heads=2,
+    rope_theta=100000.0,
+    tie_word_embeddings=True,
+    bos_token_id=1,
+    eos_token_id=2,
+)
+
+GGUF_CHECKPOINTS = [
+    GgufCheckpoint("llama-gguf-f16", 21, "smollm", QUANTIZED, "F16", "F16"),
+    GgufCheckpoint("llama-gguf-q8_0", 21, "smollm", QUANTIZED, "Q8_0", "Q8_0"),
+    GgufCheckpoint("llama-gguf-q4_0", 21, "smollm", QUANTIZED, "Q4_0", "Q4_0"),
+    # As in the default model: the table, which is the lm_head too, keeps eight bits.
+    GgufCheckpoint("llama-gguf-q4_1", 21, "smollm", QUANTIZED, "Q4_1", "Q8_0"),
+    GgufCheckpoint(
+        "llama-gguf-f32",
+        seed=22,
+        tokenizer="llama",
+        config=llama(
+            vocab_size=353,
+            hidden_size=36,
+            intermediate_size=52,
+            num_hidden_layers=2,
+            num_attention_heads=3,
+            num_key_value_heads=3,
+            bos_token_id=1,
+            eos_token_id=2,
+        ),
+        matrix_type="F32",
+        embedding_type="F32",
+    ),
+    GgufCheckpoint(
+        "llama3-gguf-bf16",
+        seed=23,
+        tokenizer="llama-bpe",
+        config=llama(
+            vocab_size=307,
+            hidden_size=60,
+            intermediate_size=68,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            num_key_value_heads=2,
+            head_dim=20,
+            rope_scaling=LLAMA3_SCALING,
+            bos_token_id=303,
+            eos_token_id=304,
+        ),
+        matrix_type="BF16",
+        embedding_type="BF16",
+    ),
+    GgufCheckpoint(
+        "qwen2-gguf-f16",
+        seed=24,
+        tokenizer="qwen2",
+        config=qwen2(
+            vocab_size=313,
+            hidden_size=60,
+            intermediate_size=68,
+            num_hidden_layers=2,
+            num_attention_heads=3,
+            num_key_value_heads=1,
+            bos_token_id=304,
+            eos_token_id=306,
+        ),
+        matrix_type="F16",
+        embedding_type="F16",
+    ),
+    GgufCheckpoint(
+        "qwen3-gguf-f16",
+        seed=25,
+        tokenizer="qwen2",
+        config=qwen2(
+            architectures=["Qwen3ForCausalLM"],
+            model_type="qwen3",
+            attention_bias=False,
+            vocab_size=313,
+            hidden_size=54,
+            intermediate_size=76,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            num_key_value_heads=3,
+            head_dim=24,
+            tie_word_embeddings=True,
+            bos_token_id=304,
+            eos_token_id=306,
+        ),
+        matrix_type="F16",
+        embedding_type="F16",
     ),
 ]

@@ -11,14 +11,15 @@ seeds are fixed; a second run on the same versions writes the same files.
 import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import tokenizers
 import torch
 import transformers
 
-from families import CHECKPOINTS, DTYPES, Checkpoint, draw_weights, write_safetensors
+from families import CHECKPOINTS, GGUF_CHECKPOINTS, GgufCheckpoint
+from gguf_files import FILE, load_gguf, write_gguf
+from hf_folder import load_folder, write_folder
 from mutations import MIN_CHANGE, changes_nothing, mutations_of
 from reference_run import MIN_MARGIN, golden_prompts, largest_change
 from tokenizer_files import TEXTS, all_tokenizers, tokenizer_golden
@@ -54,37 +55,6 @@ def write_json(path: Path, value: dict) -> None:
 
 def compact(value) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def write_checkpoint(checkpoint: Checkpoint, folder: Path, tokenizer) -> None:
-    """config.json, weights, tokenizer and generation_config.json of one Hugging Face folder."""
-    (folder / "config.json").write_text(json.dumps(checkpoint.config, indent=2) + "\n")
-    config = transformers.AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config)
-    tied = checkpoint.config["tie_word_embeddings"]
-    shapes = {
-        name.removeprefix("model.") if checkpoint.drops_model_prefix else name: parameter.shape
-        for name, parameter in model.named_parameters()
-        if not (tied and name == "lm_head.weight")
-    }
-    dtype = DTYPES[checkpoint.dtype]
-    weights = draw_weights(shapes, checkpoint.seed, tied)
-    write_safetensors(folder, {n: w.to(dtype) for n, w in weights.items()}, checkpoint.shards)
-    tokenizer.write(folder)
-    if checkpoint.generation_config:
-        text = json.dumps(checkpoint.generation_config, indent=2)
-        (folder / "generation_config.json").write_text(text + "\n")
-
-
-def load_reference(folder: Path):
-    """The model as Transformers reads the folder, upcast to fp32."""
-    model, report = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
-    )
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        assert not report[problem], f"{folder.name}: {problem}: {report[problem]}"
-    return model.eval()
 
 
 def stop_tokens_of(config) -> set[int]:
@@ -145,28 +115,37 @@ def main() -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     made = all_tokenizers()
-    for checkpoint in CHECKPOINTS:
+    for checkpoint in [*CHECKPOINTS, *GGUF_CHECKPOINTS]:
         if options.only not in checkpoint.name:
             continue
         folder = options.out / checkpoint.name
         if options.mutate:
             golden = json.loads((folder / "golden.json").read_text())
             print(checkpoint.name)
-            measure_mutations(load_reference(folder), golden["prompts"], checkpoint.name)
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        tokenizer = made[checkpoint.tokenizer]
-        write_checkpoint(checkpoint, folder, tokenizer)
-        golden = golden_of(load_reference(folder), checkpoint.name, checkpoint.seed, ".")
-        write_json(folder / "golden.json", golden)
-        tokens = tokenizer_golden(tokenizer, TEXTS)
-        write_json(
-            folder / "tokenizer_golden.json",
-            {"format": "hearth-tokenizer-golden", "version": FORMAT_VERSION, "origin": origin()}
-            | tokens,
-        )
+            measure_mutations(load(checkpoint, folder), golden["prompts"], checkpoint.name)
+        else:
+            make(checkpoint, folder, made[checkpoint.tokenizer])
+
+
+def make(checkpoint, folder: Path, tokenizer) -> None:
+    """The checkpoint's files and both goldens, in a fresh folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    is_gguf = isinstance(checkpoint, GgufCheckpoint)
+    (write_gguf if is_gguf else write_folder)(checkpoint, folder, tokenizer)
+    model = load(checkpoint, folder)
+    file = FILE if is_gguf else "."
+    write_json(folder / "golden.json", golden_of(model, checkpoint.name, checkpoint.seed, file))
+    header = {"format": "hearth-tokenizer-golden", "version": FORMAT_VERSION, "origin": origin()}
+    write_json(folder / "tokenizer_golden.json", header | tokenizer_golden(tokenizer, TEXTS))
+
+
+def load(checkpoint, folder: Path):
+    """The reference: the finished files as Transformers computes them in fp32."""
+    if isinstance(checkpoint, GgufCheckpoint):
+        return load_gguf(checkpoint, folder)
+    return load_folder(folder)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

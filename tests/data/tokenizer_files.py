@@ -271,7 +271,7 @@ def llama() -> TinyTokenizer:
         sentence_iterator=iter(CORPUS),
         model_writer=model,
         model_type="bpe",
-        vocab_size=389,
+        vocab_size=353,
         byte_fallback=True,
         split_digits=True,
         allow_whitespace_only_pieces=True,
