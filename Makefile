@@ -1,9 +1,9 @@
 # Hearth's two commands are `make serve` and `make test`; `make help` lists the rest. Each sets up
 # what it needs (Deno, npm packages, build/libhearth.so) and does nothing that is already done.
 #
-#   build/libhearth.so      the library, with objects and generated header dependencies in build/obj
-#   build/<sanitizers>/     the same sources under SANITIZE=address,undefined or SANITIZE=thread
-#   .tools/                 Deno, where the PATH has none that fits
+#   build/libhearth.so      the library; objects and generated header dependencies lie in build/obj
+#   build/<variant>/        the same sources with sanitizers, for fuzzing or for coverage
+#   .tools/                 what the PATH does not have, or not in the version that fits
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=$(shell nproc 2>/dev/null || echo 2)
 # A recipe that runs make again (through a Deno task) starts afresh: it cannot share our job slots.
@@ -11,33 +11,45 @@ unexport MAKEFLAGS
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
+DENO_VERSION := 2.9.6
+CLANG_FORMAT_VERSION := 18.1.8
 ARGS ?=
 
-# --- Build variants -------------------------------------------------------------------------------
+# --- Variants -------------------------------------------------------------------------------------
 
 comma := ,
 SANITIZE ?=
-ifeq ($(SANITIZE),)
+COVERAGE ?=
+DEBUG := -O1 -g -fno-omit-frame-pointer
+ifneq ($(filter fuzz,$(MAKECMDGOALS)),)
+  OUT := build/fuzz
+  CXX := clang++
+  MODE := $(DEBUG) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+  LINK_MODE := -fsanitize=fuzzer,address,undefined
+else ifneq ($(COVERAGE),)
+  OUT := build/coverage
+  CXX := clang++
+  MODE := $(DEBUG) -fprofile-instr-generate -fcoverage-mapping
+  LINK_MODE := -fprofile-instr-generate
+else ifneq ($(SANITIZE),)
+  OUT := build/$(subst $(comma),-,$(SANITIZE))
+  MODE := $(DEBUG) -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
+  LINK_MODE := -fsanitize=$(SANITIZE)
+else
   OUT := build
   MODE := -O3
   # libstdc++ goes in, so that the file also runs where that library is older or absent; its symbols
   # stay inside.
-  LINK_MODE := -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,-z,defs
-else
-  OUT := build/$(subst $(comma),-,$(SANITIZE))
-  MODE := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
-  LINK_MODE := -fsanitize=$(SANITIZE)
+  LINK_MODE := -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL
 endif
 OBJ := $(OUT)/obj
 
 # --- Sources and flags ----------------------------------------------------------------------------
 
-# make's own default for CXX is g++; one that was set by the caller wins.
-WARNINGS := -Wall -Wextra -Werror
 # No contraction: a result must not depend on where a compiler fuses a multiply with an add. Kernels
 # that want a fused one say so by intrinsics.
 COMPILE = $(CXX) -std=c++20 $(MODE) -fPIC -pthread -fvisibility=hidden -ffp-contract=off \
-  $(WARNINGS) -Icsrc $(CXXFLAGS)
+  -Wall -Wextra -Werror -Icsrc $(CXXFLAGS)
 LINK = $(CXX) $(LINK_MODE) -pthread $(LDFLAGS)
 
 SOURCES := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*/*.cpp)
@@ -48,9 +60,13 @@ AMX := $(AVX512) -mamx-tile -mamx-int8
 ifeq ($(filter x86_64-%,$(shell $(CXX) -dumpmachine)),)
   SOURCES := $(filter-out %_avx2.cpp %_avx512.cpp %_amx.cpp,$(SOURCES))
 endif
+NATIVE_SOURCES := $(wildcard tests/native/*.cpp)
+FUZZ_SOURCES := $(filter tests/native/fuzz_%,$(NATIVE_SOURCES))
+
 OBJECTS := $(SOURCES:%.cpp=$(OBJ)/%.o)
-NATIVE_SOURCES := $(filter-out tests/native/fuzz_%,$(wildcard tests/native/*.cpp))
-NATIVE_OBJECTS := $(NATIVE_SOURCES:%.cpp=$(OBJ)/%.o)
+TEST_OBJECTS := $(patsubst %.cpp,$(OBJ)/%.o,$(filter-out $(FUZZ_SOURCES),$(NATIVE_SOURCES)))
+FUZZ_OBJECTS := $(FUZZ_SOURCES:%.cpp=$(OBJ)/%.o)
+FUZZERS := $(FUZZ_SOURCES:tests/native/%.cpp=$(OUT)/%)
 
 # --- The two commands -----------------------------------------------------------------------------
 
@@ -62,14 +78,14 @@ test: setup ## Run every test, or some: make test ARGS="tests/engine --filter Sc
 
 # --- The library ----------------------------------------------------------------------------------
 
-lib: $(OUT)/libhearth.so ## Build build/libhearth.so
+lib: $(OUT)/libhearth.so ## Build build/libhearth.so; CXX=clang++ for another compiler
 
 # Renamed into place: overwriting a library crashes the process that has it mapped.
 $(OUT)/libhearth.so: $(OBJECTS)
 	@echo "link $@"
 	@$(LINK) -shared -o $@.tmp $^ && mv -f $@.tmp $@
 
-$(OBJ)/%.o: %.cpp $(OBJ)/command
+$(OBJ)/%.o: %.cpp $(OBJ)/command | .tools/checked
 	@echo "compile $<"
 	@mkdir -p $(@D)
 	@$(COMPILE) $(ISA) $(DEFINES) -MMD -MP -c -o $@ $<
@@ -90,23 +106,38 @@ $(OBJ)/command $(OBJ)/commit: always
 	@mkdir -p $(@D)
 	@echo '$(CONTENT)' | cmp -s - $@ || echo '$(CONTENT)' > $@
 
--include $(OBJECTS:.o=.d) $(NATIVE_OBJECTS:.o=.d)
+-include $(patsubst %.o,%.d,$(OBJECTS) $(TEST_OBJECTS) $(FUZZ_OBJECTS))
 
 # --- Tests of the native code without Deno --------------------------------------------------------
 
 native: $(OUT)/native_tests ## Build and run the C++ tests: make native SANITIZE=address,undefined
 	@exec $< $(ARGS)
 
-$(OUT)/native_tests: $(NATIVE_OBJECTS) $(OBJECTS)
+$(OUT)/native_tests: $(TEST_OBJECTS) $(OBJECTS)
+	@echo "link $@"
+	@$(LINK) -o $@ $^
+
+fuzz: $(FUZZERS) ## Fuzz what takes untrusted bytes (clang), each for FUZZ_SECONDS=60
+	@set -e; for fuzzer in $(FUZZERS); do \
+	  echo "fuzz $$fuzzer"; mkdir -p $$fuzzer.corpus; \
+	  $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
+	    -artifact_prefix=$$fuzzer. $$fuzzer.corpus; \
+	done
+FUZZ_SECONDS ?= 60
+
+$(OUT)/fuzz_%: $(OBJ)/tests/native/fuzz_%.o $(OBJECTS)
 	@echo "link $@"
 	@$(LINK) -o $@ $^
 
 # --- Set-up ---------------------------------------------------------------------------------------
 
-DENO_VERSION := 2.9.6
 DENO := .tools/deno-$(DENO_VERSION)
+CLANG_FORMAT := .tools/clang-format-$(CLANG_FORMAT_VERSION)/clang_format/data/bin/clang-format
 
-setup: $(DENO) node_modules/.installed lib
+setup: $(DENO) node_modules/.installed lib ## Get everything ready, start nothing
+
+.tools/checked: scripts/check_tools.sh
+	@scripts/check_tools.sh "$(CXX)" && mkdir -p $(@D) && touch $@
 
 # The link leads to the PATH's Deno where that fits. Order-only: what a link points to has any age.
 $(DENO): | .tools/checked
@@ -116,15 +147,18 @@ node_modules/.installed: deno.json deno.lock | $(DENO)
 	@echo "install npm packages"
 	@$(DENO) install --frozen --quiet && touch $@
 
-.tools/checked: scripts/check_tools.sh
-	@scripts/check_tools.sh "$(CXX)" && mkdir -p $(@D) && touch $@
-
-$(OBJECTS) $(NATIVE_OBJECTS): | .tools/checked
+$(CLANG_FORMAT):
+	@echo "install clang-format $(CLANG_FORMAT_VERSION)"
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+	  --target .tools/clang-format-$(CLANG_FORMAT_VERSION) clang-format==$(CLANG_FORMAT_VERSION)
 
 # --- The rest -------------------------------------------------------------------------------------
 
-format: setup ## Format C++, TypeScript, JSON and Markdown
-	@exec $(DENO) task --quiet fmt
+# clang-format leaves comments alone (some are drawings), so their width is looked at beside it.
+format: $(DENO) $(CLANG_FORMAT) ## Format C++, TypeScript, JSON, Markdown; CHECK=1 changes nothing
+	@$(DENO) fmt --quiet $(if $(CHECK),--check)
+	@git ls-files '*.cpp' '*.h' | xargs $(CLANG_FORMAT) $(if $(CHECK),--dry-run --Werror,-i)
+	@! git ls-files '*.cpp' '*.h' | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}'
 
 clean: ## Remove what was built; .tools and node_modules stay
 	rm -rf build dist coverage
@@ -133,4 +167,4 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 always:
-.PHONY: serve test lib native setup format clean help always
+.PHONY: serve test lib native fuzz setup format clean help always
