@@ -153,6 +153,9 @@ export interface EngineStats {
   readonly bytesTotal: number;
   readonly numRequestsRunning: number;
   readonly numRequestsWaiting: number;
+  readonly numSequencesRunning: number;
+  /** Prompt tokens that wait. */
+  readonly numQueuedTokens: number;
   readonly kvBlocks: {
     readonly total: number;
     readonly free: number;
@@ -180,10 +183,11 @@ export interface EngineStats {
   readonly maxNumBatchedTokens: number;
   readonly blockSize: number;
   readonly numThreads: number;
-  readonly isa: "generic" | "avx2" | "avx512" | "amx";
-  readonly activationDtype: "fp32" | "int8";
-  readonly kvCacheDtype: "fp32" | "fp16";
-  readonly device: "cpu" | "cuda";
+  /** In use; `auto` where it is not chosen yet. */
+  readonly isa: "auto" | "generic" | "avx2" | "avx512" | "amx";
+  readonly activationDtype: "auto" | "fp32" | "fp16" | "int8";
+  readonly kvCacheDtype: "auto" | "fp32" | "fp16" | "int8";
+  readonly device: "auto" | "cpu" | "cuda";
 }
 
 /** Options of an engine. Flags of `deno task serve` carry the same names in kebab-case. */

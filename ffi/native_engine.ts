@@ -1,0 +1,430 @@
+/**
+ * One engine of the library: its calls with TypeScript's types, its buffers, its lifetime.
+ *
+ * @module
+ */
+import type {
+  EngineError,
+  EngineOptions,
+  EngineStats,
+  FinishReason,
+  TokenLogprob,
+} from "../engine/types.ts";
+import type { Model } from "../model/spec.ts";
+import { FlatBuffer } from "./flat_buffer.ts";
+import { bytesOf, type Library, nameOf, readText } from "./library.ts";
+import { encodeModel } from "./model_tables.ts";
+import { engineError, ErrorBuffer } from "./status.ts";
+import { decodeCString } from "./struct.ts";
+import * as c from "./structs.ts";
+
+/** A request with every field given; ranges as in hearth.h. */
+export interface NativeRequest {
+  readonly numSequences: number;
+  readonly maxTokens: number;
+  readonly minTokens: number;
+  readonly temperature: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly topK: number;
+  readonly repetitionPenalty: number;
+  readonly presencePenalty: number;
+  readonly frequencyPenalty: number;
+  /** -1: none. */
+  readonly logprobs: number;
+  /** -1: none. */
+  readonly promptLogprobs: number;
+  readonly priority: number;
+  /** Undefined: the library draws one. */
+  readonly seed: bigint | undefined;
+  /** 0: none. */
+  readonly deadlineMs: number;
+  readonly salt: readonly [bigint, bigint];
+  readonly stopIds: readonly number[];
+  readonly logitBias: ReadonlyMap<number, number>;
+  readonly badWords: readonly (readonly number[])[];
+}
+
+/** What `hearth_poll` tells. */
+export type NativeEvent =
+  | {
+    readonly kind: "token";
+    readonly request: bigint;
+    readonly sequence: number;
+    readonly token: number;
+    /** NaN when not asked for. */
+    readonly logprob: number;
+    readonly top: readonly TokenLogprob[];
+    readonly cachedTokens: number;
+    /** This token's number in its sequence, from 1. */
+    readonly numOutputTokens: number;
+  }
+  | {
+    readonly kind: "prompt_logprob";
+    readonly request: bigint;
+    /** Index of the prompt token. */
+    readonly position: number;
+    readonly token: number;
+    readonly logprob: number;
+    readonly top: readonly TokenLogprob[];
+  }
+  | {
+    readonly kind: "finish";
+    readonly request: bigint;
+    readonly sequence: number;
+    readonly reason: FinishReason;
+    readonly cachedTokens: number;
+  }
+  | { readonly kind: "error"; readonly request: bigint; readonly error: EngineError }
+  | { readonly kind: "ready" }
+  | { readonly kind: "failed"; readonly error: EngineError };
+
+const eventCapacity = 1024;
+const payloadCapacity = 256 * 1024;
+const keepAllTokens = 0xffff_ffff;
+
+/** Closes engines that nobody closed and nobody can reach any more. */
+const forgotten = new FinalizationRegistry<{ library: Library; handle: bigint }>(
+  ({ library, handle }) => library.symbols.hearth_engine_close(handle),
+);
+
+/** See the module's comment. Close it with {@linkcode close}; garbage collection is the net only. */
+export class NativeEngine implements Disposable {
+  readonly #library: Library;
+  readonly #error = new ErrorBuffer();
+  /** The library writes these while a poll is pending: made once, never resized. */
+  readonly #events = c.Event.allocate(eventCapacity);
+  readonly #payload = new DataView(new ArrayBuffer(payloadCapacity));
+  /** 0 once closed. */
+  #handle: bigint;
+  #polling = false;
+
+  private constructor(library: Library, handle: bigint) {
+    this.#library = library;
+    this.#handle = handle;
+    forgotten.register(this, { library, handle }, this);
+  }
+
+  /**
+   * Returns at once, loading; with `manual`, when the weights are loaded.
+   *
+   * @throws {EngineError} for options, tensors, files, devices or memory that do not fit
+   */
+  static open(
+    library: Library,
+    model: Model,
+    options: EngineOptions & { readonly manual?: boolean },
+  ): NativeEngine {
+    const flat = new FlatBuffer();
+    const { spec, tensors, files } = encodeModel(model, flat);
+    const [kind, index] = (options.device ?? "auto").split(":") as [
+      keyof typeof c.DeviceKind,
+      string | undefined,
+    ];
+    const encoded = c.EngineOptions.encode({
+      device_kind: c.DeviceKind[kind],
+      device_index: Number(index ?? 0),
+      manual: Number(options.manual ?? false),
+      num_threads: options.numThreads ?? 0,
+      isa: c.Isa[options.isa ?? "auto"],
+      activation_dtype: c.ComputeDType[options.activationDtype ?? "auto"],
+      kv_cache_dtype: c.ComputeDType[options.kvCacheDtype ?? "auto"],
+      block_size: options.blockSize ?? 0,
+      max_model_len: options.maxModelLen ?? 0,
+      max_num_seqs: options.maxNumSeqs ?? 0,
+      max_num_batched_tokens: options.maxNumBatchedTokens ?? 0,
+      kv_cache_memory_bytes: BigInt(options.kvCacheMemoryBytes ?? 0),
+      num_kv_blocks: options.numKvBlocks ?? 0,
+      max_queued_requests: options.maxQueuedRequests ?? 0,
+      max_queued_tokens: BigInt(options.maxQueuedTokens ?? 0),
+      pipeline_depth: options.pipelineDepth ?? 0,
+      disable_prefix_caching: Number(!(options.enablePrefixCaching ?? true)),
+      priority_ageing_ms: options.priorityAgeingMs ?? 0,
+      flat_bytes: flat.byteLength,
+      memory_limit_bytes: 0n,
+      num_tensors: model.tensors.length,
+      num_files: model.files.length,
+    });
+    const handle = new BigUint64Array(1);
+    const error = new ErrorBuffer();
+    error.unwrap(library.symbols.hearth_engine_open(
+      encoded,
+      spec,
+      tensors,
+      files,
+      flat.toBytes(),
+      handle,
+      error.bytes,
+      error.bytes.length,
+    ));
+    return new NativeEngine(library, handle[0]!);
+  }
+
+  /**
+   * Queue one request and return its id.
+   *
+   * @throws {EngineError} `invalid_argument`, `queue_full`, `deadline`, `not_ready` or `closing`
+   */
+  submit(tokens: Uint32Array<ArrayBuffer>, request: NativeRequest): bigint {
+    const flat = new FlatBuffer();
+    const badWords = request.badWords.flatMap((word) => [word.length, ...word]);
+    const logitBias = [...request.logitBias].map(([token, bias]) => ({ token, bias }));
+    const encoded = c.RequestOptions.encode({
+      num_sequences: request.numSequences,
+      max_tokens: request.maxTokens,
+      min_tokens: request.minTokens,
+      temperature: request.temperature,
+      top_p: request.topP,
+      min_p: request.minP,
+      top_k: request.topK,
+      repetition_penalty: request.repetitionPenalty,
+      presence_penalty: request.presencePenalty,
+      frequency_penalty: request.frequencyPenalty,
+      logprobs: request.logprobs,
+      prompt_logprobs: request.promptLogprobs,
+      priority: request.priority,
+      seed: request.seed ?? 0n,
+      has_seed: Number(request.seed !== undefined),
+      deadline_ms: request.deadlineMs,
+      salt: request.salt,
+      stop_ids_offset: flat.append(Uint32Array.from(request.stopIds)),
+      stop_ids_count: request.stopIds.length,
+      logit_bias_offset: flat.append(c.LogitBias.encodeAll(logitBias)),
+      logit_bias_count: logitBias.length,
+      bad_words_offset: flat.append(Uint32Array.from(badWords)),
+      bad_words_count: badWords.length,
+      flat_bytes: flat.byteLength,
+      reserved: 0,
+    });
+    const id = new BigUint64Array(1);
+    this.#error.unwrap(this.#library.symbols.hearth_submit(
+      this.#open(),
+      tokens,
+      tokens.length,
+      encoded,
+      flat.toBytes(),
+      id,
+      this.#error.bytes,
+      this.#error.bytes.length,
+    ));
+    return id[0]!;
+  }
+
+  /** End a request for its client; finish events follow. Harmless when it has ended. */
+  cancel(request: bigint): void {
+    this.#cancel(request, c.Cancel.ALL_SEQUENCES, c.Cancel.CLIENT, keepAllTokens);
+  }
+
+  /** End a sequence in whose text a stop text was found: the first `keepTokens` tokens count. */
+  stopSequence(request: bigint, sequence: number, keepTokens: number): void {
+    this.#cancel(request, sequence, c.Cancel.STOP, keepTokens);
+  }
+
+  #cancel(request: bigint, sequence: number, reason: number, keepTokens: number): void {
+    const status = this.#library.symbols.hearth_cancel(
+      this.#open(),
+      request,
+      sequence,
+      reason,
+      keepTokens,
+    );
+    if (status !== c.Status.NOT_FOUND && status !== c.Status.OK) throw engineError(status, "");
+  }
+
+  /**
+   * Wait for events off this thread, one call at a time. Undefined: the engine has stopped and
+   * every event was delivered.
+   */
+  async poll(timeoutMs: number): Promise<NativeEvent[] | undefined> {
+    if (this.#polling) throw new Error("Cannot poll: a poll is pending already");
+    this.#polling = true;
+    try {
+      return this.#received(
+        await this.#library.symbols.hearth_poll(this.#open(), ...this.#buffers(), timeoutMs),
+      );
+    } finally {
+      this.#polling = false;
+    }
+  }
+
+  /** The events there are, without waiting. */
+  pollNow(): NativeEvent[] | undefined {
+    return this.#received(
+      this.#library.symbols.hearth_poll_now(this.#open(), ...this.#buffers(), 0),
+    );
+  }
+
+  /** Manual mode: one scheduler step. Returns the input tokens computed; 0: nothing to do. */
+  step(): number {
+    const numTokens = new Uint32Array(1);
+    const { bytes } = this.#error;
+    this.#error.unwrap(
+      this.#library.symbols.hearth_step(this.#open(), numTokens, bytes, bytes.length),
+    );
+    return numTokens[0]!;
+  }
+
+  /** @throws {EngineError} `internal` when KV blocks are lost or shared wrongly */
+  checkIntegrity(): void {
+    const { bytes } = this.#error;
+    this.#error.unwrap(
+      this.#library.symbols.hearth_check_integrity(this.#open(), bytes, bytes.length),
+    );
+  }
+
+  stats(): EngineStats {
+    const view = c.EngineStats.allocate();
+    const status = this.#library.symbols.hearth_stats(this.#open(), bytesOf(view));
+    if (status !== c.Status.OK) throw engineError(status, "");
+    return toEngineStats(c.EngineStats.decode(view));
+  }
+
+  /** `key: value` lines. */
+  describe(): string {
+    const handle = this.#open();
+    return readText((text, capacity) =>
+      this.#library.symbols.hearth_engine_describe(handle, text, capacity)
+    );
+  }
+
+  /** Take no new requests; see hearth_engine_stop. */
+  stop(drain: boolean): void {
+    this.#library.symbols.hearth_engine_stop(this.#open(), Number(drain));
+  }
+
+  /** Free it. A pending poll must have ended: `stop` makes it end. */
+  close(): void {
+    if (this.#handle === 0n) return;
+    if (this.#polling) throw new Error("Cannot close the engine: a poll is pending");
+    this.#library.symbols.hearth_engine_close(this.#handle);
+    this.#handle = 0n;
+    forgotten.unregister(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #open(): bigint {
+    if (this.#handle === 0n) throw engineError(c.Status.CLOSED, "The engine is closed");
+    return this.#handle;
+  }
+
+  #buffers(): [Uint8Array<ArrayBuffer>, number, Uint8Array<ArrayBuffer>, number] {
+    return [bytesOf(this.#events), eventCapacity, bytesOf(this.#payload), payloadCapacity];
+  }
+
+  #received(count: number): NativeEvent[] | undefined {
+    if (count === c.Status.CLOSED) return undefined;
+    if (count < 0) throw engineError(count, "");
+    return Array.from({ length: count }, (_, i) => this.#event(i));
+  }
+
+  #event(index: number): NativeEvent {
+    const event = c.Event.decode(this.#events, index * c.Event.byteLength);
+    const { request, sequence, token, logprob } = event;
+    const cachedTokens = event.cached_tokens;
+    switch (event.kind) {
+      case c.EventKind.TOKEN: {
+        const top = this.#top(event);
+        const numOutputTokens = event.num_output_tokens;
+        return {
+          kind: "token",
+          request,
+          sequence,
+          token,
+          logprob,
+          top,
+          cachedTokens,
+          numOutputTokens,
+        };
+      }
+      case c.EventKind.PROMPT_LOGPROB:
+        return {
+          kind: "prompt_logprob",
+          request,
+          position: sequence,
+          token,
+          logprob,
+          top: this.#top(event),
+        };
+      case c.EventKind.FINISH: {
+        const reason = nameOf(c.Finish, event.finish_reason);
+        return { kind: "finish", request, sequence, reason, cachedTokens };
+      }
+      case c.EventKind.ERROR:
+        return { kind: "error", request, error: this.#failure(event) };
+      case c.EventKind.READY:
+        return { kind: "ready" };
+      case c.EventKind.FAILED:
+        return { kind: "failed", error: this.#failure(event) };
+      default:
+        throw new Error(`Cannot read event: kind ${event.kind} is unknown`);
+    }
+  }
+
+  #top(event: { payload_offset: number; payload_bytes: number }): TokenLogprob[] {
+    const entry = c.TokenLogprob;
+    return Array.from(
+      { length: event.payload_bytes / entry.byteLength },
+      (_, i) => entry.decode(this.#payload, event.payload_offset + i * entry.byteLength),
+    );
+  }
+
+  #failure(
+    event: { finish_reason: number; payload_offset: number; payload_bytes: number },
+  ): EngineError {
+    const { payload_offset, payload_bytes } = event;
+    const text = new Uint8Array(this.#payload.buffer, payload_offset, payload_bytes);
+    return engineError(-event.finish_reason, decodeCString(text));
+  }
+}
+
+function toEngineStats(stats: ReturnType<typeof c.EngineStats.decode>): EngineStats {
+  return {
+    state: nameOf(c.State, stats.state),
+    bytesLoaded: Number(stats.bytes_loaded),
+    bytesTotal: Number(stats.bytes_total),
+    numRequestsRunning: stats.num_requests_running,
+    numRequestsWaiting: stats.num_requests_waiting,
+    numSequencesRunning: stats.num_sequences_running,
+    numQueuedTokens: Number(stats.num_queued_tokens),
+    kvBlocks: {
+      total: stats.kv_blocks_total,
+      free: stats.kv_blocks_free,
+      cached: stats.kv_blocks_cached,
+      held: stats.kv_blocks_held,
+    },
+    numPromptTokens: Number(stats.num_prompt_tokens),
+    numPromptTokensCached: Number(stats.num_prompt_tokens_cached),
+    numGenerationTokens: Number(stats.num_generation_tokens),
+    numRequestsSubmitted: Number(stats.num_requests_submitted),
+    numFinished: {
+      stop: Number(stats.num_finished_stop),
+      length: Number(stats.num_finished_length),
+      cancelled: Number(stats.num_finished_cancelled),
+      deadline: Number(stats.num_finished_deadline),
+      error: Number(stats.num_finished_error),
+    },
+    numPreemptions: Number(stats.num_preemptions),
+    numSteps: Number(stats.num_steps),
+    numStepTokens: Number(stats.num_step_tokens),
+    stepSeconds: Number(stats.step_microseconds) / 1e6,
+    stepBytes: Number(stats.step_bytes),
+    stepFlops: Number(stats.step_flops),
+    weightsBytes: Number(stats.weights_bytes),
+    kvBytes: Number(stats.kv_bytes),
+    workspaceBytes: Number(stats.workspace_bytes),
+    expectedWaitMs: Number(stats.expected_wait_ms),
+    loadSeconds: Number(stats.load_microseconds) / 1e6,
+    maxModelLen: stats.max_model_len,
+    maxNumSeqs: stats.max_num_seqs,
+    maxNumBatchedTokens: stats.max_num_batched_tokens,
+    blockSize: stats.block_size,
+    numThreads: stats.num_threads,
+    isa: nameOf(c.Isa, stats.isa),
+    activationDtype: nameOf(c.ComputeDType, stats.activation_dtype),
+    kvCacheDtype: nameOf(c.ComputeDType, stats.kv_cache_dtype),
+    device: nameOf(c.DeviceKind, stats.device_kind),
+  };
+}
