@@ -1,0 +1,55 @@
+/**
+ * What stands before every function, alone or together: request id, access log, API key, body limit,
+ * errors in one shape.
+ *
+ * @module
+ */
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { bodyLimit } from "hono/body-limit";
+import { cors } from "hono/cors";
+import { requestId } from "hono/request-id";
+import { accessLog } from "./access_log.ts";
+import { authentication } from "./authentication.ts";
+import type { Env } from "./env.ts";
+import { HttpError, methodNotAllowed, notFound, onError, rejectInvalid } from "./errors.ts";
+import type { Instance } from "./instance.ts";
+import { RequestRecord } from "./request_record.ts";
+
+/** A function: a Hono app that finds its engine in the context. */
+export type HttpFunction = OpenAPIHono<Env>;
+
+/** An app that serves `functions` of `instance`. */
+export function baseApp(instance: Instance, functions: readonly HttpFunction[]): OpenAPIHono<Env> {
+  const { options } = instance;
+  const app = new OpenAPIHono<Env>({ defaultHook: rejectInvalid });
+  app.onError(onError);
+  app.notFound(notFound);
+  app.use(requestId());
+  app.use(async function track(c, next) {
+    c.set("instance", instance);
+    c.set("record", new RequestRecord());
+    c.set("signal", c.req.raw.signal);
+    const end = instance.begin();
+    try {
+      await next();
+    } finally {
+      if (c.var.signal.aborted) c.var.record.left = true;
+      c.var.record.finished.then(end);
+    }
+  });
+  app.use(accessLog({ format: options.accessLog }));
+  if (options.corsOrigins.length > 0) {
+    const origin = options.corsOrigins.includes("*") ? "*" : [...options.corsOrigins];
+    app.use(cors({ origin, exposeHeaders: ["x-request-id"] }));
+  }
+  app.use(authentication(options));
+  app.use(bodyLimit({ maxSize: options.bodyLimitBytes, onError: () => tooLarge(options) }));
+  for (const one of functions) app.route("/", one);
+  app.use(methodNotAllowed(app));
+  return app;
+}
+
+function tooLarge({ bodyLimitBytes }: { readonly bodyLimitBytes: number }): never {
+  const message = `Cannot read request: the body must have at most ${bodyLimitBytes} bytes`;
+  throw new HttpError(413, "body_too_large", message);
+}

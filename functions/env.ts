@@ -1,0 +1,41 @@
+/**
+ * What the functions need from the process around them: an engine, and what a request carries.
+ *
+ * @module
+ */
+import type { Model } from "../model/spec.ts";
+import type { EngineStats, GenerateRequest, Generation } from "../engine/types.ts";
+import type { Instance } from "./instance.ts";
+import type { RequestRecord } from "./request_record.ts";
+
+/** The part of `Engine` that functions use, so that tests can put another one in its place. */
+export interface ServedEngine {
+  readonly model: Pick<Model, "name" | "architecture" | "tokenizer" | "chatTemplate">;
+  /** Prompt and output together, in tokens. */
+  readonly maxModelLen: number;
+  /** Resolves when the weights are loaded; rejects when they cannot be. */
+  readonly ready: Promise<void>;
+  generate(request: GenerateRequest): Generation;
+  tokenize(text: string, options?: { readonly addSpecialTokens?: boolean }): Promise<number[]>;
+  detokenize(tokens: readonly number[]): string;
+  stats(): EngineStats;
+  /** `key: value` lines: device, threads, kernels, dtypes. */
+  describe(): string;
+  stop(options: { readonly drain: boolean }): Promise<void>;
+  close(): void | Promise<void>;
+}
+
+/** Hono's environment of every function. */
+export interface Env {
+  Variables: {
+    instance: Instance;
+    /** Set by `openEngine` and `warmEngine`. */
+    engine: ServedEngine;
+    requestId: string;
+    /** Names whose warm KV blocks this request may share; "" for everybody's. */
+    salt: string;
+    record: RequestRecord;
+    /** Aborts when the caller leaves. */
+    signal: AbortSignal;
+  };
+}

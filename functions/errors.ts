@@ -1,0 +1,135 @@
+/**
+ * Every error leaves as OpenAI's object: `{ error: { message, type, param, code } }`.
+ *
+ * @module
+ */
+import type { Context, ErrorHandler, Hono, MiddlewareHandler, NotFoundHandler } from "hono";
+import { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { z } from "@hono/zod-openapi";
+import { EngineError, type EngineErrorCode } from "../engine/types.ts";
+import type { Env } from "./env.ts";
+import { describeIssue } from "./invalid_body.ts";
+
+/** The inside of OpenAI's error object. */
+export interface ErrorObject {
+  readonly message: string;
+  readonly type: string;
+  readonly param: string | null;
+  readonly code: string | null;
+}
+
+/** A request that is refused, with all that the answer says. */
+export class HttpError extends Error {
+  override name = "HttpError";
+  constructor(
+    readonly status: ContentfulStatusCode,
+    readonly code: string,
+    message: string,
+    readonly param: string | null = null,
+    readonly retryAfterMs?: number,
+  ) {
+    super(message);
+  }
+
+  get object(): ErrorObject {
+    return {
+      message: this.message,
+      type: typeOf(this.status),
+      param: this.param,
+      code: this.code,
+    };
+  }
+}
+
+const ENGINE_ERRORS: Record<EngineErrorCode, readonly [ContentfulStatusCode, string]> = {
+  invalid_argument: [400, "invalid_value"],
+  context_length_exceeded: [400, "context_length_exceeded"],
+  unsupported: [400, "unsupported"],
+  queue_full: [429, "queue_full"],
+  deadline: [503, "deadline"],
+  not_ready: [503, "not_ready"],
+  closing: [503, "closing"],
+  out_of_memory: [503, "out_of_memory"],
+  io_error: [500, "internal_error"],
+  internal: [500, "internal_error"],
+};
+
+function typeOf(status: number): string {
+  if (status === 401) return "authentication_error";
+  if (status === 429) return "rate_limit_error";
+  if (status >= 500) return "server_error";
+  return "invalid_request_error";
+}
+
+/** Any thrown value as an answer. What is not meant for the caller goes to the log alone. */
+export function toHttpError(error: unknown, requestId = "-"): HttpError {
+  if (error instanceof HttpError) return error;
+  if (error instanceof EngineError) {
+    const [status, code] = ENGINE_ERRORS[error.code];
+    const param = error.param === undefined ? null : snakeCase(error.param);
+    return new HttpError(status, code, error.message, param, error.retryAfterMs);
+  }
+  if (error instanceof HTTPException) return fromHono(error);
+  console.error(`request ${requestId} failed:`, error);
+  return new HttpError(500, "internal_error", `Internal error: the log of the server has more`);
+}
+
+function fromHono(exception: HTTPException): HttpError {
+  if (exception.status === 415) {
+    return new HttpError(
+      415,
+      "unsupported_media_type",
+      "Cannot read request: content-type must be application/json",
+    );
+  }
+  if (exception.status === 400) {
+    return new HttpError(400, "invalid_json", "Cannot read request: the body is not valid JSON");
+  }
+  return new HttpError(exception.status as ContentfulStatusCode, "error", exception.message);
+}
+
+/** Answers for a thrown error; `Retry-After` is in whole seconds. */
+export const onError: ErrorHandler<Env> = (error, c) => {
+  const refused = toHttpError(error, c.var.requestId);
+  if (refused.retryAfterMs !== undefined) {
+    c.header("Retry-After", String(Math.max(1, Math.ceil(refused.retryAfterMs / 1000))));
+  }
+  if (refused.status === 401) c.header("WWW-Authenticate", "Bearer");
+  return c.json({ error: refused.object }, refused.status);
+};
+
+/** Known routes asked with another method; stands behind all functions. */
+export function methodNotAllowed(app: Hono<Env>): MiddlewareHandler<Env> {
+  return function methodNotAllowed(c, next) {
+    const allowed = app.routes.filter(({ path, method }) => path === c.req.path && method !== "ALL")
+      .map(({ method }) => method);
+    if (allowed.length === 0) return next();
+    c.header("Allow", allowed.join(", "));
+    const message = `Cannot answer: ${c.req.path} takes ${allowed.join(", ")}: ` +
+      `current method is ${c.req.method}`;
+    throw new HttpError(405, "method_not_allowed", message);
+  };
+}
+
+/** Unknown routes. */
+export const notFound: NotFoundHandler<Env> = (c) => {
+  const { method, path } = c.req;
+  const message = `Cannot find route: ${method} ${path}; /openapi.json lists what there is`;
+  return onError(new HttpError(404, "not_found", message), c) as Response;
+};
+
+/** Hook of every function's validators. Takes the first thing wrong: one clear sentence. */
+export function rejectInvalid(
+  result: { readonly success: boolean; readonly data?: unknown; readonly error?: z.ZodError },
+  c: Context,
+): Response | undefined {
+  const issue = result.error?.issues[0];
+  if (result.success || issue === undefined) return undefined;
+  const { message, param } = describeIssue(issue, result.data);
+  return onError(new HttpError(400, "invalid_value", message, param), c) as Response;
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

@@ -1,0 +1,163 @@
+/**
+ * One process is one warm function instance: its engine, how far it is, and whether it still takes
+ * work. Every function reads this; `serve.ts` and `withEngine()` write it.
+ *
+ * @module
+ */
+import { createMiddleware } from "hono/factory";
+import { EngineError } from "../engine/types.ts";
+import type { Env, ServedEngine } from "./env.ts";
+import { VERSION } from "./version_number.ts";
+
+/** How an instance treats its callers. */
+export interface InstanceOptions {
+  /** Keys that open every route but `/health` and `/ready`; empty: no key is asked for. */
+  readonly apiKeys: readonly string[];
+  /** Warm KV blocks may be shared by callers with different keys. */
+  readonly sharePrefixesAcrossKeys: boolean;
+  /** Names that requests may give as `model`; empty: the model's own. */
+  readonly servedModelNames: readonly string[];
+  /** Largest request body. */
+  readonly bodyLimitBytes: number;
+  /** Origins that browsers may call from; `*` is any; empty: none. */
+  readonly corsOrigins: readonly string[];
+  /** One line a request on standard output. */
+  readonly accessLog: "text" | "json" | "off";
+}
+
+export const DEFAULT_INSTANCE_OPTIONS: InstanceOptions = {
+  apiKeys: [],
+  sharePrefixesAcrossKeys: false,
+  servedModelNames: [],
+  bodyLimitBytes: 8 << 20,
+  corsOrigins: [],
+  accessLog: "text",
+};
+
+/** Before there is an engine: what the process is busy with. */
+export interface OpeningProgress {
+  readonly phase: "starting" | "fetching" | "reading";
+  /** Bytes; 0 of 0 where they are not known. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What `/ready` says. */
+export interface Readiness {
+  readonly state: "starting" | "fetching" | "reading" | "loading" | "ready" | "closing" | "failed";
+  /** Share of the present state's work, 0 to 1. */
+  readonly progress: number;
+  readonly message?: string;
+}
+
+/** See the module's comment. */
+export class Instance {
+  readonly options: InstanceOptions;
+  /** Seconds since 1970, for `/v1/models`. */
+  readonly created = Math.floor(Date.now() / 1000);
+  opening: OpeningProgress = { phase: "starting", done: 0, total: 0 };
+  engine: ServedEngine | undefined;
+  /** Why there will be no engine. */
+  failure: string | undefined;
+  /** True once no new work is taken. */
+  draining = false;
+  #numOpenRequests = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(options: Partial<InstanceOptions> = {}) {
+    this.options = { ...DEFAULT_INSTANCE_OPTIONS, ...options };
+  }
+
+  /** Names that `model` may have, the first being what answers carry. */
+  get modelNames(): readonly string[] {
+    const { servedModelNames } = this.options;
+    return servedModelNames.length > 0 ? servedModelNames : [this.engine?.model.name ?? "unknown"];
+  }
+
+  /** Names what answered, so that equal seeds can be expected to give equal texts. */
+  get systemFingerprint(): string {
+    return `hearth-${VERSION}`;
+  }
+
+  readiness(): Readiness {
+    if (this.failure !== undefined) return { state: "failed", progress: 0, message: this.failure };
+    if (this.draining) return { state: "closing", progress: 1 };
+    if (this.engine === undefined) {
+      const { phase, done, total } = this.opening;
+      return { state: phase, progress: share(done, total) };
+    }
+    const stats = this.engine.stats();
+    if (stats.state === "ready") return { state: "ready", progress: 1 };
+    if (stats.state === "loading") {
+      return { state: "loading", progress: share(stats.bytesLoaded, stats.bytesTotal) };
+    }
+    return { state: stats.state === "failed" ? "failed" : "closing", progress: 0 };
+  }
+
+  /** Counts a request until the returned function is called, so that a drain can wait for it. */
+  begin(): () => void {
+    this.#numOpenRequests++;
+    let open = true;
+    return () => {
+      if (!open) return;
+      open = false;
+      if (--this.#numOpenRequests === 0) this.#idle.splice(0).forEach((resolve) => resolve());
+    };
+  }
+
+  /** Resolves when no request is open. */
+  idle(): Promise<void> {
+    if (this.#numOpenRequests === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /**
+   * The engine, once its model's files are read.
+   *
+   * @throws {EngineError} `not_ready`, `closing` or `internal`
+   */
+  openEngine(): ServedEngine {
+    const { state, progress, message } = this.readiness();
+    if (state === "failed") {
+      throw new EngineError(
+        "internal",
+        `The model could not be opened: ${message ?? "see the log"}`,
+      );
+    }
+    if (state === "closing") {
+      throw new EngineError("closing", "The server is shutting down and takes no new requests");
+    }
+    if (this.engine === undefined) throw notReady(state, progress);
+    return this.engine;
+  }
+
+  /** The engine, once it can generate. */
+  warmEngine(): ServedEngine {
+    const engine = this.openEngine();
+    const { state, progress } = this.readiness();
+    if (state !== "ready") throw notReady(state, progress);
+    return engine;
+  }
+}
+
+/** For functions that need the tokenizer only. */
+export const openEngine = createMiddleware<Env>(async (c, next) => {
+  c.set("engine", c.var.instance.openEngine());
+  await next();
+});
+
+/** For functions that run the model. */
+export const warmEngine = createMiddleware<Env>(async (c, next) => {
+  c.set("engine", c.var.instance.warmEngine());
+  await next();
+});
+
+function notReady(state: string, progress: number): EngineError {
+  const percent = Math.floor(progress * 100);
+  const message = `The model is not ready yet: ${state} is ${percent} % done`;
+  return new EngineError("not_ready", message, undefined, 1000);
+}
+
+function share(done: number, total: number): number {
+  return total > 0 ? Math.min(done / total, 1) : 0;
+}

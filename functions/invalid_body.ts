@@ -1,0 +1,91 @@
+/**
+ * From Zod's issue to a sentence with the field, what is allowed and what was sent.
+ *
+ * @module
+ */
+import type { z } from "@hono/zod-openapi";
+
+type Issue = z.core.$ZodIssue;
+
+/** `param` is written as OpenAI does: `messages[0].role`. */
+export function describeIssue(
+  issue: Issue,
+  body: unknown,
+): { readonly message: string; readonly param: string | null } {
+  const { inner, path } = innermost(issue, []);
+  const value = valueAt(body, path);
+  if (inner.code === "unrecognized_keys") {
+    const key = inner.keys[0] ?? "";
+    const param = paramOf([...path, key]);
+    return { message: `Cannot read request: ${param} is not a field of this route`, param };
+  }
+  const param = path.length > 0 ? paramOf(path) : null;
+  const subject = param ?? "the body";
+  if (value === undefined && inner.code !== "custom") {
+    return { message: `Cannot read request: ${subject} is missing`, param };
+  }
+  const message = `Cannot read request: ${subject} ${rule(inner)}: current value is ${show(value)}`;
+  return { message, param };
+}
+
+/** The branch of a union that got furthest into the value is the one that the caller meant. */
+function innermost(issue: Issue, prefix: PropertyKey[]): { inner: Issue; path: PropertyKey[] } {
+  const path = [...prefix, ...issue.path];
+  if (issue.code !== "invalid_union") return { inner: issue, path };
+  const branches = issue.errors.map((issues) => issues[0]).filter((first) => first !== undefined);
+  const deepest = branches.map((first) => innermost(first, path))
+    .sort((a, b) => b.path.length - a.path.length)[0];
+  return deepest === undefined || deepest.path.length === path.length
+    ? { inner: issue, path }
+    : deepest;
+}
+
+function rule(issue: Issue): string {
+  switch (issue.code) {
+    case "invalid_type":
+      return `must be ${article(issue.expected)}`;
+    case "too_small":
+      return bound(issue.origin, issue.inclusive === false ? ">" : ">=", issue.minimum, "at least");
+    case "too_big":
+      return bound(issue.origin, issue.inclusive === false ? "<" : "<=", issue.maximum, "at most");
+    case "invalid_value":
+      return `must be ${issue.values.map((value) => JSON.stringify(value)).join(" or ")}`;
+    case "invalid_union":
+      return issue.message === "Invalid input" ? "has a wrong type" : issue.message;
+    case "invalid_format":
+      return issue.message;
+    default:
+      return issue.message;
+  }
+}
+
+function bound(origin: string, sign: string, limit: number | bigint, words: string): string {
+  if (origin === "string") return `must have ${words} ${limit} characters`;
+  if (origin === "array" || origin === "set") return `must have ${words} ${limit} items`;
+  return `must be ${sign} ${limit}`;
+}
+
+function article(type: string): string {
+  if (type === "int") return "an integer";
+  if (type === "record") return "an object";
+  return /^[aeiou]/.test(type) ? `an ${type}` : `a ${type}`;
+}
+
+function paramOf(path: readonly PropertyKey[]): string {
+  return path.map((key, i) =>
+    typeof key === "number" ? `[${key}]` : `${i > 0 ? "." : ""}${String(key)}`
+  ).join("");
+}
+
+function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key],
+    body,
+  );
+}
+
+/** A value as JSON, cut so that an answer never repeats a whole prompt. */
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}

@@ -1,0 +1,25 @@
+/**
+ * From settings to a warm instance: fetch the model if it has to be, read it, load its weights.
+ *
+ * @module
+ */
+import type { Instance } from "./instance.ts";
+import type { Settings } from "./settings.ts";
+
+/**
+ * Opens the engine of `instance`, which tells meanwhile how far it is. Resolves when it can generate.
+ *
+ * @throws {ModelError | EngineError} what is wrong with the model, the device or the memory
+ */
+export async function openInstance(instance: Instance, settings: Settings): Promise<void> {
+  // Late, so that the port is open before these modules are read.
+  const [{ Engine }, { loadModel }] = await Promise.all([
+    import("../engine/engine.ts"),
+    import("../model/load.ts"),
+  ]);
+  instance.opening = { phase: "reading", done: 0, total: 0 };
+  const model = await loadModel(settings.model!);
+  const engine = await Engine.open(model, { ...settings.engine, waitUntilReady: false });
+  instance.engine = engine;
+  await engine.ready;
+}

@@ -1,0 +1,77 @@
+/**
+ * What OpenAI's two generating routes share: usage, ids, the model's name, stream options, log
+ * probabilities.
+ *
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+import type { FinishReason, Generation } from "../engine/types.ts";
+import type { Tokenizer } from "../model/spec.ts";
+import { HttpError } from "./errors.ts";
+import type { Instance } from "./instance.ts";
+
+export const StreamOptions = z.object({
+  include_usage: z.boolean().nullish().describe("A last chunk with usage and no choices"),
+  continuous_usage_stats: z.boolean().nullish().describe("Usage in every chunk"),
+}).openapi("StreamOptions");
+
+export const Usage = z.object({
+  prompt_tokens: z.int(),
+  completion_tokens: z.int(),
+  total_tokens: z.int(),
+  prompt_tokens_details: z.object({
+    cached_tokens: z.int().describe("Prompt tokens found in the warm KV cache"),
+  }),
+}).openapi("Usage");
+
+/** Sums over generations; `n` sequences of one prompt count it once. */
+export function usageOf(generations: readonly Generation[]): z.infer<typeof Usage> {
+  const sum = (count: (generation: Generation) => number) =>
+    generations.reduce((total, generation) => total + count(generation), 0);
+  const prompt_tokens = sum(({ promptTokens }) => promptTokens.length);
+  const completion_tokens = sum(({ numOutputTokens }) => numOutputTokens);
+  return {
+    prompt_tokens,
+    completion_tokens,
+    total_tokens: prompt_tokens + completion_tokens,
+    prompt_tokens_details: { cached_tokens: sum(({ numCachedTokens }) => numCachedTokens) },
+  };
+}
+
+/** `chatcmpl-` or `cmpl-` and 32 random hexadecimal digits. */
+export function newId(prefix: string): string {
+  return `${prefix}-${crypto.randomUUID().replaceAll("-", "")}`;
+}
+
+/** Seconds since 1970. */
+export function now(): number {
+  return Math.floor(Date.now() / 1000);
+}
+
+/** The name that answers carry. @throws {HttpError} 404 for a model that is not served */
+export function servedModel(instance: Instance, asked: string | null | undefined): string {
+  const names = instance.modelNames;
+  if (asked === null || asked === undefined) return names[0]!;
+  if (names.includes(asked)) return asked;
+  throw new HttpError(
+    404,
+    "model_not_found",
+    `Cannot find model ${JSON.stringify(asked.slice(0, 200))}: served is ${names.join(", ")}`,
+    "model",
+  );
+}
+
+/**
+ * OpenAI's finish reasons as they are; `deadline` only meets callers that set one.
+ *
+ * @throws {HttpError} 503 when the server cut the request short
+ */
+export function finishReason(reason: FinishReason): string {
+  if (reason !== "cancelled") return reason;
+  throw new HttpError(503, "cancelled", "The request was cut short: the server is shutting down");
+}
+
+/** A token as people read it; bytes that are half a character show as U+FFFD. */
+export function tokenString(tokenizer: Tokenizer, token: number): string {
+  return new TextDecoder().decode(tokenizer.tokenBytes(token));
+}

@@ -1,0 +1,39 @@
+/**
+ * Log probabilities of the prompt, in vLLM's shape.
+ *
+ * @module
+ */
+import type { Generation, TokenLogprob } from "../engine/types.ts";
+import type { Tokenizer } from "../model/spec.ts";
+import { tokenString } from "./openai_format.ts";
+
+interface RankedLogprob {
+  readonly logprob: number;
+  readonly rank: number;
+  readonly decoded_token: string;
+}
+
+/**
+ * `{ prompt_logprobs }` with an object from token id to its log probability at each position, null
+ * at the first; nothing when it was not asked for. `rank` counts from 1; 0 says that the token is not
+ * among the likeliest that were asked for.
+ */
+export function promptLogprobsOf(
+  generation: Generation,
+  tokenizer: Tokenizer,
+): { prompt_logprobs?: (Record<string, RankedLogprob> | null)[] } {
+  if (generation.promptLogprobs === undefined) return {};
+  const entry = ({ token, logprob }: TokenLogprob, rank: number) =>
+    [
+      token,
+      { logprob: Math.max(logprob, -9999), rank, decoded_token: tokenString(tokenizer, token) },
+    ] as const;
+  return {
+    prompt_logprobs: generation.promptLogprobs.map((position) =>
+      position === undefined ? null : Object.fromEntries([
+        entry(position, 0),
+        ...position.top.map((likely, i) => entry(likely, i + 1)),
+      ])
+    ),
+  };
+}

@@ -1,0 +1,42 @@
+/**
+ * `GET /ready`: 200 when work is taken, 503 with how far it is before and after.
+ *
+ * @module
+ */
+import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Env } from "./env.ts";
+import { withEngine } from "./with_engine.ts";
+
+const Readiness = z.object({
+  state: z.enum(["starting", "fetching", "reading", "loading", "ready", "closing", "failed"]),
+  progress: z.number().describe("Share of this state's work that is done, 0 to 1"),
+  message: z.string().optional(),
+}).openapi("Readiness");
+
+const route = createRoute({
+  method: "get",
+  path: "/ready",
+  summary: "Whether requests are taken",
+  responses: {
+    200: {
+      description: "They are",
+      content: { "application/json": { schema: Readiness } },
+    },
+    503: {
+      description: "Not yet, or no more",
+      content: { "application/json": { schema: Readiness } },
+    },
+  },
+});
+
+/** The function, to be mounted. */
+export const ready = new OpenAPIHono<Env>();
+
+ready.openapi(route, (c) => {
+  const readiness = c.var.instance.readiness();
+  if (readiness.state === "ready") return c.json(readiness, 200);
+  c.header("Retry-After", "1");
+  return c.json(readiness, 503);
+});
+
+export default withEngine(ready);

@@ -1,0 +1,46 @@
+/**
+ * What is worth knowing about a request once it is over: read by the access log and the histograms.
+ *
+ * @module
+ */
+import type { Generation } from "../engine/types.ts";
+
+/** Times are in milliseconds since the request came. */
+export class RequestRecord {
+  readonly #start = performance.now();
+  promptTokens = 0;
+  cachedTokens = 0;
+  outputTokens = 0;
+  firstTokenMs: number | undefined;
+  /** Waits between tokens, each weighed by the tokens that came after it. */
+  readonly tokenGaps: { readonly seconds: number; readonly numTokens: number }[] = [];
+  #lastTokenMs = 0;
+  /** Resolves when the answer has left, or its reader has. */
+  finished: Promise<void> = Promise.resolve();
+  /** The caller left before the end. */
+  left = false;
+
+  /** Milliseconds since the request came. */
+  elapsedMs(): number {
+    return performance.now() - this.#start;
+  }
+
+  /** Notes that tokens came out just now. */
+  tokensCame(numTokens: number): void {
+    if (numTokens === 0) return;
+    const now = this.elapsedMs();
+    if (this.firstTokenMs === undefined) this.firstTokenMs = now;
+    else {
+      const seconds = (now - this.#lastTokenMs) / 1000 / numTokens;
+      this.tokenGaps.push({ seconds, numTokens });
+    }
+    this.#lastTokenMs = now;
+  }
+
+  /** Adds what a generation used. */
+  generationEnded(generation: Generation): void {
+    this.promptTokens += generation.promptTokens.length;
+    this.cachedTokens += generation.numCachedTokens;
+    this.outputTokens += generation.numOutputTokens;
+  }
+}

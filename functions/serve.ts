@@ -1,0 +1,120 @@
+/**
+ * The server process: one engine, all functions, one port.
+ *
+ *   flags → port open → model fetched, read, loaded → ready → SIGTERM → drained → exit 0
+ *
+ * @module
+ */
+import { createApp } from "./app.ts";
+import { FlagError } from "./flags.ts";
+import { Instance } from "./instance.ts";
+import { openInstance } from "./open_instance.ts";
+import { readSettings, type Settings, settingsHelp } from "./settings.ts";
+import { showProgress, showReady } from "./startup_report.ts";
+import { VERSION } from "./version_number.ts";
+
+/** A second SIGTERM this soon is the same one, delivered to the process group as well. */
+const SAME_SIGNAL_MS = 1000;
+
+if (import.meta.main) await main(Deno.args);
+
+async function main(args: readonly string[]): Promise<void> {
+  const settings = orExit(() => readSettings(args), FlagError);
+  if (settings.help) return console.log(settingsHelp());
+  if (settings.version) return console.log(`hearth ${VERSION}`);
+
+  const started = performance.now();
+  const instance = new Instance(settings.instance);
+  const app = createApp(instance);
+  const server = orExit(() => listen(settings, app.fetch), Deno.errors.AddrInUse);
+  const address = `http://${settings.host}:${server.addr.port}`;
+  console.log(`listening on ${address}`);
+
+  const closed = closeOnSignal(instance, server, settings.drainTimeoutMs);
+  const progress = showProgress(instance);
+  try {
+    await openInstance(instance, settings);
+  } catch (error) {
+    if (instance.draining) return await closed;
+    instance.failure = (error as Error).message;
+    progress.stop();
+    fail((error as Error).message);
+  }
+  progress.stop();
+  showReady(instance, address, performance.now() - started);
+  await closed;
+}
+
+function listen(
+  { host, port }: Settings,
+  handler: (request: Request) => Response | Promise<Response>,
+): Deno.HttpServer<Deno.NetAddr> {
+  try {
+    return Deno.serve({ hostname: host, port, onListen() {} }, (request) => handler(request));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    throw new Deno.errors.AddrInUse(
+      `Cannot listen on ${host}:${port}: the port is in use; choose another with --port`,
+    );
+  }
+}
+
+/**
+ * SIGTERM and SIGINT end the server: no new work, what runs may finish within the time allowed, then
+ * it is cut short. Resolves when the engine is closed.
+ */
+function closeOnSignal(
+  instance: Instance,
+  server: Deno.HttpServer,
+  drainTimeoutMs: number,
+): Promise<void> {
+  const { promise: closed, resolve } = Promise.withResolvers<void>();
+  const { promise: cutShort, resolve: cut } = Promise.withResolvers<void>();
+  let firstSignal: number | undefined;
+
+  async function close() {
+    console.log("closing: no new requests; a second signal cuts running ones short");
+    instance.draining = true;
+    const timer = setTimeout(cut, drainTimeoutMs);
+    await Promise.race([instance.idle(), cutShort]);
+    clearTimeout(timer);
+    await instance.engine?.stop({ drain: false });
+    // The last bytes of what was cut short leave before the connections close.
+    await Promise.race([server.shutdown(), delay(1000)]);
+    await instance.engine?.close();
+    resolve();
+    console.log("closed");
+    Deno.exit(0);
+  }
+
+  function onSignal() {
+    if (firstSignal === undefined) {
+      firstSignal = performance.now();
+      close();
+    } else if (performance.now() - firstSignal > SAME_SIGNAL_MS) cut();
+  }
+  Deno.addSignalListener("SIGTERM", onSignal);
+  Deno.addSignalListener("SIGINT", onSignal);
+  return closed;
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    Deno.unrefTimer(setTimeout(resolve, ms));
+  });
+}
+
+/** The value, or one line and exit code 1 for errors of the expected kind. */
+function orExit<T>(make: () => T, expected: new (...args: never[]) => Error): T {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof expected) fail(error.message);
+    throw error;
+  }
+}
+
+function fail(message: string): never {
+  console.error(`✗ ${message}`);
+  Deno.exit(1);
+}
