@@ -6,26 +6,58 @@
 import { join, resolve } from "node:path";
 import { openGguf } from "./gguf_model.ts";
 import { openHfFolder } from "./hf_folder.ts";
+import type { OnProgress } from "./progress.ts";
 import { type Model, ModelError } from "./spec.ts";
+
+/** Options of {@linkcode loadModel}. */
+export interface LoadOptions {
+  /** Called while a model of the Hub is fetched. */
+  readonly progress?: OnProgress;
+  /** Ends a fetch; what came stays for the next one. */
+  readonly signal?: AbortSignal;
+}
 
 /**
  * Read a model, all but its weights.
  *
- * @param source a `.gguf` file, a Hugging Face folder, or a folder that holds one `.gguf` file
+ * @param source a `.gguf` file, a Hugging Face folder, a folder that holds one `.gguf` file, or a Hub
+ * id: `org/name`, for one file of it `org/name:file.gguf`, with `@revision` behind either
  * @throws {ModelError} when it is missing, damaged or not supported
  */
-export async function loadModel(source: string): Promise<Model> {
+export async function loadModel(source: string, options: LoadOptions = {}): Promise<Model> {
   const path = resolve(source);
-  const info = await Deno.stat(path).catch(() => undefined);
-  if (!info) throw new ModelError(`Cannot open model ${source}: there is no such file or folder`);
+  if (await exists(path)) return openPath(path, undefined);
+  // Only then: the Hub's library takes time to load.
+  const { fetchFromHub, parseHubId } = await import("./hub.ts");
+  const id = /^[./~]|[\\]/.test(source) ? undefined : parseHubId(source);
+  if (!id) {
+    throw new ModelError(
+      `Cannot open model ${source}: there is no such file or folder, and it is no Hub id (org/name)`,
+    );
+  }
+  return openPath(await fetchFromHub(id, options), source);
+}
+
+/** @param name what to call the model; by default its file or folder */
+function openPath(path: string, name: string | undefined): Model {
   try {
-    return info.isDirectory ? openFolder(path) : openGguf(path);
+    const model = Deno.statSync(path).isDirectory ? openFolder(path) : openGguf(path);
+    return name === undefined ? model : { ...model, name };
   } catch (error) {
-    if (error instanceof ModelError) throw error;
     if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotFound) {
-      throw new ModelError(`Cannot open model ${source}: ${error.message}`);
+      throw new ModelError(`Cannot open model ${path}: ${error.message}`);
     }
     throw error;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw new ModelError(`Cannot open model ${path}: ${(error as Error).message}`);
   }
 }
 

