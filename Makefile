@@ -57,7 +57,7 @@ SOURCES := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*/*.cpp)
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 AMX := $(AVX512) -mamx-tile -mamx-int8
-ifeq ($(filter x86_64-%,$(shell $(CXX) -dumpmachine)),)
+ifeq ($(filter x86_64-%,$(shell $(CXX) -dumpmachine 2>/dev/null)),)
   SOURCES := $(filter-out %_avx2.cpp %_avx512.cpp %_amx.cpp,$(SOURCES))
 endif
 NATIVE_SOURCES := $(wildcard tests/native/*.cpp)
@@ -131,7 +131,7 @@ $(OUT)/fuzz_%: $(OBJ)/tests/native/fuzz_%.o $(OBJECTS)
 
 # --- Set-up ---------------------------------------------------------------------------------------
 
-DENO := .tools/deno-$(DENO_VERSION)
+DENO := .tools/deno-$(DENO_VERSION)/deno
 CLANG_FORMAT := .tools/clang-format-$(CLANG_FORMAT_VERSION)/clang_format/data/bin/clang-format
 
 setup: $(DENO) node_modules/.installed lib ## Get everything ready, start nothing

@@ -4,6 +4,8 @@
 set -eu
 version=$1
 link=$2
+folder=$(dirname "$link")
+mkdir -p "$folder"
 
 # True for the same major version and no older minor and patch.
 fits() {
@@ -13,11 +15,9 @@ END
   IFS=. read -r want_major want_minor want_patch <<END
 $version
 END
-  [ "$major" -eq "$want_major" ] &&
-    [ $((minor * 1000 + ${patch%%[!0-9]*})) -ge $((want_minor * 1000 + want_patch)) ]
+  [ "$major" -eq "$want_major" ] && [ $((minor * 1000 + patch)) -ge $((want_minor * 1000 + want_patch)) ]
 }
 
-mkdir -p "$(dirname "$link")"
 here=$(command -v deno || true)
 if [ -n "$here" ]; then
   here_version=$(deno --version | sed -n 's/^deno \([0-9.]*\).*/\1/p')
@@ -26,18 +26,16 @@ if [ -n "$here" ]; then
     echo "✓ deno $here_version ($here)"
     exit 0
   fi
-  echo "✗ deno $here_version does not fit: $version or newer in its major version is needed"
+  echo "✗ deno $here_version ($here) does not fit: $version or newer, same major version"
 fi
 
 if ! command -v npm >/dev/null; then
-  echo "✗ deno: install deno $version, or node and npm, which can install it" >&2
+  echo "✗ deno: install deno $version, or node with npm, which can install it" >&2
   exit 1
 fi
-echo "install deno $version from npm into $(dirname "$link")"
-folder=$(dirname "$link")/npm-deno-$version
-# Without scripts: the executable is in the platform's own package, deno's postinstall only copies it.
+echo "install deno $version from npm into $folder"
+# Without scripts: the platform's own package has the executable, deno's postinstall only copies it.
 npm install --prefix "$folder" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
   "deno@$version" >/dev/null
-executable=$(ls "$folder"/node_modules/@deno/*/deno)
-ln -sfn "$(cd "$(dirname "$executable")" && pwd)/deno" "$link"
+ln -sfn "$(cd "$folder" && ls "$PWD"/node_modules/@deno/*/deno)" "$link"
 echo "✓ deno $version from npm"
