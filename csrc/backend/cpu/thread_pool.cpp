@@ -1,5 +1,11 @@
 #include "thread_pool.h"
 
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+
 namespace hearth {
 namespace {
 
@@ -11,7 +17,25 @@ inline void pause() {
 #endif
 }
 
+// Cores' worth of time that the cgroup grants; infinity without a limit.
+double cgroup_cores() {
+  double quota = 0, period = 0;
+  // Version 2 says "max 100000" where there is no limit, version 1 "-1".
+  if (std::ifstream("/sys/fs/cgroup/cpu.max") >> quota >> period) return quota / period;
+  std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> quota;
+  std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period;
+  return quota > 0 && period > 0 ? quota / period : INFINITY;
+}
+
 }  // namespace
+
+int usable_cores() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  const bool known = sched_getaffinity(0, sizeof cores, &cores) == 0;
+  const int allowed = known ? CPU_COUNT(&cores) : int(std::thread::hardware_concurrency());
+  return std::max(1, int(std::min<double>(allowed, std::ceil(cgroup_cores()))));
+}
 
 ThreadPool::ThreadPool(int num_threads) {
   for (int thread = 1; thread < num_threads; ++thread) {

@@ -19,6 +19,9 @@
 
 namespace hearth {
 
+/// Cores that this process may use: its affinity mask, and the cgroup's share rounded up.
+int usable_cores();
+
 class ThreadPool {
  public:
   /// num_threads counts the caller: num_threads - 1 are started. At least 1.

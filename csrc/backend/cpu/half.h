@@ -1,0 +1,31 @@
+// 16-bit floats without instructions for them. Internal linkage on purpose: files compiled for
+// different instruction sets include this, and none may hand its version to another.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace hearth {
+
+static inline float float_from_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static inline float float_from_bf16(uint16_t value) {
+  return float_from_bits(uint32_t(value) << 16);
+}
+
+/// IEEE half to float, exact; infinities and NaN included.
+static inline float float_from_half(uint16_t half) {
+  const uint32_t sign = uint32_t(half & 0x8000) << 16;
+  const uint32_t magnitude = half & 0x7fff;
+  if (magnitude >= 0x7c00) return float_from_bits(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
+  // Shifted into place the exponent is 112 too small: a multiplication puts it right, and
+  // normalizes subnormals on the way.
+  const float scaled = float_from_bits(magnitude << 13) * 0x1p112f;
+  return sign ? -scaled : scaled;
+}
+
+}  // namespace hearth

@@ -1,0 +1,322 @@
+// Linear kernels for AVX2, FMA and F16C.
+//
+//   c[t, r] = Σ_k W[r, k] x[t, k]
+//
+// Shapes    c [num_tokens, 16 num_tiles] f32 · x int8 by groups of 32, or f32 [num_tokens, cols]
+// int8      A register holds 4 columns of 8 rows. vpmaddubsw multiplies them by 4 broadcast
+//           activations; its 16-bit sums stay exact over a whole group of a 4-bit type
+//           (8 * 2 * 15 * 127 = 30,480 < 32,768), so that one vpmaddwd a group makes them 32 bits.
+//           Q8_0 is signed: |w| times x with w's sign, widened at once (2 * 128 * 127 fits, more not).
+//           c += sx (d Σ q x + m Σ x), group by group.
+// f32       64 columns of a tile are dequantized into L1, then multiplied by broadcast activations:
+//           columns in order within a run of 64, the runs' sums in order.
+// Work      int8: 8 rows of a group are unpacked into 8 registers and used for all tokens, whose
+// sums
+//           wait in L1; for one token they stay in registers.
+#include <immintrin.h>
+
+#include "kernels.h"
+#include "row_kernels.h"
+
+namespace hearth {
+namespace {
+
+constexpr int kRows = 16;
+constexpr int kHalfRows = 8;  // of a tile: one register
+constexpr int kGroupCols = 32;
+constexpr int kChunkCols = 64;
+
+constexpr uint32_t kQ8_0 = HEARTH_DTYPE_Q8_0;
+constexpr uint32_t kQ4_0 = HEARTH_DTYPE_Q4_0;
+constexpr uint32_t kQ4_1 = HEARTH_DTYPE_Q4_1;
+
+constexpr size_t header_bytes(uint32_t dtype) { return dtype == kQ4_1 ? 64 : 32; }
+constexpr size_t group_bytes(uint32_t dtype) {
+  return header_bytes(dtype) + kRows * (dtype == kQ8_0 ? 32 : 16);
+}
+
+inline __m256i load(const std::byte* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+
+inline __m256 load_halves(const std::byte* from) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+
+inline __m256i broadcast4(const int8_t* from) {
+  int32_t four;
+  __builtin_memcpy(&four, from, sizeof four);
+  return _mm256_set1_epi32(four);
+}
+
+// 8 rows of a group: scale, minimum and quants; quants[i] holds columns 4i to 4i + 3 of each row.
+template <uint32_t kDType>
+struct HalfGroup {
+  __m256 scale;
+  __m256 minimum;
+  __m256i quants[8];  // Q8_0: magnitudes; the signed ones are read again from `from`
+  const std::byte* from;
+
+  HalfGroup(const std::byte* group, int half) {
+    scale = load_halves(group + half * 16);
+    if (kDType == kQ4_1) minimum = load_halves(group + 32 + half * 16);
+    if (kDType == kQ4_0) minimum = _mm256_mul_ps(scale, _mm256_set1_ps(-8.0f));
+    from = group + header_bytes(kDType) + half * 32;
+    if (kDType == kQ8_0) {
+      for (int i = 0; i < 8; ++i) quants[i] = _mm256_abs_epi8(load(from + i * 64));
+      return;
+    }
+    const __m256i low = _mm256_set1_epi8(15);
+    for (int i = 0; i < 4; ++i) {
+      const __m256i both = load(from + i * 64);
+      quants[i] = _mm256_and_si256(both, low);
+      quants[i + 4] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+    }
+  }
+
+  // Σ q x over the group's 32 columns.
+  __m256i dot(const int8_t* x) const {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i product[8];
+    if (kDType == kQ8_0) {
+      for (int i = 0; i < 8; ++i) {
+        const __m256i signed_x = _mm256_sign_epi8(broadcast4(x + 4 * i), load(from + i * 64));
+        product[i] = _mm256_madd_epi16(_mm256_maddubs_epi16(quants[i], signed_x), ones);
+      }
+      for (int width = 4; width > 0; width /= 2) {
+        for (int i = 0; i < width; ++i) {
+          product[i] = _mm256_add_epi32(product[i], product[i + width]);
+        }
+      }
+      return product[0];
+    }
+    for (int i = 0; i < 8; ++i) product[i] = _mm256_maddubs_epi16(quants[i], broadcast4(x + 4 * i));
+    for (int width = 4; width > 0; width /= 2) {
+      for (int i = 0; i < width; ++i) product[i] = _mm256_add_epi16(product[i], product[i + width]);
+    }
+    return _mm256_madd_epi16(product[0], ones);
+  }
+
+  // sums + sx (d Σ q x + m Σ x)
+  __m256 accumulate(const Int8Tokens& x, size_t at, __m256 sums) const {
+    __m256 value = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(dot(x.values + at * kGroupCols)));
+    if (kDType != kQ8_0) value = _mm256_fmadd_ps(minimum, _mm256_set1_ps(x.sums[at]), value);
+    return _mm256_fmadd_ps(_mm256_set1_ps(x.scales[at]), value, sums);
+  }
+};
+
+template <uint32_t kDType>
+void one_token(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c) {
+  __m256 low = _mm256_setzero_ps(), high = _mm256_setzero_ps();
+  for (int32_t g = 0; g < num_groups; ++g) {
+    const std::byte* group = tile + g * group_bytes(kDType);
+    low = HalfGroup<kDType>(group, 0).accumulate(x, g, low);
+    high = HalfGroup<kDType>(group, 1).accumulate(x, g, high);
+  }
+  _mm256_storeu_ps(c, low);
+  _mm256_storeu_ps(c + kHalfRows, high);
+}
+
+template <uint32_t kDType>
+void many_tokens(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c,
+                 int32_t c_stride) {
+  for (int32_t t = 0; t < x.num_tokens; ++t) {
+    _mm256_storeu_ps(c + size_t(t) * c_stride, _mm256_setzero_ps());
+    _mm256_storeu_ps(c + size_t(t) * c_stride + kHalfRows, _mm256_setzero_ps());
+  }
+  for (int32_t g = 0; g < num_groups; ++g) {
+    for (int half = 0; half < 2; ++half) {
+      const HalfGroup<kDType> weights(tile + g * group_bytes(kDType), half);
+      float* sums = c + half * kHalfRows;
+      for (int32_t t = 0; t < x.num_tokens; ++t, sums += c_stride) {
+        _mm256_storeu_ps(
+            sums, weights.accumulate(x, size_t(g) * x.num_tokens + t, _mm256_loadu_ps(sums)));
+      }
+    }
+  }
+}
+
+template <uint32_t kDType>
+void linear_int8_of(const TileRun& run, const Int8Tokens& x, float* c) {
+  const int32_t num_groups = run.cols / kGroupCols;
+  for (int32_t i = 0; i < run.num_tiles; ++i) {
+    const std::byte* tile = run.tiles + i * run.tile_bytes;
+    if (x.num_tokens == 1) {
+      one_token<kDType>(tile, num_groups, x, c + i * kRows);
+    } else {
+      many_tokens<kDType>(tile, num_groups, x, c + i * kRows, run.num_tiles * kRows);
+    }
+  }
+}
+
+void linear_int8(const TileRun& run, const Int8Tokens& x, float* c) {
+  switch (run.dtype) {
+    case kQ8_0: return linear_int8_of<kQ8_0>(run, x, c);
+    case kQ4_0: return linear_int8_of<kQ4_0>(run, x, c);
+    case kQ4_1: return linear_int8_of<kQ4_1>(run, x, c);
+  }
+}
+
+// ------------------------------------------------------------------------------------------ f32
+
+// Columns 4i to 4i + 3 of 8 rows, a byte each in `four`, as floats to out[column][16].
+template <uint32_t kDType>
+inline void store_columns(__m256i four, int shift, __m256 scale, __m256 minimum, float* out) {
+  for (int col = 0; col < 4; ++col) {
+    __m256i q;
+    if (kDType == kQ8_0) {
+      q = _mm256_srai_epi32(_mm256_slli_epi32(four, 24 - 8 * col), 24);
+    } else {
+      q = _mm256_and_si256(_mm256_srli_epi32(four, 8 * col + shift), _mm256_set1_epi32(15));
+    }
+    const __m256 value = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(q));
+    _mm256_storeu_ps(out + col * kRows, kDType == kQ8_0 ? value : _mm256_add_ps(value, minimum));
+  }
+}
+
+template <uint32_t kDType>
+void dequantize_groups(const std::byte* group, int32_t num_groups, float* out) {
+  for (int32_t g = 0; g < num_groups; ++g, group += group_bytes(kDType)) {
+    for (int half = 0; half < 2; ++half) {
+      const __m256 scale = load_halves(group + half * 16);
+      __m256 minimum = _mm256_mul_ps(scale, _mm256_set1_ps(-8.0f));
+      if (kDType == kQ4_1) minimum = load_halves(group + 32 + half * 16);
+      const std::byte* quants = group + header_bytes(kDType) + half * 32;
+      float* to = out + size_t(g) * kGroupCols * kRows + half * kHalfRows;
+      for (int i = 0; i < (kDType == kQ8_0 ? 8 : 4); ++i) {
+        const __m256i four = load(quants + i * 64);
+        store_columns<kDType>(four, 0, scale, minimum, to + i * 4 * kRows);
+        if (kDType != kQ8_0) {
+          store_columns<kDType>(four, 4, scale, minimum, to + (16 + i * 4) * kRows);
+        }
+      }
+    }
+  }
+}
+
+// Columns [begin, end) of a tile as floats [end - begin][16]: in `scratch`, or where they lie.
+const float* dequantize(const TileRun& run, const std::byte* tile, int32_t begin, int32_t end,
+                        float* scratch) {
+  const int32_t count = (end - begin) * kRows, num_groups = (end - begin) / kGroupCols;
+  const int32_t group = begin / kGroupCols;
+  switch (run.dtype) {
+    case HEARTH_DTYPE_F32: return reinterpret_cast<const float*>(tile) + size_t(begin) * kRows;
+    case HEARTH_DTYPE_F16:
+      tile += size_t(begin) * kRows * 2;
+      for (int32_t i = 0; i < count; i += 8) {
+        _mm256_storeu_ps(scratch + i, load_halves(tile + i * 2));
+      }
+      break;
+    case HEARTH_DTYPE_BF16:
+      tile += size_t(begin) * kRows * 2;
+      for (int32_t i = 0; i < count; i += 8) {
+        const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(tile + i * 2));
+        const __m256i bits = _mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16);
+        _mm256_storeu_ps(scratch + i, _mm256_castsi256_ps(bits));
+      }
+      break;
+    case kQ8_0:
+      dequantize_groups<kQ8_0>(tile + group * group_bytes(kQ8_0), num_groups, scratch);
+      break;
+    case kQ4_0:
+      dequantize_groups<kQ4_0>(tile + group * group_bytes(kQ4_0), num_groups, scratch);
+      break;
+    case kQ4_1:
+      dequantize_groups<kQ4_1>(tile + group * group_bytes(kQ4_1), num_groups, scratch);
+      break;
+  }
+  return scratch;
+}
+
+// c += W x for kTiles tiles and kTokens tokens over `cols` columns: their 8 or so sums in registers
+// hide the latency of an FMA.
+template <int kTiles, int kTokens>
+void multiply_f32(const float* const* weights, int32_t cols, const float* x, int32_t x_stride,
+                  float* c, int32_t c_stride) {
+  __m256 sums[kTiles][kTokens][2];
+  for (int i = 0; i < kTiles; ++i) {
+    for (int t = 0; t < kTokens; ++t) sums[i][t][0] = sums[i][t][1] = _mm256_setzero_ps();
+  }
+  for (int32_t col = 0; col < cols; ++col) {
+    for (int i = 0; i < kTiles; ++i) {
+      const __m256 low = _mm256_loadu_ps(weights[i] + size_t(col) * kRows);
+      const __m256 high = _mm256_loadu_ps(weights[i] + size_t(col) * kRows + kHalfRows);
+      for (int t = 0; t < kTokens; ++t) {
+        const __m256 value = _mm256_set1_ps(x[size_t(t) * x_stride + col]);
+        sums[i][t][0] = _mm256_fmadd_ps(low, value, sums[i][t][0]);
+        sums[i][t][1] = _mm256_fmadd_ps(high, value, sums[i][t][1]);
+      }
+    }
+  }
+  for (int i = 0; i < kTiles; ++i) {
+    for (int t = 0; t < kTokens; ++t) {
+      float* out = c + size_t(t) * c_stride + i * kRows;
+      _mm256_storeu_ps(out, _mm256_add_ps(_mm256_loadu_ps(out), sums[i][t][0]));
+      _mm256_storeu_ps(out + kHalfRows,
+                       _mm256_add_ps(_mm256_loadu_ps(out + kHalfRows), sums[i][t][1]));
+    }
+  }
+}
+
+// kTiles tiles from `tile` on.
+template <int kTiles>
+void linear_f32_tiles(const TileRun& run, int32_t tile, const float* x, int32_t x_stride,
+                      int32_t num_tokens, float* c) {
+  const int32_t c_stride = run.num_tiles * kRows;
+  c += tile * kRows;
+  for (int32_t t = 0; t < num_tokens; ++t) {
+    __builtin_memset(c + size_t(t) * c_stride, 0, kTiles * kRows * sizeof(float));
+  }
+  for (int32_t begin = 0; begin < run.cols; begin += kChunkCols) {
+    const int32_t end = begin + kChunkCols < run.cols ? begin + kChunkCols : run.cols;
+    alignas(32) float scratch[kTiles][kChunkCols * kRows];
+    const float* weights[kTiles];
+    for (int i = 0; i < kTiles; ++i) {
+      weights[i] = dequantize(run, run.tiles + (tile + i) * run.tile_bytes, begin, end, scratch[i]);
+    }
+    int32_t t = 0;
+    for (; kTiles == 1 && t + 4 <= num_tokens; t += 4) {
+      multiply_f32<1, 4>(weights, end - begin, x + size_t(t) * x_stride + begin, x_stride,
+                         c + size_t(t) * c_stride, c_stride);
+    }
+    for (; t < num_tokens; ++t) {
+      multiply_f32<kTiles, 1>(weights, end - begin, x + size_t(t) * x_stride + begin, x_stride,
+                              c + size_t(t) * c_stride, c_stride);
+    }
+  }
+}
+
+void linear_f32(const TileRun& run, const float* x, int32_t x_stride, int32_t num_tokens,
+                float* c) {
+  int32_t tile = 0;
+  if (num_tokens < 4) {
+    for (; tile + 4 <= run.num_tiles; tile += 4) {
+      linear_f32_tiles<4>(run, tile, x, x_stride, num_tokens, c);
+    }
+  }
+  for (; tile < run.num_tiles; ++tile) {
+    linear_f32_tiles<1>(run, tile, x, x_stride, num_tokens, c);
+  }
+}
+
+double int8_peak(int32_t repeats) {
+  __m256i sums[8], weights = _mm256_set1_epi8(3), x = _mm256_set1_epi8(5);
+  for (int i = 0; i < 8; ++i) sums[i] = _mm256_setzero_si256();
+  for (int32_t repeat = 0; repeat < repeats; ++repeat) {
+    for (int i = 0; i < 8; ++i) {
+      asm volatile("" : "+x"(x));  // as if new activations came
+      sums[i] = _mm256_add_epi16(sums[i], _mm256_maddubs_epi16(weights, x));
+    }
+  }
+  for (int i = 0; i < 8; ++i) asm volatile("" : : "x"(sums[i]));
+  return 2.0 * 8 * 32 * repeats;
+}
+
+}  // namespace
+
+const Kernels kKernelsAvx2 = {
+    "avx2 vpmaddubsw 8x4", "avx2 fma 16x4", linear_int8,  linear_f32,
+    quantize_row,          norm_row,        activate_row, int8_peak,
+};
+
+}  // namespace hearth
