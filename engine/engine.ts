@@ -1,10 +1,26 @@
 /**
  * The engine as programs see it: text in, text out, everything native hidden.
  *
+ * The library runs steps on its own thread. Here exactly one poll is pending while there is something
+ * to wait for (weights that load, requests under way, a drain) and none otherwise, so that an engine
+ * left idle keeps no program alive.
+ *
  * @module
  */
+import { openLibrary } from "../ffi/library.ts";
+import { NativeEngine, type NativeEvent } from "../ffi/native_engine.ts";
+import { loadModel } from "../model/load.ts";
 import type { Model } from "../model/spec.ts";
-import type { EngineOptions, EngineStats, GenerateRequest, Generation } from "./types.ts";
+import { ActiveGeneration } from "./generation.ts";
+import { promptOf } from "./prompt.ts";
+import {
+  EngineError,
+  type EngineOptions,
+  type EngineStats,
+  type GenerateRequest,
+  type Generation,
+} from "./types.ts";
+import { checkPrompt, checkTokens, type Limits, resolveRequest } from "./validation.ts";
 
 /** Options of {@linkcode Engine.open}. */
 export interface OpenOptions extends EngineOptions {
@@ -12,25 +28,204 @@ export interface OpenOptions extends EngineOptions {
   readonly waitUntilReady?: boolean;
 }
 
-/** One model on one device. Shape only: the body follows. */
-export declare class Engine implements AsyncDisposable {
-  /** A path, a Hub id or a model that `loadModel` has read. */
-  static open(source: string | Model, options?: OpenOptions): Promise<Engine>;
+/** A poll that nothing wakes returns after this long, to be called again. */
+const pollTimeoutMs = 1000;
+
+/**
+ * One model on one device.
+ *
+ * @example A text continued, piece by piece
+ * ```ts
+ * import { defaultModelPath, Engine } from "@hearth/hearth";
+ *
+ * await using engine = await Engine.open(await defaultModelPath());
+ * for await (const { text } of engine.generate({ prompt: "Once upon a time", maxTokens: 8 })) {
+ *   console.log(text);
+ * }
+ * ```
+ */
+export class Engine implements AsyncDisposable {
+  /** What was opened. */
   readonly model: Model;
   /** Prompt and output together, in tokens. */
   readonly maxModelLen: number;
   /** Resolves when the weights are loaded; rejects with an EngineError when loading failed. */
   readonly ready: Promise<void>;
-  /** Throws an EngineError at once for an invalid field; see `Generation.accepted` for the rest. */
-  generate(request: GenerateRequest): Generation;
-  tokenize(text: string, options?: { readonly addSpecialTokens?: boolean }): Promise<number[]>;
-  detokenize(tokens: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
-  stats(): EngineStats;
+  readonly #native: NativeEngine;
+  readonly #limits: Limits;
+  readonly #active = new Map<bigint, ActiveGeneration>();
+  readonly #loaded = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<void>();
+  #state: "loading" | "ready" | "failed" | "stopping" | "stopped" = "loading";
+  #polling = false;
+
+  private constructor(model: Model, options: EngineOptions) {
+    this.model = model;
+    this.#native = NativeEngine.open(openLibrary(options.library), model, options);
+    this.maxModelLen = this.#native.stats().maxModelLen;
+    const { vocabSize } = model.spec;
+    const { maxModelLen } = this;
+    this.#limits = { vocabSize, maxModelLen, eosTokenIds: model.eosTokenIds };
+    this.ready = this.#loaded.promise;
+    this.ready.catch(() => {}); // whoever waits for it gets the error
+    this.#poll();
+  }
+
+  /**
+   * Open a model: a path, a Hub id, or one that `loadModel` has read.
+   *
+   * @throws {ModelError} when the model cannot be read
+   * @throws {EngineError} when it cannot be run: memory, device, library, options
+   */
+  static async open(source: string | Model, options: OpenOptions = {}): Promise<Engine> {
+    const model = typeof source === "string" ? await loadModel(source) : source;
+    const engine = new Engine(model, options);
+    if (options.waitUntilReady ?? true) {
+      try {
+        await engine.ready;
+      } catch (error) {
+        await engine.close();
+        throw error;
+      }
+    }
+    return engine;
+  }
+
+  /**
+   * Queue a request. Its output is the returned object's iteration; leaving the loop cancels it.
+   *
+   * @throws {EngineError} at once for a field that is out of range; what shows later (a prompt too
+   * long once encoded, a full queue) rejects `accepted` and is thrown by the loop
+   */
+  generate(request: GenerateRequest): Generation {
+    request.signal?.throwIfAborted();
+    const native = resolveRequest(request, this.#limits);
+    const prompt = promptOf(request, this.model);
+    const generation = new ActiveGeneration(request, (id) => this.#native.cancel(id));
+
+    const submit = (promptTokens: readonly number[]) => {
+      checkPrompt(promptTokens, request, this.#limits);
+      if (generation.cancelled) return generation.endUnsent();
+      const id = this.#native.submit(Uint32Array.from(promptTokens), native);
+      const { tokenizer, eosTokenIds } = this.model;
+      generation.begin(id, {
+        request,
+        promptTokens,
+        tokenizer,
+        eosTokenIds,
+        stopSequence: (index, keepTokens) => this.#native.stopSequence(id, index, keepTokens),
+      });
+      this.#active.set(id, generation);
+      this.#poll();
+    };
+    const start = async () => {
+      try {
+        submit("tokens" in prompt ? prompt.tokens : await this.tokenize(prompt.text, prompt));
+      } catch (error) {
+        generation.fail(error);
+        throw error;
+      }
+    };
+    generation.accepted = start();
+    generation.accepted.catch(() => {}); // the loop throws it too
+    return generation;
+  }
+
+  /** Token ids of a text. [addSpecialTokens: true] */
+  tokenize(
+    text: string,
+    options: { readonly addSpecialTokens?: boolean } = {},
+  ): Promise<number[]> {
+    const { addSpecialTokens = true } = options;
+    return Promise.resolve(this.model.tokenizer.encode(text, { addSpecialTokens }));
+  }
+
+  /**
+   * Text of token ids. [skipSpecialTokens: true]
+   *
+   * @throws {EngineError} for ids out of the vocabulary
+   */
+  detokenize(
+    tokens: readonly number[],
+    options: { readonly skipSpecialTokens?: boolean } = {},
+  ): string {
+    checkTokens("tokens", tokens, this.#limits);
+    const { skipSpecialTokens = true } = options;
+    return this.model.tokenizer.decode(tokens, { skipSpecialTokens });
+  }
+
+  /** Gauges of now, counters since open. */
+  stats(): EngineStats {
+    return this.#native.stats();
+  }
+
   /** `key: value` lines: device, threads, kernels, dtypes. */
-  describe(): string;
-  /** Takes no new requests; resolves when none is left. `drain: false` cancels those that run. */
-  stop(options?: { readonly drain?: boolean }): Promise<void>;
-  /** Stops without draining and frees the engine. */
-  close(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
+  describe(): string {
+    return this.#native.describe();
+  }
+
+  /**
+   * Take no new requests; resolves when none is left. `drain: false` cancels those that run, also
+   * those of a drain that was begun before. [drain: true]
+   */
+  stop(options: { readonly drain?: boolean } = {}): Promise<void> {
+    if (this.#state !== "stopped") {
+      this.#state = "stopping";
+      this.#native.stop(options.drain ?? true);
+      this.#poll();
+    }
+    return this.#stopped.promise;
+  }
+
+  /** Stop without draining, and free the engine. Harmless when it is closed. */
+  async close(): Promise<void> {
+    await this.stop({ drain: false });
+    this.#native.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  get #waitsForEvents(): boolean {
+    return this.#state === "loading" || this.#state === "stopping" || this.#active.size > 0;
+  }
+
+  /** Keeps one poll pending while there is something to wait for. */
+  async #poll(): Promise<void> {
+    if (this.#polling) return;
+    this.#polling = true;
+    try {
+      while (this.#waitsForEvents) {
+        const events = await this.#native.poll(pollTimeoutMs);
+        if (events === undefined) return this.#onClosed();
+        for (const event of events) this.#dispatch(event);
+      }
+    } catch (error) {
+      for (const generation of this.#active.values()) generation.fail(error);
+      this.#active.clear();
+      this.#loaded.reject(error);
+      this.#onClosed();
+    } finally {
+      this.#polling = false;
+    }
+  }
+
+  #dispatch(event: NativeEvent): void {
+    if (event.kind === "ready") {
+      if (this.#state === "loading") this.#state = "ready";
+      this.#loaded.resolve();
+    } else if (event.kind === "failed") {
+      if (this.#state === "loading") this.#state = "failed";
+      this.#loaded.reject(event.error);
+    } else if (this.#active.get(event.request)?.take(event)) {
+      this.#active.delete(event.request);
+    }
+  }
+
+  #onClosed(): void {
+    this.#state = "stopped";
+    this.#loaded.reject(new EngineError("closing", "The engine was closed before it was ready"));
+    this.#stopped.resolve();
+  }
 }

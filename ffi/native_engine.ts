@@ -197,16 +197,19 @@ export class NativeEngine implements Disposable {
       reserved: 0,
     });
     const id = new BigUint64Array(1);
-    this.#error.unwrap(this.#library.symbols.hearth_submit(
-      this.#open(),
-      tokens,
-      tokens.length,
-      encoded,
-      flat.toBytes(),
-      id,
-      this.#error.bytes,
-      this.#error.bytes.length,
-    ));
+    this.#error.unwrap(
+      this.#library.symbols.hearth_submit(
+        this.#open(),
+        tokens,
+        tokens.length,
+        encoded,
+        flat.toBytes(),
+        id,
+        this.#error.bytes,
+        this.#error.bytes.length,
+      ),
+      () => this.stats().expectedWaitMs,
+    );
     return id[0]!;
   }
 

@@ -23,11 +23,15 @@ const codes: ReadonlyMap<number, EngineErrorCode> = new Map([
 const fieldPattern = /: ([a-z][a-z0-9_]*) must /;
 
 /** The error that a status and the library's message make. */
-export function engineError(status: number, message: string): EngineError {
+export function engineError(
+  status: number,
+  message: string,
+  retryAfterMs?: number,
+): EngineError {
   const code = codes.get(status) ?? "internal";
   const field = code === "invalid_argument" ? fieldPattern.exec(message)?.[1] : undefined;
   const text = message === "" ? `The library failed with status ${status}` : message;
-  return new EngineError(code, text, field === undefined ? undefined : camelCase(field));
+  return new EngineError(code, text, field && camelCase(field), retryAfterMs);
 }
 
 function camelCase(name: string): string {
@@ -39,7 +43,9 @@ export class ErrorBuffer {
   readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
 
   /** @throws {EngineError} unless the status is HEARTH_OK */
-  unwrap(status: number): void {
-    if (status !== Status.OK) throw engineError(status, decodeCString(this.bytes));
+  unwrap(status: number, retryAfterMs?: () => number): void {
+    if (status === Status.OK) return;
+    const busy = status === Status.QUEUE_FULL || status === Status.DEADLINE;
+    throw engineError(status, decodeCString(this.bytes), busy ? retryAfterMs?.() : undefined);
   }
 }

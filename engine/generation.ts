@@ -1,0 +1,190 @@
+/**
+ * A request under way, as its caller iterates it.
+ *
+ * @module
+ */
+import type { NativeEvent } from "../ffi/native_engine.ts";
+import type { OutputOptions } from "./request_output.ts";
+import { RequestOutput } from "./request_output.ts";
+import type { GenerateChunk, GenerateRequest, Generation, PositionLogprobs } from "./types.ts";
+
+/** The engine's side of a {@linkcode Generation}: fed with events, read by the caller's loop. */
+export class ActiveGeneration implements Generation {
+  accepted: Promise<void> = Promise.resolve();
+  /** Asked to end, perhaps before the library knew the request. */
+  cancelled = false;
+  readonly #request: GenerateRequest;
+  readonly #cancelNative: (id: bigint) => void;
+  readonly #queue = new ChunkQueue();
+  readonly #onAbort = () => this.#abort();
+  #id: bigint | undefined;
+  #output: RequestOutput | undefined;
+  #promptTokens: readonly number[] = [];
+
+  constructor(
+    request: GenerateRequest,
+    cancelNative: (id: bigint) => void,
+  ) {
+    this.#request = request;
+    this.#cancelNative = cancelNative;
+    request.signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  get promptTokens(): readonly number[] {
+    return this.#promptTokens;
+  }
+
+  get numCachedTokens(): number {
+    return this.#output?.numCachedTokens ?? 0;
+  }
+
+  get numOutputTokens(): number {
+    return this.#output?.numOutputTokens ?? 0;
+  }
+
+  get promptLogprobs(): readonly (PositionLogprobs | undefined)[] | undefined {
+    return this.#output?.promptLogprobs;
+  }
+
+  /** The library knows it as `id`; events may follow. */
+  begin(id: bigint, options: OutputOptions): void {
+    this.#id = id;
+    this.#promptTokens = options.promptTokens;
+    this.#output = new RequestOutput(options);
+  }
+
+  /** Takes an event in; true when it was the request's last. */
+  take(event: Exclude<NativeEvent, { kind: "ready" | "failed" }>): boolean {
+    const output = this.#output!;
+    switch (event.kind) {
+      case "token":
+        this.#queue.push(output.token(event));
+        break;
+      case "prompt_logprob":
+        output.promptLogprob(event);
+        break;
+      case "finish":
+        this.#queue.push(output.finish(event));
+        break;
+      case "error":
+        this.fail(event.error);
+        return true;
+    }
+    if (output.ended) this.#end();
+    return output.released;
+  }
+
+  /** The loop throws `reason` after the chunks that it has not read yet. */
+  fail(reason: unknown): void {
+    this.#queue.fail(reason);
+    this.#forgetSignal();
+  }
+
+  /** Ends a request that the library never saw. */
+  endUnsent(): void {
+    for (let index = 0; index < (this.#request.n ?? 1); index++) {
+      this.#queue.push({
+        index,
+        text: "",
+        tokens: [],
+        logprobs: undefined,
+        finishReason: "cancelled",
+        stopReason: null,
+      });
+    }
+    this.#end();
+  }
+
+  cancel(): void {
+    if (this.cancelled || this.#queue.ended) return;
+    this.cancelled = true;
+    if (this.#id !== undefined) this.#cancelNative(this.#id);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<GenerateChunk, void, void> {
+    try {
+      await this.accepted;
+      for (;;) {
+        const chunk = await this.#queue.next();
+        if (chunk === undefined) return;
+        yield chunk;
+      }
+    } finally {
+      this.cancel();
+    }
+  }
+
+  #abort(): void {
+    this.cancel();
+    this.#queue.clear();
+    this.fail(this.#request.signal?.reason);
+  }
+
+  #end(): void {
+    this.#queue.end();
+    this.#forgetSignal();
+  }
+
+  #forgetSignal(): void {
+    this.#request.signal?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+/** Chunks on their way from the poll loop to the caller's. */
+class ChunkQueue {
+  #chunks: GenerateChunk[] = [];
+  #failure: { readonly reason: unknown } | undefined;
+  #wake: (() => void) | undefined;
+  ended = false;
+
+  /** A chunk that nobody has read yet is prolonged: a slow reader gets fewer, longer ones. */
+  push(chunk: GenerateChunk | undefined): void {
+    if (chunk === undefined || this.ended) return;
+    const last = this.#chunks.at(-1);
+    if (last !== undefined && last.index === chunk.index) {
+      this.#chunks[this.#chunks.length - 1] = join(last, chunk);
+    } else {
+      this.#chunks.push(chunk);
+    }
+    this.#wakeReader();
+  }
+
+  end(): void {
+    this.ended = true;
+    this.#wakeReader();
+  }
+
+  fail(reason: unknown): void {
+    if (this.ended) return;
+    this.#failure = { reason };
+    this.end();
+  }
+
+  clear(): void {
+    this.#chunks = [];
+  }
+
+  /** Undefined after the last one. */
+  async next(): Promise<GenerateChunk | undefined> {
+    while (this.#chunks.length === 0 && !this.ended) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    const chunk = this.#chunks.shift();
+    if (chunk === undefined && this.#failure !== undefined) throw this.#failure.reason;
+    return chunk;
+  }
+
+  #wakeReader(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+}
+
+function join(first: GenerateChunk, second: GenerateChunk): GenerateChunk {
+  return {
+    ...second,
+    text: first.text + second.text,
+    tokens: [...first.tokens, ...second.tokens],
+    logprobs: first.logprobs && [...first.logprobs, ...second.logprobs ?? []],
+  };
+}

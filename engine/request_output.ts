@@ -1,0 +1,177 @@
+/**
+ * What one request has produced: events of the library in, chunks of text out. No input or output of
+ * its own, so that the engine and the manual mode share it.
+ *
+ * @module
+ */
+import type { NativeEvent } from "../ffi/native_engine.ts";
+import type { Tokenizer } from "../model/spec.ts";
+import { Detokenizer } from "./detokenizer.ts";
+import { StopMatcher } from "./stop.ts";
+import type { FinishReason, GenerateChunk, GenerateRequest, PositionLogprobs } from "./types.ts";
+
+type TokenEvent = Extract<NativeEvent, { kind: "token" }>;
+type FinishEvent = Extract<NativeEvent, { kind: "finish" }>;
+type PromptLogprobEvent = Extract<NativeEvent, { kind: "prompt_logprob" }>;
+
+/** What the output needs to know of its request. */
+export interface OutputOptions {
+  readonly request: GenerateRequest;
+  readonly promptTokens: readonly number[];
+  readonly tokenizer: Tokenizer;
+  readonly eosTokenIds: readonly number[];
+  /** A stop text was found: end the sequence, of which the first `keepTokens` tokens count. */
+  readonly stopSequence: (index: number, keepTokens: number) => void;
+}
+
+/** See the module's comment. */
+export class RequestOutput {
+  readonly promptLogprobs: (PositionLogprobs | undefined)[] | undefined;
+  numCachedTokens = 0;
+  readonly #options: OutputOptions;
+  readonly #sequences: readonly SequenceOutput[];
+  #numFinishEvents = 0;
+
+  constructor(options: OutputOptions) {
+    const { request, promptTokens } = options;
+    this.#options = options;
+    this.#sequences = Array.from(
+      { length: request.n ?? 1 },
+      (_, index) => new SequenceOutput(index, options),
+    );
+    if (request.promptLogprobs !== undefined) {
+      this.promptLogprobs = new Array<undefined>(promptTokens.length).fill(undefined);
+    }
+  }
+
+  /** Output tokens that count, over all sequences. */
+  get numOutputTokens(): number {
+    return this.#sequences.reduce((sum, { numTokens }) => sum + numTokens, 0);
+  }
+
+  /** Every sequence's last chunk is out. */
+  get ended(): boolean {
+    return this.#sequences.every((sequence) => sequence.ended);
+  }
+
+  /** The library is done with it: no event will follow. */
+  get released(): boolean {
+    return this.#numFinishEvents === this.#sequences.length;
+  }
+
+  /** Undefined when the sequence has ended already: the token does not count. */
+  token(event: TokenEvent): GenerateChunk | undefined {
+    const sequence = this.#sequences[event.sequence]!;
+    if (sequence.ended) return undefined;
+    this.numCachedTokens = event.cachedTokens;
+    const chunk = sequence.token(event);
+    if (sequence.ended) this.#options.stopSequence(event.sequence, event.numOutputTokens);
+    return chunk;
+  }
+
+  promptLogprob(event: PromptLogprobEvent): void {
+    if (this.promptLogprobs === undefined) return;
+    const { token, logprob, top } = event;
+    this.promptLogprobs[event.position] = { token, logprob, top };
+  }
+
+  /** Undefined when the sequence has ended already, by a stop text. */
+  finish(event: FinishEvent): GenerateChunk | undefined {
+    this.#numFinishEvents++;
+    this.numCachedTokens = event.cachedTokens;
+    const sequence = this.#sequences[event.sequence]!;
+    return sequence.ended ? undefined : sequence.finish(event.reason);
+  }
+}
+
+/** One of the request's n continuations. */
+class SequenceOutput {
+  ended = false;
+  numTokens = 0;
+  readonly #index: number;
+  readonly #options: OutputOptions;
+  readonly #detokenizer: Detokenizer;
+  readonly #stops: StopMatcher;
+  #lastToken: number | undefined;
+
+  constructor(index: number, options: OutputOptions) {
+    const { request, tokenizer, promptTokens } = options;
+    this.#index = index;
+    this.#options = options;
+    this.#detokenizer = new Detokenizer(tokenizer, promptTokens, {
+      skipSpecialTokens: request.skipSpecialTokens ?? true,
+    });
+    this.#stops = new StopMatcher(request.stop ?? [], {
+      includeStop: request.includeStop ?? false,
+    });
+  }
+
+  token(event: TokenEvent): GenerateChunk {
+    const { token, logprob, top } = event;
+    const { request } = this.#options;
+    this.numTokens++;
+    this.#lastToken = token;
+    const logprobs = request.logprobs === undefined ? undefined : [{ token, logprob, top }];
+    const { text, stop } = this.#textOf(token);
+    if (stop === undefined) return this.#chunk(text, { tokens: [token], logprobs });
+    this.ended = true;
+    return this.#chunk(text, {
+      tokens: [token],
+      logprobs,
+      finishReason: "stop",
+      stopReason: stop,
+    });
+  }
+
+  finish(finishReason: FinishReason): GenerateChunk {
+    this.ended = true;
+    const text = this.#push(this.#detokenizer.flush());
+    const stopReason = text.stop ?? (finishReason === "stop" ? this.#stopToken() : null);
+    return this.#chunk(text.text + this.#stops.flush(), {
+      logprobs: this.#options.request.logprobs === undefined ? undefined : [],
+      finishReason: text.stop === undefined ? finishReason : "stop",
+      stopReason,
+    });
+  }
+
+  /** A token that ends the text is no part of it, unless asked for. */
+  #textOf(token: number): { readonly text: string; readonly stop: string | undefined } {
+    if (this.#endsText(token) && !(this.#options.request.includeStop ?? false)) {
+      return { text: "", stop: undefined };
+    }
+    return this.#push(this.#detokenizer.push(token));
+  }
+
+  /** Stop texts do not count before `minTokens`. */
+  #push(text: string): { readonly text: string; readonly stop: string | undefined } {
+    const early = this.numTokens <= (this.#options.request.minTokens ?? 0);
+    return early ? { text, stop: undefined } : this.#stops.push(text);
+  }
+
+  #endsText(token: number): boolean {
+    const { request } = this.#options;
+    return this.#isEos(token) || (request.stopTokenIds ?? []).includes(token);
+  }
+
+  #isEos(token: number): boolean {
+    const { request, eosTokenIds } = this.#options;
+    return !(request.ignoreEos ?? false) && eosTokenIds.includes(token);
+  }
+
+  #stopToken(): number | null {
+    const token = this.#lastToken;
+    return token === undefined || this.#isEos(token) ? null : token;
+  }
+
+  #chunk(text: string, rest: Partial<GenerateChunk>): GenerateChunk {
+    return {
+      index: this.#index,
+      text,
+      tokens: [],
+      logprobs: undefined,
+      finishReason: null,
+      stopReason: null,
+      ...rest,
+    };
+  }
+}

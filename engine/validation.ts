@@ -1,0 +1,192 @@
+/**
+ * Requests as callers write them, checked field by field and completed with defaults.
+ *
+ * @module
+ */
+import type { NativeRequest } from "../ffi/native_engine.ts";
+import { saltBits } from "./salt.ts";
+import { EngineError, type GenerateRequest } from "./types.ts";
+
+/** What the model allows. */
+export interface Limits {
+  readonly vocabSize: number;
+  /** Prompt and output together, in tokens. */
+  readonly maxModelLen: number;
+  /** Ids that end a text. */
+  readonly eosTokenIds: readonly number[];
+}
+
+const maxStops = 16;
+const maxUint32 = 0xffff_ffff;
+
+interface Range {
+  readonly min?: number;
+  readonly above?: number;
+  readonly max?: number;
+  readonly integer?: boolean;
+}
+
+type NumberField = {
+  [K in keyof GenerateRequest]-?: Exclude<GenerateRequest[K], undefined> extends number ? K : never;
+}[keyof GenerateRequest];
+
+const ranges: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens">, Range>> = {
+  temperature: { min: 0, max: 2 },
+  topP: { above: 0, max: 1 },
+  topK: { min: 0, max: maxUint32, integer: true },
+  minP: { min: 0, max: 1 },
+  repetitionPenalty: { above: 0 },
+  presencePenalty: { min: -2, max: 2 },
+  frequencyPenalty: { min: -2, max: 2 },
+  n: { min: 1, max: 128, integer: true },
+  logprobs: { min: 0, max: 20, integer: true },
+  promptLogprobs: { min: 0, max: 20, integer: true },
+  priority: { min: -1000, max: 1000, integer: true },
+  deadlineMs: { min: 1, max: maxUint32, integer: true },
+};
+
+/**
+ * The request for the library.
+ *
+ * @throws {EngineError} `invalid_argument` with the field in `param`
+ */
+export function resolveRequest(request: GenerateRequest, limits: Limits): NativeRequest {
+  for (const [field, range] of Object.entries(ranges)) {
+    const value = request[field as NumberField];
+    if (value !== undefined) checkNumber(field, value, range);
+  }
+  checkSource(request);
+  checkStops(request.stop ?? []);
+  checkTokens("stopTokenIds", request.stopTokenIds ?? [], limits);
+  for (const word of request.badWords ?? []) {
+    if (word.length === 0) refuse("badWords", "must hold token ids in every word", "an empty word");
+    checkTokens("badWords", word, limits);
+  }
+  for (const [token, bias] of request.logitBias ?? []) {
+    checkTokens("logitBias", [token], limits);
+    checkNumber("logitBias", bias, { min: -100, max: 100 });
+  }
+  const maxTokens = request.maxTokens ?? limits.maxModelLen;
+  checkNumber("maxTokens", maxTokens, {
+    min: request.promptLogprobs === undefined ? 1 : 0,
+    max: limits.maxModelLen,
+    integer: true,
+  });
+  const minTokens = request.minTokens ?? 0;
+  checkNumber("minTokens", minTokens, { min: 0, max: maxTokens, integer: true });
+  return {
+    numSequences: request.n ?? 1,
+    maxTokens,
+    minTokens,
+    temperature: request.temperature ?? 1,
+    topP: request.topP ?? 1,
+    minP: request.minP ?? 0,
+    topK: request.topK ?? 0,
+    repetitionPenalty: request.repetitionPenalty ?? 1,
+    presencePenalty: request.presencePenalty ?? 0,
+    frequencyPenalty: request.frequencyPenalty ?? 0,
+    logprobs: request.logprobs ?? -1,
+    promptLogprobs: request.promptLogprobs ?? -1,
+    priority: request.priority ?? 0,
+    seed: request.seed === undefined ? undefined : seedBits(request.seed),
+    deadlineMs: request.deadlineMs ?? 0,
+    salt: saltBits(request.salt ?? ""),
+    stopIds: [
+      ...new Set([
+        ...request.ignoreEos ?? false ? [] : limits.eosTokenIds,
+        ...request.stopTokenIds ?? [],
+      ]),
+    ],
+    logitBias: request.logitBias ?? new Map(),
+    badWords: request.badWords ?? [],
+  };
+}
+
+/**
+ * Checks a prompt's tokens, once they are known.
+ *
+ * @throws {EngineError} `invalid_argument` or `context_length_exceeded`
+ */
+export function checkPrompt(
+  tokens: readonly number[],
+  request: GenerateRequest,
+  limits: Limits,
+): void {
+  const field = sourceField(request);
+  if (tokens.length === 0) refuse(field, "must hold at least one token", "none");
+  if (request.tokens !== undefined) checkTokens("tokens", tokens, limits);
+  const room = request.maxTokens === 0 ? 0 : 1;
+  if (tokens.length + room > limits.maxModelLen) {
+    throw new EngineError(
+      "context_length_exceeded",
+      `Cannot submit request: ${field} must leave room for ${room} output token within the model's ` +
+        `length of ${limits.maxModelLen} tokens: current length is ${tokens.length} tokens`,
+      field,
+    );
+  }
+}
+
+type SourceField = "prompt" | "tokens" | "messages";
+
+/** Which of the three the request gives. */
+export function sourceField(request: GenerateRequest): SourceField {
+  if (request.prompt !== undefined) return "prompt";
+  return request.tokens !== undefined ? "tokens" : "messages";
+}
+
+function checkSource(request: GenerateRequest): void {
+  const fields: readonly SourceField[] = ["prompt", "tokens", "messages"];
+  const given = fields.filter((field) => request[field] !== undefined);
+  if (given.length !== 1) {
+    const found = given.length === 0 ? "none" : given.join(" and ");
+    refuse(given[1] ?? "prompt", "must be the only one of prompt, tokens and messages", found);
+  }
+  const field = given[0]!;
+  if (request[field]!.length === 0) refuse(field, "must not be empty", "empty");
+}
+
+function checkStops(stops: readonly string[]): void {
+  if (stops.length > maxStops) {
+    refuse("stop", `must hold at most ${maxStops} texts`, `${stops.length} texts`);
+  }
+  if (stops.some((stop) => stop === "")) refuse("stop", "must hold no empty text", '""');
+}
+
+export function checkTokens(field: string, tokens: readonly number[], limits: Limits): void {
+  const last = limits.vocabSize - 1;
+  for (const token of tokens) {
+    if (!Number.isInteger(token) || token < 0 || token > last) {
+      refuse(field, `must hold token ids from 0 to ${last}`, token);
+    }
+  }
+}
+
+function checkNumber(field: string, value: number, range: Range): void {
+  const { min = -Infinity, above = -Infinity, max = Infinity, integer = false } = range;
+  const right = Number.isFinite(value) && value >= min && value > above && value <= max &&
+    (!integer || Number.isInteger(value));
+  if (right) return;
+  const bounds = [
+    ...range.min === undefined ? [] : [`>= ${min}`],
+    ...range.above === undefined ? [] : [`> ${above}`],
+    ...range.max === undefined ? [] : [`<= ${max}`],
+  ];
+  refuse(field, `must be ${integer ? "an integer " : ""}${bounds.join(" and ")}`, value);
+}
+
+/** Negative seeds are taken as their 64 bits, as other servers do. */
+function seedBits(seed: number | bigint): bigint {
+  const valid = typeof seed === "bigint"
+    ? seed >= -(2n ** 63n) && seed < 2n ** 64n
+    : Number.isSafeInteger(seed);
+  if (!valid) refuse("seed", "must be an integer of at most 64 bits", seed);
+  return BigInt.asUintN(64, BigInt(seed));
+}
+
+function refuse(field: string, rule: string, found: number | bigint | string): never {
+  throw new EngineError(
+    "invalid_argument",
+    `Cannot submit request: ${field} ${rule}: current value is ${found}`,
+    field,
+  );
+}
