@@ -107,7 +107,7 @@ void CpuBackend::begin_step(const StepInput& input, const RopeView& rope, const 
   rope_cos_.resize(rope_floats);
   rope_sin_.resize(rope_floats);
   if (rope_floats > 0) rope_table(input, rope, rope_cos_.data(), rope_sin_.data());
-  attention_.plan(input);
+  attention_.begin_step();
 }
 
 template <class RowJob>
