@@ -80,10 +80,11 @@ test: setup ## Run every test, or some: make test ARGS="tests/engine --filter Sc
 
 lib: $(OUT)/libhearth.so ## Build build/libhearth.so; CXX=clang++ for another compiler
 
-# Renamed into place: overwriting a library crashes the process that has it mapped.
+# Renamed into place: overwriting a library crashes the process that has it mapped. Never unmapped:
+# after an uncaught error Deno closes the library while hearth_poll is still in it.
 $(OUT)/libhearth.so: $(OBJECTS)
 	@echo "link $@"
-	@$(LINK) -shared -o $@.tmp $^ && mv -f $@.tmp $@
+	@$(LINK) -shared -Wl,-z,nodelete -o $@.tmp $^ && mv -f $@.tmp $@
 
 $(OBJ)/%.o: %.cpp $(OBJ)/command | .tools/checked
 	@echo "compile $<"
