@@ -228,6 +228,7 @@ class HeaderReader {
       this.#fail(`tensor ${show(name)} must have 1 to 4 dimensions: it has ${numDims}`);
     }
     const dims = Array.from({ length: numDims }, () => this.#u64(`shape of ${show(name)}`));
+    const shape = dims.toReversed();
     const typeId = this.#u32(`type of ${show(name)}`);
     const type = kTensorTypes.get(typeId);
     if (!type) this.#fail(`tensor ${show(name)} has unknown type ${typeId}`);
@@ -235,16 +236,20 @@ class HeaderReader {
     const rowLength = dims[0] ?? 0;
     const elements = dims.reduce((product, dim) => product * dim, 1);
     const bytes = elements / blockLength * blockBytes;
-    if (elements === 0 || bytes > this.#fileBytes || rowLength % blockLength !== 0) {
+    if (elements === 0 || rowLength % blockLength !== 0) {
+      this.#fail(`tensor ${show(name)} of type ${typeName} cannot have the shape [${shape}]`);
+    }
+    if (bytes > this.#fileBytes) {
       this.#fail(
-        `tensor ${show(name)} of type ${typeName} cannot have the shape [${dims.toReversed()}]`,
+        `tensor ${show(name)} of type ${typeName} [${shape}] takes ${bytes} bytes, but the file ` +
+          `has ${this.#fileBytes} (truncated?)`,
       );
     }
     const offset = this.#u64(`offset of ${show(name)}`);
     if (offset % alignment !== 0) {
       this.#fail(`tensor ${show(name)} must lie at a multiple of ${alignment}: it is at ${offset}`);
     }
-    return { name, type: typeName, shape: dims.toReversed(), offset, bytes };
+    return { name, type: typeName, shape, offset, bytes };
   }
 
   /** Names are distinct; no tensor leaves the file or shares bytes with another. */

@@ -154,4 +154,9 @@ export interface Model {
 /** A model that cannot be used: what is wrong with which file. Shown to the user without a stack. */
 export class ModelError extends Error {
   override name = "ModelError";
+
+  /** Messages quote names out of files that may be hostile: they stay on one line, of bounded length. */
+  constructor(message: string) {
+    super(message.replace(/\p{Cc}+/gu, " ").slice(0, 4000));
+  }
 }

@@ -1,0 +1,223 @@
+import assert from "node:assert/strict";
+import { gguf as readWithLibrary } from "@huggingface/gguf";
+import fc from "fast-check";
+import { readGguf } from "../../model/gguf.ts";
+import { loadModel } from "../../model/load.ts";
+import { ModelError } from "../../model/spec.ts";
+import { assertRefused, ScratchFolder } from "./files.ts";
+import { Bytes, gguf, writeGguf } from "./gguf_writer.ts";
+import { tinyGguf, tinyMetadata, tinyTensors, withKeys, withTensors } from "./tiny_gguf.ts";
+
+function read(bytes: Uint8Array) {
+  using folder = new ScratchFolder();
+  return readGguf(folder.write("m.gguf", bytes));
+}
+
+Deno.test("readGguf() finds what @huggingface/gguf finds", async () => {
+  using folder = new ScratchFolder();
+  const metadata = withKeys({
+    "a.u8": [gguf.u8, 200],
+    "a.f64": [gguf.f64, 0.1],
+    "a.bool": [gguf.bool, true],
+    "a.u64": [gguf.u64, 2n ** 60n],
+    "a.text": [gguf.string, "ĠGrüße, 世界 😀 " + "long ".repeat(20)],
+    "a.floats": [gguf.array, [gguf.f32, [1.5, -2, 3e7]]],
+    "a.empty": [gguf.array, [gguf.string, []]],
+  });
+  const path = folder.write("m.gguf", tinyGguf({ metadata }));
+  const ours = readGguf(path);
+  const theirs = await readWithLibrary(path, { allowLocalFile: true });
+  for (const [key] of metadata) {
+    const value = ours.metadata.get(key);
+    const plain = typeof value === "object" ? Array.from(value as ArrayLike<unknown>) : value;
+    assert.deepEqual(plain, new Map(Object.entries(theirs.metadata)).get(key), key);
+  }
+  assert.deepEqual(
+    ours.tensors.map(({ name, shape, offset }) => [name, shape, offset]),
+    theirs.tensorInfos.map((tensor) => [
+      tensor.name,
+      tensor.shape.map(Number).toReversed(),
+      Number(theirs.tensorDataOffset + tensor.offset),
+    ]),
+  );
+});
+
+Deno.test("readGguf() takes version 2 and other alignments", () => {
+  const { tensors } = read(
+    tinyGguf({
+      version: 2,
+      alignment: 64,
+      metadata: withKeys({ "general.alignment": [gguf.u32, 64] }),
+    }),
+  );
+  assert.ok(tensors.every(({ offset }) => offset % 64 === 0));
+});
+
+const damaged: Record<string, [bytes: Uint8Array, message: RegExp]> = {
+  "an empty file": [new Uint8Array(0), /magic and version runs past the end/],
+  "half a magic": [new TextEncoder().encode("GG"), /magic and version runs past the end/],
+  "another format": [tinyGguf({ magic: "GGML" }), /must begin with "GGUF": it begins with "GGML"/],
+  "version 1": [tinyGguf({ version: 1 }), /version must be 2 or 3: current value is 1/],
+  "version 4": [tinyGguf({ version: 4 }), /version must be 2 or 3: current value is 4/],
+  "big-endian": [tinyGguf({ version: 0x03000000 }), /big-endian/],
+  "2^60 tensors": [tinyGguf({ tensorCount: 2n ** 60n }), /tensor count has an absurd size/],
+  "a million tensors": [tinyGguf({ tensorCount: 1_000_000n }), /tensor count must be at most \d+/],
+  "2^50 metadata keys": [tinyGguf({ metadataCount: 2n ** 50n }), /metadata count must be at most/],
+  "more metadata keys than there are": [
+    tinyGguf({ metadataCount: BigInt(tinyMetadata.length + 3) }),
+    /Cannot open model/,
+  ],
+  "a doubled key": [
+    tinyGguf({ metadata: [...tinyMetadata, ["general.architecture", gguf.string, "qwen2"]] }),
+    /"general.architecture" comes twice/,
+  ],
+  "an unknown value type": [
+    new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(1).string("k").u32(99).u64(0)
+      .done(),
+    /"k" has unknown value type 99/,
+  ],
+  "a string of 2^40 bytes": [
+    new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(1).u64(2 ** 40).u64(0).done(),
+    /metadata key must have at most 16777216 bytes/,
+  ],
+  "an array of 2^62 numbers": [
+    new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(1).string("k").u32(9).u32(4)
+      .u64(2n ** 62n).done(),
+    /length of "k" has an absurd size/,
+  ],
+  "an array longer than the file": [
+    new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(1).string("k").u32(9).u32(8)
+      .u64(4_000_000).done(),
+    /length of "k" must be at most/,
+  ],
+  "an array of arrays": [
+    new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(1).string("k").u32(9).u32(9)
+      .u64(1).u32(9).u64(1).done(),
+    /array "k" has unsupported element type 9/,
+  ],
+  "text that is no UTF-8": [
+    new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(1).string("k").u32(8).u64(2)
+      .raw([0xc3, 0x28]).done(),
+    /value of "k" is not valid UTF-8/,
+  ],
+  "an alignment that is no power of two": [
+    tinyGguf({ metadata: withKeys({ "general.alignment": [gguf.u32, 48] }) }),
+    /general.alignment must be a power of two/,
+  ],
+  "an alignment of zero": [
+    tinyGguf({ metadata: withKeys({ "general.alignment": [gguf.u32, 0] }) }),
+    /general.alignment must be a power of two/,
+  ],
+  "an alignment that is text": [
+    tinyGguf({ metadata: withKeys({ "general.alignment": [gguf.string, "32"] }) }),
+    /general.alignment must be a power of two/,
+  ],
+  "a tensor of no dimensions": [
+    tinyGguf({ tensors: withTensors({ "output_norm.weight": { dims: [] } }) }),
+    /"output_norm.weight" must have 1 to 4 dimensions: it has 0/,
+  ],
+  "a tensor of 2^53 elements": [
+    tinyGguf({
+      tensors: withTensors({ "output_norm.weight": { dims: [2 ** 27, 2 ** 26], offset: 0 } }),
+      dataBytes: 1 << 16,
+    }),
+    /F32 \[67108864,134217728\] takes 36028797018963968 bytes, but the file has/,
+  ],
+  "dimensions whose product overflows to zero": [
+    tinyGguf({
+      tensors: withTensors({
+        "output_norm.weight": { dims: [2 ** 32, 2 ** 32, 1, 1], offset: 0 },
+      }),
+      dataBytes: 1 << 16,
+    }),
+    /takes 73786976294838206000 bytes, but the file has/,
+  ],
+  "a tensor of no elements": [
+    tinyGguf({ tensors: withTensors({ "output_norm.weight": { dims: [0, 64] } }) }),
+    /cannot have the shape \[64,0\]/,
+  ],
+  "rows that are no whole blocks": [
+    tinyGguf({ tensors: withTensors({ "blk.0.attn_q.weight": { dims: [48, 64] } }) }),
+    /of type Q4_1 cannot have the shape \[64,48\]/,
+  ],
+  "an unknown tensor type": [
+    tinyGguf({ tensors: withTensors({ "output_norm.weight": { type: 77 } }) }),
+    /"output_norm.weight" has unknown type 77/,
+  ],
+  "a tensor past the end": [
+    tinyGguf({
+      tensors: withTensors({ "blk.0.ffn_down.weight": { offset: 1 << 30 } }),
+      dataBytes: 1 << 17,
+    }),
+    /"blk.0.ffn_down.weight" ends at byte \d+, but the file has \d+ bytes/,
+  ],
+  "overlapping tensors": [
+    tinyGguf({ tensors: withTensors({ "blk.0.ffn_norm.weight": { offset: 0 } }) }),
+    /overlap/,
+  ],
+  "a tensor between the multiples of the alignment": [
+    tinyGguf({ tensors: withTensors({ "blk.0.ffn_norm.weight": { offset: 1_000_001 } }) }),
+    /must lie at a multiple of 32: it is at 1000001/,
+  ],
+  "a doubled tensor": [
+    tinyGguf({ tensors: [...tinyTensors, { name: "output_norm.weight", dims: [64] }] }),
+    /"output_norm.weight" comes twice/,
+  ],
+};
+
+for (const [name, [bytes, message]] of Object.entries(damaged)) {
+  Deno.test(`readGguf() refuses ${name}`, async () => {
+    await assertRefused(() => read(bytes), message);
+  });
+}
+
+Deno.test("readGguf() refuses a file cut at any point of its header", () => {
+  using folder = new ScratchFolder();
+  const whole = tinyGguf();
+  const headerBytes = read(whole).headerBytes.length;
+  for (let length = 0; length < headerBytes; length += 37) {
+    const path = folder.write("m.gguf", whole.subarray(0, length));
+    assert.throws(() => readGguf(path), ModelError, `cut at ${length}`);
+  }
+  const cut = folder.write("m.gguf", whole.subarray(0, whole.length - 1));
+  assert.throws(() => readGguf(cut), /truncated\?/);
+});
+
+Deno.test("loadModel() of a GGUF file with flipped bytes succeeds or throws a ModelError", async () => {
+  using folder = new ScratchFolder();
+  const whole = tinyGguf();
+  const headerBytes = read(whole).headerBytes.length;
+  const flip = fc.record({
+    at: fc.nat(headerBytes - 1),
+    mask: fc.integer({ min: 1, max: 255 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(flip, { minLength: 1, maxLength: 4 }), async (flips) => {
+      const bytes = whole.slice();
+      for (const { at, mask } of flips) bytes[at] = (bytes[at] as number) ^ mask;
+      const path = folder.write("m.gguf", bytes);
+      const start = performance.now();
+      await loadModel(path).catch((error) => {
+        assert.ok(error instanceof ModelError, `${error?.stack}`);
+      });
+      assert.ok(performance.now() - start < 1000);
+    }),
+    { numRuns: 400 },
+  );
+});
+
+Deno.test("readGguf() of random bytes behind a valid start throws a ModelError", () => {
+  using folder = new ScratchFolder();
+  const start = writeGguf({ metadata: [], tensors: [] }).subarray(0, 8);
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 16, maxLength: 400 }), (rest) => {
+      const path = folder.write("m.gguf", Uint8Array.from([...start, ...rest]));
+      try {
+        readGguf(path);
+      } catch (error) {
+        assert.ok(error instanceof ModelError, `${error}`);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
