@@ -26,9 +26,8 @@ def transformers_config(checkpoint: GgufCheckpoint):
 
 def gguf_names(checkpoint: GgufCheckpoint, names) -> dict[str, str]:
     """Hugging Face name -> GGUF name, by the converter's own table."""
-    architecture = next(
-        arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == checkpoint.config["model_type"]
-    )
+    model_type = checkpoint.config["model_type"]
+    architecture = next(a for a, name in gguf.MODEL_ARCH_NAMES.items() if name == model_type)
     table = gguf.get_tensor_name_map(architecture, checkpoint.config["num_hidden_layers"])
     return {name: table.get_name(name, try_suffixes=(".weight", ".bias")) for name in names}
 
@@ -104,7 +103,7 @@ def add_architecture(writer: GGUFWriter, checkpoint: GgufCheckpoint, config) -> 
 
 
 def add_tokenizer(writer: GGUFWriter, tiny, vocab_size: int) -> None:
-    """The tokenizer as metadata; ids above its last token are unused, as the converter fills them."""
+    """The tokenizer as metadata; the converter fills up to the vocabulary with unused tokens."""
     tokenizer, model = tiny.tokenizer, json.loads(tiny.tokenizer.to_str())["model"]
     known = tokenizer.get_vocab_size()
     tokens = [tokenizer.id_to_token(i) for i in range(known)]
@@ -162,7 +161,7 @@ def load_gguf(checkpoint: GgufCheckpoint, folder: Path):
         heads = heads_of(checkpoint, name)
         if heads is not None:
             values = pairs_half_apart(values, heads)
-        state[name] = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+        state[name] = torch.from_numpy(np.array(values, dtype=np.float32))
     if config.tie_word_embeddings:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
     model.load_state_dict(state, strict=True)

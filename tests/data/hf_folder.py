@@ -1,4 +1,4 @@
-"""Hugging Face folders: drawing the weights, writing the files, loading them as Transformers does."""
+"""Hugging Face folders: weights are drawn, files written and read back by Transformers."""
 
 import json
 import math

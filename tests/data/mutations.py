@@ -52,7 +52,7 @@ def hooked(modules, hook):
 
 
 def kind_of(parameter: str) -> str:
-    """A parameter's name without its layer: "model.layers.3.mlp.up_proj.bias" -> "mlp.up_proj.bias"."""
+    """A name without its layer: "model.layers.3.mlp.up_proj.bias" -> "mlp.up_proj.bias"."""
     _, layer, rest = parameter.partition(".layers.")
     return rest.partition(".")[2] if layer else parameter
 

@@ -31,7 +31,7 @@ def logprobs_of(model, tokens: list[int]) -> torch.Tensor:
 
 
 def golden_prompt(model, tokens: list[int], stop_tokens: set[int]) -> dict | None:
-    """The record of one prompt, or None where it has a near tie or ends early and must be redrawn."""
+    """The record of one prompt; None where it has a near tie or ends early: draw another."""
     sequence, margins = list(tokens), []
     for _ in range(NEW_TOKENS):
         last = logprobs_of(model, sequence)[-1]

@@ -232,7 +232,8 @@ def smollm() -> TinyTokenizer:
 
 def llama_bpe() -> TinyTokenizer:
     control = ["<|begin_of_text|>", "<|eot|>", "<|header|>", "<|/header|>"]
-    tokenizer = train_bytes(split_by(LLAMA3_PATTERN.replace("DIGITS", "{1,3}")), [], BYTE_VOCABULARY)
+    pattern = LLAMA3_PATTERN.replace("DIGITS", "{1,3}")
+    tokenizer = train_bytes(split_by(pattern), [], BYTE_VOCABULARY)
     tokenizer.model.ignore_merges = True
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control])
     tokenizer.post_processor = prepend(tokenizer, "<|begin_of_text|>")

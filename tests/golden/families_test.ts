@@ -1,0 +1,217 @@
+/**
+ * Every family on the engine against Transformers: tokens, logprobs and prompt logprobs of the tiny
+ * checkpoints in tests/data, whose README says how the goldens were made.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { Engine } from "../../engine/engine.ts";
+import type { GenerateChunk, Generation, PositionLogprobs } from "../../engine/types.ts";
+import { loadModel } from "../../model/load.ts";
+import type { Model, ModelSpec, TensorRole } from "../../model/spec.ts";
+import { checkpointNames, checkpointPath, readGolden } from "./checkpoints.ts";
+
+/** The reference itself is within 2e-5 of float64. */
+const kTolerance = 1e-4;
+/** What a mistake must move at least for a golden to be worth its place. */
+const kMinChange = 0.05;
+const kNewTokens = 24;
+
+type TokenAndLogprob = readonly [token: number, logprob: number];
+
+interface GoldenPrompt {
+  readonly length: number;
+  readonly tokens: readonly number[];
+  readonly greedy: readonly number[];
+  readonly logprobs: readonly number[];
+  /** The five likeliest of the first four steps. */
+  readonly top: readonly (readonly TokenAndLogprob[])[];
+  readonly prompt_logprobs: readonly (readonly [position: number, logprob: number])[];
+}
+
+interface Golden {
+  readonly file: string;
+  /** Mistakes made on the reference, and how far each moves a logprob. */
+  readonly mutations: Readonly<Record<string, number>>;
+  readonly prompts: readonly GoldenPrompt[];
+}
+
+interface Continuation {
+  readonly tokens: readonly number[];
+  readonly logprobs: readonly PositionLogprobs[];
+  readonly promptLogprobs: readonly (PositionLogprobs | undefined)[];
+}
+
+const goldenOf = (name: string) => readGolden<Golden>(name, "golden.json");
+const modelOf = (name: string) => loadModel(`${checkpointPath(name)}/${goldenOf(name).file}`);
+
+for (const name of checkpointNames) {
+  Deno.test(`Engine agrees with Transformers on ${name}`, async () => {
+    const { prompts } = goldenOf(name);
+    const { length } = prompts.at(-1)!;
+    assert.ok(prompts.length >= 8 && length >= 600);
+    await using engine = await openExact(await modelOf(name));
+    // All at once: prompts and decodes share steps, and the longest prompt takes several.
+    await Promise.all(prompts.map(async (prompt) => {
+      const what = `${name}, prompt of ${prompt.length}`;
+      const continuation = await continuePrompt(engine, prompt.tokens);
+      assert.deepEqual(continuation.tokens, prompt.greedy, what);
+      const { difference, where } = largestDifference(prompt, continuation);
+      assert.ok(difference <= kTolerance, `${what}: ${where} differs by ${difference}`);
+    }));
+  });
+
+  Deno.test(`Goldens of ${name} fail when a part of the model is missing`, async () => {
+    const model = await modelOf(name);
+    const mistakes = mistakesOf(model);
+    assert.ok(mistakes.length > 0);
+    for (const [mistake, wrong] of mistakes) {
+      await using engine = await openExact(wrong);
+      const differences = goldenOf(name).prompts.map(async (prompt) =>
+        largestDifference(prompt, await score(engine, prompt)).difference
+      );
+      const change = Math.max(...await Promise.all(differences));
+      assert.ok(change > kMinChange, `${name}, ${mistake}: logprobs move by ${change} only`);
+    }
+  });
+
+  Deno.test(`Goldens of ${name} know every mistake that could be made on it`, async () => {
+    const { spec, tensors } = await modelOf(name);
+    const { mutations } = goldenOf(name);
+    for (const [mutation, change] of Object.entries(mutations)) {
+      assert.ok(change > kMinChange, `${name}, ${mutation}: ${change}`);
+    }
+    const expected = ["K shifted by one token", "V shifted by one token"];
+    if (spec.position === "rope") expected.push("no RoPE", "K rotated one position further");
+    if (spec.position === "learned") expected.push("no position embedding");
+    if (spec.slidingWindow > 0) expected.push("no sliding window");
+    for (const mutation of expected) assert.ok(mutation in mutations, `${name}: ${mutation}`);
+
+    const roles = [...new Set(tensors.map((tensor) => tensor.role))];
+    const left = (pattern: RegExp) => Object.keys(mutations).filter((key) => pattern.test(key));
+    const norms = roles.filter((role) => role.endsWith("norm_weight"));
+    assert.equal(left(/^no .*norm$/).length, norms.length, `${name} has ${norms}`);
+    // Where there is no RoPE a bias of K changes nothing: softmax takes it away.
+    const invisible = spec.position === "rope" ? undefined : "k_bias";
+    const biases = roles.filter((role) => role.endsWith("_bias") && role !== invisible);
+    assert.equal(left(/^no .*\.bias$/).length, biases.length, `${name} has ${biases}`);
+  });
+}
+
+function openExact(model: Model): Promise<Engine> {
+  return Engine.open(model, { activationDtype: "fp32", maxModelLen: 640 });
+}
+
+/** The greedy continuation, past the end of text. */
+async function continuePrompt(engine: Engine, tokens: readonly number[]): Promise<Continuation> {
+  const generation = engine.generate({
+    tokens,
+    maxTokens: kNewTokens,
+    temperature: 0,
+    ignoreEos: true,
+    logprobs: 5,
+    promptLogprobs: 0,
+  });
+  const chunks = await collect(generation);
+  return {
+    tokens: chunks.flatMap((chunk) => chunk.tokens),
+    logprobs: chunks.flatMap((chunk) => chunk.logprobs ?? []),
+    promptLogprobs: generation.promptLogprobs ?? [],
+  };
+}
+
+/** What a model says of the golden's own tokens, whatever it would have chosen itself. */
+async function score(engine: Engine, prompt: GoldenPrompt): Promise<Continuation> {
+  const generation = engine.generate({
+    tokens: [...prompt.tokens, ...prompt.greedy],
+    maxTokens: 0,
+    promptLogprobs: 0,
+  });
+  await collect(generation);
+  const scored = generation.promptLogprobs ?? [];
+  return {
+    tokens: prompt.greedy,
+    logprobs: scored.slice(prompt.length).map((position) => position!),
+    promptLogprobs: scored.slice(0, prompt.length),
+  };
+}
+
+async function collect(generation: Generation): Promise<GenerateChunk[]> {
+  const chunks: GenerateChunk[] = [];
+  for await (const chunk of generation) chunks.push(chunk);
+  return chunks;
+}
+
+/** The worst logprob; NaN and missing ones are worse than any. */
+function largestDifference(prompt: GoldenPrompt, actual: Continuation) {
+  let worst = { difference: 0, where: "nothing" };
+  const compare = (value: number | undefined, expected: number, where: string) => {
+    const difference = Math.abs((value ?? NaN) - expected);
+    if (!(difference <= worst.difference)) worst = { difference, where };
+  };
+  for (const [position, logprob] of prompt.prompt_logprobs) {
+    const scored = actual.promptLogprobs[position];
+    assert.equal(scored?.token, prompt.tokens[position], `prompt logprob ${position}`);
+    compare(scored?.logprob, logprob, `prompt logprob ${position}`);
+  }
+  prompt.logprobs.forEach((logprob, step) => {
+    compare(actual.logprobs[step]?.logprob, logprob, `logprob of step ${step}`);
+  });
+  prompt.top.forEach((top, step) => {
+    const likeliest = actual.logprobs[step]?.top ?? [];
+    if (likeliest.length === 0) return; // a scored continuation has none
+    top.forEach(([token, logprob], rank) => {
+      const found = likeliest.find((candidate) => candidate.token === token);
+      compare(found?.logprob, logprob, `rank ${rank} of step ${step}`);
+    });
+  });
+  return worst;
+}
+
+/** Models with one thing wrong that can be taken out of the description alone. */
+function mistakesOf(model: Model): (readonly [string, Model])[] {
+  const { spec, tensors } = model;
+  const mistakes: (readonly [string, Model])[] = [];
+  const change = (mistake: string, changes: Partial<ModelSpec>) =>
+    mistakes.push([mistake, { ...model, spec: { ...spec, ...changes } }]);
+  if (spec.position === "rope") {
+    change("without RoPE", { ropeInvFreq: new Float32Array(spec.ropeInvFreq.length) });
+    const ropeStyle = spec.ropeStyle === "half" ? "interleaved" : "half";
+    change("RoPE of other pairs", { ropeStyle });
+  } else {
+    change("positions without their offset", { positionOffset: 0 });
+  }
+  if (spec.slidingWindow > 0) {
+    change("without its window", { slidingWindow: 0 });
+    change("with a window one too long", { slidingWindow: spec.slidingWindow + 1 });
+  }
+  const roles = new Set(tensors.map((tensor) => tensor.role));
+  for (const role of roles) {
+    if (!role.endsWith("_bias") || role.endsWith("norm_bias")) continue;
+    if (role === "k_bias" && spec.position !== "rope") continue;
+    mistakes.push([`without ${role}`, {
+      ...model,
+      tensors: tensors.filter((tensor) => tensor.role !== role),
+    }]);
+  }
+  mistakes.push(["norms exchanged", exchanged(model, "attention_norm", "mlp_norm")]);
+  if (roles.has("q_norm_weight")) {
+    mistakes.push(["norms of Q and K exchanged", exchanged(model, "q_norm", "k_norm")]);
+  }
+  return mistakes;
+}
+
+/** The model with the weights of two kinds of norm in each other's place. */
+function exchanged(model: Model, one: string, other: string): Model {
+  const weights: Readonly<Record<string, TensorRole>> = {
+    [`${one}_weight`]: `${other}_weight` as TensorRole,
+    [`${other}_weight`]: `${one}_weight` as TensorRole,
+  };
+  return {
+    ...model,
+    tensors: model.tensors.map((tensor) => ({
+      ...tensor,
+      role: weights[tensor.role] ?? tensor.role,
+    })),
+  };
+}
