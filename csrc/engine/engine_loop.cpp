@@ -1,0 +1,338 @@
+// DESIGN
+//   Threads    Any number of callers: submit, cancel, stop, stats. One poller. One stepping thread,
+//              which loads the weights and then runs every step; in manual mode there is none, and
+//              whoever calls step() takes its part under step_mutex_.
+//   Queues     inbox_: commands of the callers, in the order of their calls, taken whole before each
+//              step. events_: what happened, pushed once after each step; no bound, see event_queue.h.
+//   Locks      step_mutex_ before submit_mutex_ before the event queue's own. submit_mutex_ guards all
+//              that callers see (inbox, live requests, copies of figures) and is never held while a
+//              step runs: submit, cancel and stats wait for nobody.
+//   Ordering   A step's figures are published before its events: who has read a FINISH event finds the
+//              request gone (hearth_cancel: NOT_FOUND) and its blocks counted as released.
+//   Idle       Without requests the thread sleeps on wake_. With requests a step always gets on, so
+//              that the loop never turns in vain.
+//   Stop       stopping_ refuses new requests. The thread leaves when the inbox is empty and no request
+//              is left, and closes the event queue: the poll returns CLOSED behind the last event.
+//   Failure    A step that throws fails its own requests (pipeline.cpp). What throws beyond that is a
+//              defect: all requests fail, the engine is FAILED and waits to be stopped.
+#include "engine_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace hearth {
+
+Engine::Engine(const EngineConfig& config, std::unique_ptr<StepRunner> runner)
+    : config_(config),
+      runner_(std::move(runner)),
+      scheduler_(config.scheduler, *runner_),
+      pipeline_(scheduler_, *runner_, config.scheduler, config.pipeline_depth),
+      seeds_(std::random_device{}()),
+      stats_(config.stats) {
+  stats_.size = sizeof(stats_);
+  stats_.state = HEARTH_STATE_LOADING;
+  publish();
+}
+
+Engine::~Engine() {
+  if (!thread_.joinable()) return;
+  stop(false);
+  thread_.join();
+}
+
+void Engine::start() {
+  if (config_.manual) {
+    load();
+  } else {
+    thread_ = std::thread([this] { run(); });
+  }
+}
+
+void Engine::load() {
+  const Clock::time_point begin = Clock::now();
+  runner_->load(bytes_loaded_, loading_cancelled_);
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
+  {
+    std::lock_guard lock(submit_mutex_);
+    stats_.load_microseconds = uint64_t(took.count());
+    stats_.workspace_bytes = runner_->workspace_bytes();
+    stats_.state = stopping_ ? HEARTH_STATE_CLOSING : HEARTH_STATE_READY;
+  }
+  std::vector<Event> ready{ready_event()};
+  events_.push(ready);
+}
+
+void Engine::run() {
+  try {
+    load();
+    for (;;) {
+      {
+        std::unique_lock lock(submit_mutex_);
+        wake_.wait(lock, [this] { return stopping_ || !inbox_.empty() || scheduler_.has_work(); });
+        if (inbox_.empty() && !scheduler_.has_work()) break;
+      }
+      advance();
+    }
+  } catch (const Error& error) {
+    give_up(error);
+  } catch (const std::exception& error) {
+    give_up(Error(HEARTH_INTERNAL, error.what()));
+  }
+  close();
+}
+
+// The engine will run no step any more: everything fails, and it waits to be stopped.
+void Engine::give_up(const Error& error) {
+  std::vector<Command> commands;
+  {
+    std::lock_guard lock(submit_mutex_);
+    failure_ = error.what();
+    stats_.state = HEARTH_STATE_FAILED;  // refuses all that comes behind these commands
+    commands = take_inbox();
+  }
+  apply(commands);
+  scheduler_.fail_all(error);
+  if (error.status() != HEARTH_CLOSING) {
+    scheduler_.events().push_back(
+        error_event(HEARTH_EVENT_FAILED, 0, error.status(), error.what()));
+  }
+  publish();
+  std::unique_lock lock(submit_mutex_);
+  wake_.wait(lock, [this] { return stopping_; });
+}
+
+// --------------------------------------------------------------------------------- one step
+
+int32_t Engine::advance() {
+  std::vector<Command> commands;
+  bool cancels_all;
+  {
+    std::lock_guard lock(submit_mutex_);
+    commands = take_inbox();
+    cancels_all = std::exchange(cancels_all_, false);
+  }
+  apply(commands);
+  if (cancels_all) scheduler_.cancel_all();
+  scheduler_.expire(Clock::now());
+  const int32_t num_tokens = pipeline_.step();
+  publish();
+  return num_tokens;
+}
+
+// Under submit_mutex_. What was in the inbox counts as waiting until the next publish().
+std::vector<Engine::Command> Engine::take_inbox() {
+  gauges_.num_requests_waiting += inbox_requests_;
+  gauges_.num_requests_queued += inbox_requests_;
+  gauges_.num_queued_tokens += inbox_tokens_;
+  gauges_.backlog = backlog();
+  inbox_requests_ = 0;
+  inbox_tokens_ = 0;
+  return std::exchange(inbox_, {});
+}
+
+void Engine::apply(std::vector<Command>& commands) {
+  for (Command& command : commands) {
+    if (command.request) {
+      scheduler_.submit(std::move(command.request));
+    } else {
+      scheduler_.cancel(command.id, command.sequence, command.reason, command.keep_tokens);
+    }
+  }
+}
+
+// Shows callers what the last step has changed: figures first, then events.
+void Engine::publish() {
+  const SchedulerCounters& counters = scheduler_.counters();
+  const PipelineCounters& steps = pipeline_.counters();
+  const SchedulerGauges gauges = scheduler_.gauges();
+  {
+    std::lock_guard lock(submit_mutex_);
+    for (const Event& event : scheduler_.events()) mark_finished(event);
+    gauges_ = gauges;
+    throughput_ = scheduler_.throughput();
+
+    stats_.num_requests_running = uint32_t(gauges.num_requests_running);
+    stats_.num_sequences_running = uint32_t(gauges.num_sequences_running);
+    stats_.kv_blocks_free = uint32_t(gauges.kv_blocks_free);
+    stats_.kv_blocks_cached = uint32_t(gauges.kv_blocks_cached);
+    stats_.kv_blocks_held = uint32_t(gauges.kv_blocks_held);
+    stats_.num_prompt_tokens = counters.num_prompt_tokens;
+    stats_.num_prompt_tokens_cached = counters.num_prompt_tokens_cached;
+    stats_.num_generation_tokens = counters.num_generation_tokens;
+    stats_.num_finished_stop = counters.num_finished[HEARTH_FINISH_STOP];
+    stats_.num_finished_length = counters.num_finished[HEARTH_FINISH_LENGTH];
+    stats_.num_finished_cancelled = counters.num_finished[HEARTH_FINISH_CANCELLED];
+    stats_.num_finished_deadline = counters.num_finished[HEARTH_FINISH_DEADLINE];
+    stats_.num_finished_error = counters.num_finished_error;
+    stats_.num_preemptions = counters.num_preemptions;
+    stats_.num_steps = steps.num_steps;
+    stats_.num_step_tokens = steps.num_step_tokens;
+    stats_.step_microseconds = steps.step_microseconds;
+    stats_.step_bytes = steps.step_bytes;
+    stats_.step_flops = steps.step_flops;
+  }
+  events_.push(scheduler_.events());
+}
+
+void Engine::mark_finished(const Event& event) {
+  if (event.header.kind == HEARTH_EVENT_ERROR) live_.erase(event.header.request);
+  if (event.header.kind != HEARTH_EVENT_FINISH) return;
+  const auto found = live_.find(event.header.request);
+  if (found == live_.end()) return;
+  found->second.finished[event.header.sequence] = true;
+  if (--found->second.num_unfinished == 0) live_.erase(found);
+}
+
+// ---------------------------------------------------------------------------------- callers
+
+uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
+                        const hearth_request_options& values, const uint8_t* flat) {
+  static std::atomic<uint64_t> next_id{1};  // ids are unique in the process, not only the engine
+  RequestOptions options = parse_request(tokens, num_tokens, values, flat, config_.limits);
+  std::vector<uint32_t> prompt(tokens, tokens + num_tokens);
+
+  std::lock_guard lock(submit_mutex_);
+  if (stopping_) throw Error(HEARTH_CLOSING, "Cannot submit request: the engine is closing");
+  if (stats_.state == HEARTH_STATE_FAILED) {
+    throw Error(HEARTH_NOT_READY, "Cannot submit request: the engine has failed: " + failure_);
+  }
+  if (stats_.state == HEARTH_STATE_LOADING) {
+    throw Error(HEARTH_NOT_READY, "Cannot submit request: the weights are still loading");
+  }
+  check_queue(num_tokens);
+  check_deadline(num_tokens, values);
+
+  if (!options.values.has_seed) options.values.seed = seeds_();
+  const uint32_t num_sequences = values.num_sequences;
+  auto request = std::make_unique<Request>(next_id++, std::move(prompt), std::move(options),
+                                           config_.limits.max_model_len, Clock::now(),
+                                           config_.ageing);
+  const uint64_t id = request->id;
+  inbox_.push_back({std::move(request), id, 0, 0, 0});
+  live_.emplace(id, Live{std::vector<bool>(num_sequences), num_sequences});
+  ++num_submitted_;
+  ++inbox_requests_;
+  inbox_tokens_ += num_tokens;
+  wake_.notify_one();
+  return id;
+}
+
+void Engine::check_queue(uint32_t num_tokens) const {
+  const uint64_t num_queued = uint64_t(gauges_.num_requests_queued + inbox_requests_);
+  if (num_queued >= config_.max_queued_requests) {
+    throw Error(HEARTH_QUEUE_FULL,
+                format("Cannot submit request: max_queued_requests is %u: as many requests wait",
+                       config_.max_queued_requests));
+  }
+  const uint64_t num_tokens_queued = uint64_t(gauges_.num_queued_tokens + inbox_tokens_);
+  if (num_tokens_queued + num_tokens > config_.max_queued_tokens) {
+    throw Error(HEARTH_QUEUE_FULL,
+                format("Cannot submit request: max_queued_tokens is %llu: %llu prompt tokens wait, "
+                       "num_tokens is %u",
+                       (unsigned long long)config_.max_queued_tokens,
+                       (unsigned long long)num_tokens_queued, num_tokens));
+  }
+}
+
+// Refuses what measured rates say to be impossible: the fewest tokens it may make would come too late.
+void Engine::check_deadline(uint32_t num_tokens, const hearth_request_options& options) const {
+  if (options.deadline_ms == 0) return;
+  const int32_t num_output = int32_t(std::max(options.min_tokens, 1u));
+  const double needed_ms =
+      throughput_.expected_time(backlog(), int32_t(num_tokens), num_output) * 1000;
+  if (needed_ms <= options.deadline_ms) return;
+  throw Error(HEARTH_DEADLINE,
+              format("Cannot submit request: deadline_ms must be >= %.0f, by measured rates: current "
+                     "value is %u", needed_ms, options.deadline_ms));
+}
+
+Backlog Engine::backlog() const {
+  Backlog backlog = gauges_.backlog;
+  backlog.prefill_tokens += inbox_tokens_;
+  backlog.sequences_ahead += inbox_requests_;
+  return backlog;
+}
+
+hearth_status Engine::cancel(uint64_t request, int32_t sequence, uint32_t reason,
+                             uint32_t keep_tokens) {
+  std::lock_guard lock(submit_mutex_);
+  const auto found = live_.find(request);
+  if (found == live_.end()) return HEARTH_NOT_FOUND;
+  if (sequence != HEARTH_CANCEL_ALL_SEQUENCES) {
+    if (size_t(sequence) >= found->second.finished.size()) return HEARTH_INVALID_ARGUMENT;
+    if (found->second.finished[size_t(sequence)]) return HEARTH_NOT_FOUND;
+  }
+  inbox_.push_back({nullptr, request, sequence, reason, keep_tokens});
+  wake_.notify_one();
+  return HEARTH_OK;
+}
+
+hearth_engine_stats Engine::stats() const {
+  std::lock_guard lock(submit_mutex_);
+  hearth_engine_stats stats = stats_;
+  stats.bytes_loaded = bytes_loaded_.load(std::memory_order_relaxed);
+  stats.num_requests_submitted = num_submitted_;
+  stats.num_requests_waiting = uint32_t(gauges_.num_requests_waiting + inbox_requests_);
+  stats.num_queued_tokens = uint64_t(gauges_.num_queued_tokens + inbox_tokens_);
+  stats.expected_wait_ms = uint64_t(throughput_.expected_wait(backlog()) * 1000);
+  return stats;
+}
+
+void Engine::stop(bool drain) {
+  {
+    std::lock_guard lock(submit_mutex_);
+    stopping_ = true;
+    if (!drain) {
+      cancels_all_ = true;
+      loading_cancelled_ = true;
+    }
+    if (stats_.state == HEARTH_STATE_READY) stats_.state = HEARTH_STATE_CLOSING;
+    wake_.notify_all();
+  }
+  if (!config_.manual) return;
+  std::lock_guard lock(step_mutex_);
+  // Nobody has to step for a cancellation: what is in flight is retired here.
+  if (!drain) {
+    do {
+      advance();
+    } while (scheduler_.has_work());
+  }
+  close_when_done();
+}
+
+int32_t Engine::step() {
+  std::lock_guard lock(step_mutex_);
+  {
+    std::lock_guard submit_lock(submit_mutex_);
+    if (stats_.state == HEARTH_STATE_CLOSED) {
+      throw Error(HEARTH_CLOSED, "Cannot step: the engine has stopped");
+    }
+  }
+  const int32_t num_tokens = advance();
+  close_when_done();
+  return num_tokens;
+}
+
+void Engine::check_integrity() {
+  std::lock_guard lock(step_mutex_);
+  scheduler_.check_integrity();
+}
+
+// Manual mode, under step_mutex_.
+void Engine::close_when_done() {
+  {
+    std::lock_guard lock(submit_mutex_);
+    if (!stopping_ || !inbox_.empty() || scheduler_.has_work()) return;
+  }
+  close();
+}
+
+void Engine::close() {
+  {
+    std::lock_guard lock(submit_mutex_);
+    stats_.state = HEARTH_STATE_CLOSED;
+  }
+  events_.close();
+}
+
+}  // namespace hearth

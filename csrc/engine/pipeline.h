@@ -1,0 +1,51 @@
+// Steps in flight: stages them ahead of their results, and retires them in order.
+#pragma once
+
+#include <vector>
+
+#include "scheduler.h"
+
+namespace hearth {
+
+/// Counters since the beginning; names as in hearth_engine_stats.
+struct PipelineCounters {
+  uint64_t num_steps = 0;
+  uint64_t num_step_tokens = 0;
+  uint64_t step_microseconds = 0;
+  uint64_t step_bytes = 0;
+  uint64_t step_flops = 0;
+};
+
+class Pipeline {
+ public:
+  /// depth: steps in flight at once, 1 or 2.
+  Pipeline(Scheduler& scheduler, StepRunner& runner, const SchedulerOptions& options, int32_t depth);
+
+  /// Plans and stages steps until depth are in flight, then commits the oldest. Returns the number of
+  /// input tokens that it computed; 0 where there was nothing to do. A step that cannot be run fails
+  /// its requests.
+  int32_t step();
+  const PipelineCounters& counters() const { return counters_; }
+
+ private:
+  struct Stage {
+    StepPlan plan;
+    Clock::time_point staged_at;
+    Cost cost;
+  };
+
+  bool stage();
+  int32_t retire();
+
+  Scheduler& scheduler_;
+  StepRunner& runner_;
+  const SchedulerOptions options_;
+  std::vector<Stage> stages_;  // a ring
+  uint64_t num_staged_ = 0;
+  uint64_t num_retired_ = 0;
+  uint64_t num_planned_ = 0;
+  Clock::time_point retired_at_;
+  PipelineCounters counters_;
+};
+
+}  // namespace hearth

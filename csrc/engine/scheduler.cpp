@@ -1,0 +1,491 @@
+#include "scheduler.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace hearth {
+
+Scheduler::Scheduler(const SchedulerOptions& options, StepRunner& runner)
+    : options_(options), runner_(runner), kv_(options.num_blocks), namer_(options.fingerprint) {}
+
+// --------------------------------------------------------------------------------------- plan
+
+void Scheduler::plan(StepPlan& plan, Clock::time_point now) {
+  bool admitting = true;
+  for (size_t position = 0; plan.budget_left() > 0;) {
+    const bool at_end = position == running_.size();
+    Sequence* head = admitting && !waiting_.empty() ? *waiting_.begin() : nullptr;
+    if (head && (at_end || ServedBefore()(head, running_[position]))) {
+      admitting = try_admit(*head, position, now);
+    } else if (at_end) {
+      break;
+    } else {
+      schedule(position++, plan, now);
+    }
+  }
+}
+
+// Lets the best waiting sequence run, at its place in running_. False where it has to wait, and with
+// it all behind it: smaller requests do not overtake.
+bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point now) {
+  Request& request = *sequence.request;
+  if (sequence.num_pending > 0) return false;  // preempted while its last token is being drawn
+  if (num_slots_taken(running_.size()) + slots(sequence) > options_.max_num_seqs) return false;
+  if (!bind_samplers(request)) return true;  // the request has failed, the next one has its turn
+
+  PrefixHit hit = find_prefix(sequence);
+  for (int32_t block : hit.blocks) kv_.acquire(block);
+  const int32_t num_new = blocks_for(sequence.total_len()) - int32_t(hit.blocks.size());
+  const int32_t num_better = num_slots_taken(position);
+  const int32_t headroom = num_better == 0 ? 0 : num_better + slots(sequence);
+  if (!has_room(num_new + headroom, position)) {
+    while (!hit.blocks.empty()) {
+      kv_.release(hit.blocks.back());
+      hit.blocks.pop_back();
+    }
+    return false;
+  }
+  while (kv_.num_available() < num_new + headroom) preempt_worst();
+
+  sequence.computed_len = sequence.planned_len = int32_t(hit.blocks.size()) * options_.block_tokens;
+  sequence.num_named_blocks = int32_t(hit.blocks.size());
+  sequence.last_name = hit.last_name;
+  sequence.block_table = std::move(hit.blocks);
+  for (int32_t i = 0; i < num_new; ++i) sequence.block_table.push_back(kv_.allocate());
+  if (!request.admitted) {
+    request.admitted = true;
+    sequence.running_since = now;
+    request.cached_tokens = uint32_t(sequence.computed_len);
+    counters_.num_prompt_tokens += request.prompt.size();
+    counters_.num_prompt_tokens_cached += request.cached_tokens;
+  }
+  waiting_.erase(&sequence);
+  running_.insert(running_.begin() + position, &sequence);
+  sequence.place = Place::kRunning;
+  return true;
+}
+
+// Whether num_blocks are available, or would be once running_[position ..] were preempted.
+bool Scheduler::has_room(int32_t num_blocks, size_t position) const {
+  num_blocks -= kv_.num_available();
+  for (size_t i = running_.size(); i > position && num_blocks > 0; --i) {
+    for (int32_t block : running_[i - 1]->block_table) num_blocks -= kv_.reference_count(block) == 1;
+  }
+  return num_blocks <= 0;
+}
+
+bool Scheduler::bind_samplers(Request& request) {
+  try {
+    for (Sequence& sequence : request.sequences) {
+      if (request.max_output == 0 || sequence.finished || sequence.sampler >= 0) continue;
+      sequence.sampler =
+          runner_.bind_sampler(sampler_spec(request.options, request.prompt, sequence.index));
+    }
+    return true;
+  } catch (const std::exception& error) {
+    fail(request, Error(HEARTH_INTERNAL, error.what()));
+    settle(request);
+    return false;
+  }
+}
+
+Scheduler::PrefixHit Scheduler::find_prefix(const Sequence& sequence) const {
+  const Request& request = *sequence.request;
+  PrefixHit hit{{}, namer_.root(request.options.values.salt)};
+  if (!options_.prefix_caching || request.wants_prompt_logprobs()) return hit;
+  // The last token is always computed: its logits are needed.
+  const int32_t max_blocks = (sequence.total_len() - 1) / options_.block_tokens;
+  while (int32_t(hit.blocks.size()) < max_blocks) {
+    const int32_t index = int32_t(hit.blocks.size());
+    const BlockName name = namer_.child(hit.last_name, block_tokens(sequence, index));
+    const int32_t block = kv_.find(name);
+    if (block == KvAllocator::kNone) break;
+    hit.blocks.push_back(block);
+    hit.last_name = name;
+  }
+  return hit;
+}
+
+// Gives a running sequence its next token, or the next chunk of its prompt.
+void Scheduler::schedule(size_t position, StepPlan& plan, Clock::time_point now) {
+  Sequence& sequence = *running_[position];
+  Request& request = *sequence.request;
+  if (sequence.last_plan == plan.number() || !sequence.has_input_left()) return;
+
+  const int32_t begin = sequence.planned_len;
+  int32_t count = 1;
+  if (sequence.decodes()) {
+    if (!make_room_for_decode(sequence, plan)) return;
+  } else {
+    count = std::min(sequence.total_len() - begin,
+                     plan.budget_left() - num_decodes_behind(position));
+    if (count <= 0) return;
+  }
+
+  plan.add_tokens(sequence, count);
+  if (request.wants_prompt_logprobs()) add_prompt_scores(sequence, begin, plan);
+  if (sequence.planned_len < sequence.total_len() || request.max_output == 0) return;
+  const int32_t logits_row = plan.add_logits(0);
+  if (request.forked) {
+    plan.add_draw(sequence, logits_row);
+  } else {
+    fork(request, plan, logits_row, now);
+  }
+}
+
+// Makes the slot of the next token one that only this sequence holds.
+bool Scheduler::make_room_for_decode(Sequence& sequence, StepPlan& plan) {
+  std::vector<int32_t>& table = sequence.block_table;
+  const size_t index = sequence.planned_len / options_.block_tokens;
+  for (;;) {
+    if (index < table.size() && kv_.reference_count(table[index]) == 1) return true;
+    const int32_t block = kv_.allocate();
+    if (block != KvAllocator::kNone) {
+      if (index == table.size()) {
+        table.push_back(block);
+      } else {
+        plan.add_copy(table[index], block);
+        kv_.release(table[index]);
+        table[index] = block;
+      }
+      return true;
+    }
+    // Better ones hold the rest, or what a step in flight still writes: it keeps its own and waits.
+    if (running_.back() == &sequence) return false;
+    preempt_worst();
+  }
+}
+
+// Logprobs of the prompt tokens that follow the positions from begin on, as far as planned.
+void Scheduler::add_prompt_scores(Sequence& sequence, int32_t begin, StepPlan& plan) {
+  Request& request = *sequence.request;
+  const int32_t end = sequence.planned_len;
+  const int32_t last = std::min(end, request.prompt_len() - 1);
+  for (int32_t position = std::max(begin, request.num_prompt_logprobs); position < last; ++position) {
+    plan.add_score(sequence, plan.add_logits(end - 1 - position), position + 1);
+    request.num_prompt_logprobs = position + 1;
+  }
+}
+
+// The last chunk of the prompt is staged: from here on each sequence is on its own.
+void Scheduler::fork(Request& request, StepPlan& plan, int32_t logits_row, Clock::time_point now) {
+  Sequence& leader = request.leader();
+  request.forked = true;
+  auto behind_leader = std::find(running_.begin(), running_.end(), &leader) + 1;
+  for (Sequence& sequence : request.sequences) {
+    if (sequence.finished) continue;
+    if (&sequence != &leader) {
+      sequence.block_table = leader.block_table;
+      for (int32_t block : sequence.block_table) kv_.acquire(block);
+      sequence.computed_len = leader.computed_len;
+      sequence.num_named_blocks = leader.num_named_blocks;
+      sequence.last_name = leader.last_name;
+      sequence.running_since = now;
+      sequence.place = Place::kRunning;
+      behind_leader = running_.insert(behind_leader, &sequence) + 1;
+      plan.add_participant(sequence, leader.planned_len);
+    }
+    plan.add_draw(sequence, logits_row);
+  }
+  if (leader.finished) unplace(leader);
+}
+
+// Takes the worst running sequence's blocks away; it is computed again later.
+void Scheduler::preempt_worst() {
+  Sequence& sequence = *running_.back();
+  running_.pop_back();
+  release_blocks(sequence);
+  waiting_.insert(&sequence);
+  sequence.place = Place::kWaiting;
+  ++counters_.num_preemptions;
+}
+
+// ------------------------------------------------------------------------------------- commit
+
+void Scheduler::commit(const StepPlan& plan, const StepResult& result, Clock::time_point now) {
+  for (const auto& [sequence, epoch, end] : plan.participants()) {
+    --sequence->num_in_flight;
+    if (sequence->epoch != epoch) continue;
+    sequence->computed_len = end;
+    publish(*sequence);
+  }
+  for (size_t row = 0; row < plan.rows().size(); ++row) {
+    const auto [sequence, prompt_token] = plan.rows()[row];
+    const SampleResult& sample = result.samples.at(row);
+    if (prompt_token < 0) {
+      accept(*sequence, sample, now);
+    } else if (sequence->request->num_unfinished() > 0) {
+      events_.push_back(prompt_logprob_event(sequence->request->id, prompt_token,
+                                             sequence->request->prompt[prompt_token],
+                                             sample.logprob, sample.top));
+    }
+  }
+  for (const auto& participant : plan.participants()) {
+    Request& request = *participant.sequence->request;
+    if (request.max_output > 0 || participant.end < request.prompt_len()) continue;
+    for (Sequence& sequence : request.sequences) finish(sequence, HEARTH_FINISH_LENGTH, 0);
+  }
+  settle(plan);
+}
+
+// Takes a drawn token. One that a finished sequence has drawn meanwhile is discarded.
+void Scheduler::accept(Sequence& sequence, const SampleResult& sample, Clock::time_point now) {
+  if (sequence.finished) return;
+  const Request& request = *sequence.request;
+  --sequence.num_pending;
+  sequence.output.push_back(sample.token);
+  ++counters_.num_generation_tokens;
+  const uint32_t num_output = uint32_t(sequence.output.size());
+  const float logprob = request.options.values.logprobs < 0 ? NAN : sample.logprob;
+  events_.push_back(token_event(request.id, sequence.index, sample.token, logprob, sample.top,
+                                num_output, request.cached_tokens));
+
+  const bool stops = request.options.is_stop(sample.token) &&
+                     num_output > request.options.values.min_tokens;
+  if (!stops && int32_t(num_output) < request.max_output) return;
+  const std::chrono::duration<double> ran = now - sequence.running_since;
+  throughput_.observe_sequence(ran.count());
+  finish(sequence, stops ? HEARTH_FINISH_STOP : HEARTH_FINISH_LENGTH, num_output);
+}
+
+// Names the blocks that have become full.
+void Scheduler::publish(Sequence& sequence) {
+  if (!options_.prefix_caching) return;
+  while ((sequence.num_named_blocks + 1) * options_.block_tokens <= sequence.computed_len) {
+    const int32_t block = sequence.num_named_blocks++;
+    sequence.last_name = namer_.child(sequence.last_name, block_tokens(sequence, block));
+    kv_.publish(sequence.block_table[block], sequence.last_name);
+  }
+}
+
+
+// A step could not be run: the requests in it fail, the others go on.
+void Scheduler::fail(const StepPlan& plan, const Error& error) {
+  for (const auto& participant : plan.participants()) --participant.sequence->num_in_flight;
+  for (const auto& participant : plan.participants()) fail(*participant.sequence->request, error);
+  settle(plan);
+}
+
+// ------------------------------------------------------------------------------- requests' ends
+
+void Scheduler::submit(std::unique_ptr<Request> request) {
+  Sequence& leader = request->leader();
+  requests_.emplace(request->id, std::move(request));
+  waiting_.insert(&leader);
+  leader.place = Place::kWaiting;
+}
+
+void Scheduler::cancel(uint64_t id, int32_t index, uint32_t reason, uint32_t keep_tokens) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  Request& request = *found->second;
+  const bool stops = reason == HEARTH_CANCEL_STOP;
+  for (Sequence& sequence : request.sequences) {
+    if (index != HEARTH_CANCEL_ALL_SEQUENCES && index != int32_t(sequence.index)) continue;
+    if (sequence.finished) continue;
+    const uint32_t num_output = std::min(keep_tokens, uint32_t(sequence.output.size()));
+    counters_.num_generation_tokens -= sequence.output.size() - num_output;
+    if (stops) forget_output_after(sequence, num_output);
+    finish(sequence, stops ? HEARTH_FINISH_STOP : HEARTH_FINISH_CANCELLED, num_output);
+  }
+  settle(request);
+}
+
+void Scheduler::cancel_all() {
+  for (const uint64_t id : request_ids()) {
+    cancel(id, HEARTH_CANCEL_ALL_SEQUENCES, HEARTH_CANCEL_CLIENT, UINT32_MAX);
+  }
+}
+
+void Scheduler::expire(Clock::time_point now) {
+  std::vector<uint64_t> expired;
+  for (const auto& [id, request] : requests_) {
+    if (request->deadline && now >= *request->deadline) expired.push_back(id);
+  }
+  for (const uint64_t id : expired) {
+    Request& request = *requests_.at(id);
+    for (Sequence& sequence : request.sequences) {
+      finish(sequence, HEARTH_FINISH_DEADLINE, uint32_t(sequence.output.size()));
+    }
+    settle(request);
+  }
+}
+
+void Scheduler::fail_all(const Error& error) {
+  for (const uint64_t id : request_ids()) {
+    Request& request = *requests_.at(id);
+    fail(request, error);
+    settle(request);
+  }
+}
+
+std::vector<uint64_t> Scheduler::request_ids() const {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, request] : requests_) ids.push_back(id);
+  return ids;
+}
+
+// Takes the blocks that hold output after the first keep_tokens tokens out of the prefix cache.
+void Scheduler::forget_output_after(const Sequence& sequence, uint32_t keep_tokens) {
+  if (!options_.prefix_caching) return;
+  const Request& request = *sequence.request;
+  const int32_t first = (request.prompt_len() + int32_t(keep_tokens)) / options_.block_tokens;
+  const int32_t num_full = sequence.known_len() / options_.block_tokens;
+  BlockName name = namer_.root(request.options.values.salt);
+  for (int32_t block = 0; block < num_full; ++block) {
+    name = namer_.child(name, block_tokens(sequence, block));
+    if (block >= first) kv_.forget(name);
+  }
+}
+
+// Makes the last event of a sequence, unless it has been made. settle() lets go of what it holds.
+void Scheduler::finish(Sequence& sequence, uint32_t reason, uint32_t num_output_tokens) {
+  if (sequence.finished) return;
+  sequence.finished = true;
+  ++counters_.num_finished[reason];
+  const Request& request = *sequence.request;
+  events_.push_back(finish_event(request.id, sequence.index, reason, num_output_tokens,
+                                 request.cached_tokens));
+}
+
+void Scheduler::fail(Request& request, const Error& error) {
+  if (request.num_unfinished() == 0) return;
+  events_.push_back(error_event(HEARTH_EVENT_ERROR, request.id, error.status(), error.what()));
+  for (Sequence& sequence : request.sequences) {
+    counters_.num_finished_error += !sequence.finished;
+    sequence.finished = true;
+  }
+}
+
+void Scheduler::settle(const StepPlan& plan) {
+  std::set<uint64_t> ids;
+  for (const auto& participant : plan.participants()) ids.insert(participant.sequence->request->id);
+  for (const uint64_t id : ids) settle(*requests_.at(id));
+}
+
+// Lets go of what finished sequences hold, as far as no step in flight needs it; deletes the request
+// with the last of them.
+void Scheduler::settle(Request& request) {
+  const bool prompt_is_needed = !request.forked && request.num_unfinished() > 0;
+  bool is_gone = true;
+  for (Sequence& sequence : request.sequences) {
+    const bool carries_prompt = prompt_is_needed && &sequence == &request.leader();
+    if (!sequence.finished || carries_prompt) {
+      is_gone = false;
+      continue;
+    }
+    unplace(sequence);
+    if (sequence.num_in_flight > 0) {
+      is_gone = false;
+      continue;
+    }
+    release_blocks(sequence);
+    if (sequence.sampler >= 0) runner_.release_sampler(sequence.sampler);
+    sequence.sampler = -1;
+  }
+  if (is_gone) requests_.erase(request.id);
+}
+
+// Takes a sequence out of its queue. What steps in flight compute for it is not published any more.
+void Scheduler::unplace(Sequence& sequence) {
+  if (sequence.place == Place::kRunning) std::erase(running_, &sequence);
+  if (sequence.place == Place::kWaiting) waiting_.erase(&sequence);
+  if (sequence.place != Place::kNone) ++sequence.epoch;
+  sequence.place = Place::kNone;
+}
+
+void Scheduler::release_blocks(Sequence& sequence) {
+  for (size_t i = sequence.block_table.size(); i > 0; --i) kv_.release(sequence.block_table[i - 1]);
+  sequence.block_table.clear();
+  sequence.computed_len = sequence.planned_len = sequence.num_named_blocks = 0;
+  ++sequence.epoch;
+}
+
+// ------------------------------------------------------------------------------ derived figures
+
+// Places among max_num_seqs that a sequence takes: the leader keeps those of its followers.
+int32_t Scheduler::slots(const Sequence& sequence) const {
+  return sequence.request->forked ? 1 : sequence.request->num_unfinished();
+}
+
+int32_t Scheduler::num_slots_taken(size_t end) const {
+  int32_t count = 0;
+  for (size_t i = 0; i < end; ++i) count += slots(*running_[i]);
+  return count;
+}
+
+int32_t Scheduler::num_decodes_behind(size_t position) const {
+  return int32_t(std::count_if(running_.begin() + position + 1, running_.end(),
+                               [](const Sequence* s) { return s->decodes() && s->has_input_left(); }));
+}
+
+int32_t Scheduler::blocks_for(int32_t num_tokens) const {
+  return (num_tokens + options_.block_tokens - 1) / options_.block_tokens;
+}
+
+std::vector<uint32_t> Scheduler::block_tokens(const Sequence& sequence, int32_t block) const {
+  std::vector<uint32_t> tokens(options_.block_tokens);
+  for (int32_t i = 0; i < options_.block_tokens; ++i) {
+    tokens[i] = sequence.known_token(block * options_.block_tokens + i);
+  }
+  return tokens;
+}
+
+SchedulerGauges Scheduler::gauges() const {
+  SchedulerGauges gauges;
+  gauges.num_sequences_running = num_slots_taken(running_.size());
+  gauges.kv_blocks_free = kv_.num_free();
+  gauges.kv_blocks_cached = kv_.num_cached();
+  gauges.kv_blocks_held = kv_.num_held();
+  gauges.backlog.max_num_seqs = options_.max_num_seqs;
+  gauges.backlog.sequences_ahead = gauges.num_sequences_running;
+
+  // Sequences of one request are neighbours in both queues, or nearly: counted are the first ones.
+  std::set<const Request*> seen;
+  for (const Sequence* sequence : running_) {
+    gauges.num_requests_running += seen.insert(sequence->request).second;
+    if (!sequence->decodes()) {
+      gauges.backlog.prefill_tokens += sequence->total_len() - sequence->planned_len;
+    }
+  }
+  for (const Sequence* sequence : waiting_) {
+    const Request& request = *sequence->request;
+    gauges.num_requests_waiting += seen.insert(&request).second;
+    gauges.backlog.prefill_tokens += sequence->total_len();
+    gauges.backlog.sequences_ahead += slots(*sequence);
+    if (request.admitted) continue;
+    ++gauges.num_requests_queued;
+    gauges.num_queued_tokens += request.prompt_len();
+  }
+  return gauges;
+}
+
+void Scheduler::check_integrity() const {
+  const auto check = [](bool holds, const char* what, uint64_t request) {
+    if (holds) return;
+    throw Error(HEARTH_INTERNAL, format("Cannot trust the scheduler: request %llu %s",
+                                        (unsigned long long)request, what));
+  };
+  std::vector<int32_t> num_holders(kv_.num_blocks());
+  size_t num_running = 0;
+  size_t num_waiting = 0;
+  for (const auto& [id, request] : requests_) {
+    for (const Sequence& sequence : request->sequences) {
+      for (int32_t block : sequence.block_table) ++num_holders.at(block);
+      const int32_t table_len = int32_t(sequence.block_table.size()) * options_.block_tokens;
+      check(sequence.computed_len <= sequence.planned_len, "has computed more than planned", id);
+      check(sequence.planned_len <= table_len, "has planned more than its blocks hold", id);
+      check(sequence.planned_len <= sequence.total_len(), "has planned more than it has", id);
+      check(sequence.num_pending <= 1, "waits for more than one token", id);
+      num_running += sequence.place == Place::kRunning;
+      num_waiting += sequence.place == Place::kWaiting;
+      check(sequence.place != Place::kWaiting || table_len == 0, "waits and holds blocks", id);
+    }
+  }
+  check(num_running == running_.size() && num_waiting == waiting_.size(), "is in a wrong queue", 0);
+  check(std::is_sorted(running_.begin(), running_.end(), ServedBefore()), "is out of order", 0);
+  check(num_slots_taken(running_.size()) <= options_.max_num_seqs, "exceeds max_num_seqs", 0);
+  kv_.check_integrity(num_holders);
+}
+
+}  // namespace hearth

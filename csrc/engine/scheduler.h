@@ -1,0 +1,158 @@
+// Decides what each step computes, and alone changes a request's state.
+//
+// DESIGN
+//   A step is plan -> run -> commit. At pipeline depth 2, step N + 1 is planned while N's results are
+//   unknown: what N draws for a sequence is its pending token.
+//
+//   Order      Sequences are served best first: by arrival + priority * ageing, a constant, so that
+//              ageing needs no re-sorting and two requests never change places. running_ and waiting_
+//              are kept in this order and a plan merges them: each waiting sequence is tried at its
+//              place among the running ones.
+//   Budget     A decode takes one token. A prefill takes what is left of the step's budget after the
+//              decodes behind it have theirs: decodes are never held up by a prompt, long prompts are
+//              computed in chunks.
+//   Blocks     A sequence gets the blocks of all its known tokens when it is admitted, and more as it
+//              decodes. It is admitted only if one block more for each better sequence stays over.
+//              When blocks run out, the worst running sequence is preempted: it gives its blocks up
+//              and waits to be computed again (often found in the prefix cache). A victim is always
+//              worse than the one that gains, so the best sequence always gets on: no livelock. A
+//              sequence for which nobody is worse keeps its blocks and waits.
+//   Fork       A prompt with n sequences is computed once, by the first of them (the leader). When the
+//              last chunk is staged, the others join with references to its blocks; each draws from
+//              the same row of logits. Who writes into a shared block first gets a copy.
+//   Release    Blocks of a finished sequence are released when no step that writes into them is in
+//              flight. Blocks of a preempted one are released at once: steps run in order, so what
+//              step N still writes there comes before what N + 1 writes for the next holder.
+//   Names      A block is named, and so found by others, when its K and V are committed.
+//
+// One thread, the engine's.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "../error.h"
+#include "../memory/kv_allocator.h"
+#include "event.h"
+#include "request.h"
+#include "step_plan.h"
+#include "step_runner.h"
+#include "throughput.h"
+
+namespace hearth {
+
+struct SchedulerOptions {
+  int32_t num_blocks;
+  int32_t block_tokens;
+  int32_t max_num_seqs;            // sequences that run at a time
+  int32_t max_num_batched_tokens;  // >= max_num_seqs
+  bool prefix_caching;
+  uint64_t fingerprint;  // of all that K and V depend on besides tokens
+};
+
+/// Counters since the beginning; names as in hearth_engine_stats.
+struct SchedulerCounters {
+  uint64_t num_prompt_tokens = 0;
+  uint64_t num_prompt_tokens_cached = 0;
+  uint64_t num_generation_tokens = 0;
+  uint64_t num_finished[HEARTH_FINISH_DEADLINE + 1] = {};  // sequences, by HEARTH_FINISH_*
+  uint64_t num_finished_error = 0;                         // sequences
+  uint64_t num_preemptions = 0;
+};
+
+/// What is there now.
+struct SchedulerGauges {
+  int32_t num_requests_running = 0;
+  int32_t num_requests_waiting = 0;
+  int32_t num_sequences_running = 0;
+  int32_t num_requests_queued = 0;  // never admitted yet
+  int64_t num_queued_tokens = 0;    // of their prompts
+  int32_t kv_blocks_free = 0;
+  int32_t kv_blocks_cached = 0;
+  int32_t kv_blocks_held = 0;
+  Backlog backlog;
+};
+
+class Scheduler {
+ public:
+  Scheduler(const SchedulerOptions& options, StepRunner& runner);
+
+  void submit(std::unique_ptr<Request> request);
+  /// Arguments as hearth_cancel's; a request or sequence that is gone is ignored.
+  void cancel(uint64_t request, int32_t sequence, uint32_t reason, uint32_t keep_tokens);
+  void cancel_all();
+  /// Finishes what has passed its deadline.
+  void expire(Clock::time_point now);
+  /// Fails every request.
+  void fail_all(const Error& error);
+
+  /// Whether there are requests that are not finished.
+  bool has_work() const { return !requests_.empty(); }
+
+  /// Decides a step. plan.num_tokens() is 0 where there is nothing to compute now.
+  void plan(StepPlan& plan, Clock::time_point now);
+  /// Takes the results of the oldest planned step.
+  void commit(const StepPlan& plan, const StepResult& result, Clock::time_point now);
+  /// The oldest or newest planned step could not be run: its requests fail.
+  void fail(const StepPlan& plan, const Error& error);
+
+  /// Events since the last call are the caller's to move out.
+  std::vector<Event>& events() { return events_; }
+  const SchedulerCounters& counters() const { return counters_; }
+  SchedulerGauges gauges() const;
+  Throughput& throughput() { return throughput_; }
+
+  /// Throws Error(HEARTH_INTERNAL) where blocks, holders, queues and sequences disagree.
+  void check_integrity() const;
+
+ private:
+  using Place = Sequence::Place;
+
+  /// Full blocks that a sequence need not compute.
+  struct PrefixHit {
+    std::vector<int32_t> blocks;
+    BlockName last_name;
+  };
+
+  bool try_admit(Sequence& sequence, size_t position, Clock::time_point now);
+  bool has_room(int32_t num_blocks, size_t position) const;
+  bool bind_samplers(Request& request);
+  PrefixHit find_prefix(const Sequence& sequence) const;
+  void schedule(size_t position, StepPlan& plan, Clock::time_point now);
+  bool make_room_for_decode(Sequence& sequence, StepPlan& plan);
+  void add_prompt_scores(Sequence& sequence, int32_t begin, StepPlan& plan);
+  void fork(Request& request, StepPlan& plan, int32_t logits_row, Clock::time_point now);
+  void preempt_worst();
+
+  void accept(Sequence& sequence, const SampleResult& sample, Clock::time_point now);
+  void publish(Sequence& sequence);
+  void forget_output_after(const Sequence& sequence, uint32_t keep_tokens);
+  void finish(Sequence& sequence, uint32_t reason, uint32_t num_output_tokens);
+  void fail(Request& request, const Error& error);
+  void settle(Request& request);
+  void settle(const StepPlan& plan);
+  void unplace(Sequence& sequence);
+  void release_blocks(Sequence& sequence);
+
+  int32_t slots(const Sequence& sequence) const;
+  int32_t num_slots_taken(size_t end) const;
+  int32_t num_decodes_behind(size_t position) const;
+  int32_t blocks_for(int32_t num_tokens) const;
+  std::vector<uint32_t> block_tokens(const Sequence& sequence, int32_t block) const;
+  std::vector<uint64_t> request_ids() const;
+
+  const SchedulerOptions options_;
+  StepRunner& runner_;
+  KvAllocator kv_;
+  BlockNamer namer_;
+  std::unordered_map<uint64_t, std::unique_ptr<Request>> requests_;
+  std::vector<Sequence*> running_;              // best first
+  std::set<Sequence*, ServedBefore> waiting_;   // best first
+  std::vector<Event> events_;
+  SchedulerCounters counters_;
+  Throughput throughput_;
+};
+
+}  // namespace hearth

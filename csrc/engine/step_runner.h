@@ -1,0 +1,35 @@
+// What the engine needs of a model: the seam between scheduling and the forward pass.
+#pragma once
+
+#include <atomic>
+
+#include "../backend/backend.h"
+#include "../backend/cost.h"
+
+namespace hearth {
+
+/// Called by one thread, load() first. Tests have a runner of their own, without weights.
+class StepRunner {
+ public:
+  virtual ~StepRunner() = default;
+
+  /// Reads the weights, adding to bytes_loaded as it goes. Throws Error; CLOSING once cancelled is true.
+  virtual void load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled) = 0;
+  /// Device bytes of activations and scratch; valid after load().
+  virtual uint64_t workspace_bytes() const = 0;
+
+  /// Stages a step: forward pass, logits, samples. input stays valid until its finish(). Where this
+  /// throws, nothing is staged.
+  virtual void run(const StepInput& input) = 0;
+  /// Waits for the oldest staged step and returns its results, valid until the second next run().
+  /// Where this throws, that step is gone.
+  virtual const StepResult& finish() = 0;
+  /// Bytes and flops of the last run().
+  virtual Cost last_cost() const = 0;
+
+  /// See Backend::bind_sampler().
+  virtual int32_t bind_sampler(const SamplerSpec& spec) = 0;
+  virtual void release_sampler(int32_t sampler) = 0;
+};
+
+}  // namespace hearth
