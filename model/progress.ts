@@ -6,8 +6,11 @@
 
 /** Something has come so far. `total` 0: not known. */
 export interface Progress {
+  /** Name of the file. */
   readonly what: string;
+  /** Bytes so far. */
   readonly received: number;
+  /** Bytes in all; 0 where that is not known. */
   readonly total: number;
 }
 

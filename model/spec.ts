@@ -10,23 +10,33 @@ export type DType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0" | "Q4_1";
 
 /** One description for all families; the fields are those of `hearth_model_spec`. */
 export interface ModelSpec {
+  /** Rows of the token embedding. */
   readonly vocabSize: number;
+  /** Width between layers. */
   readonly hiddenSize: number;
   /** Width of the token embedding; differs from `hiddenSize` where the model projects (OPT-350m). */
   readonly embeddingSize: number;
+  /** Width inside the MLP. */
   readonly intermediateSize: number;
+  /** Transformer layers. */
   readonly numLayers: number;
+  /** Query heads of a layer. */
   readonly numHeads: number;
+  /** Key and value heads of a layer; divides `numHeads`. */
   readonly numKvHeads: number;
+  /** Width of a head. */
   readonly headDim: number;
   /** Longest context the model was made for, in tokens. */
   readonly maxPosition: number;
+  /** RMSNorm or LayerNorm. */
   readonly norm: "rms" | "layer";
   /** The norm follows the residual instead of opening the sublayer (OPT-350m). */
   readonly normAfter: boolean;
+  /** The MLP's nonlinearity. */
   readonly activation: "silu" | "gelu_tanh" | "relu" | "gelu";
   /** `down(act(gate x) * up x)` instead of `down(act(up x))`. */
   readonly gated: boolean;
+  /** How positions enter. */
   readonly position: "rope" | "learned";
   /** Added to the position before the learned lookup (OPT: 2). */
   readonly positionOffset: number;
@@ -42,8 +52,11 @@ export interface ModelSpec {
   readonly slidingWindow: number;
   /** Layers before this one see all tokens. */
   readonly slidingWindowFirstLayer: number;
+  /** Added to the variance. */
   readonly normEps: number;
+  /** Factor of q · k; usually 1/√headDim. */
   readonly attentionScale: number;
+  /** The token embedding is the lm_head too. */
   readonly tiedEmbeddings: boolean;
   /** 64 bits that name the weights, so that KV blocks of two models never mix. */
   readonly fingerprint: bigint;
@@ -83,9 +96,11 @@ export type TensorRole =
 export interface TensorEntry {
   /** Its name in the file, for messages. */
   readonly name: string;
+  /** What it is to the model. */
   readonly role: TensorRole;
   /** 0 for tensors that belong to no layer. */
   readonly layer: number;
+  /** Type of its elements in the file. */
   readonly dtype: DType;
   /** Row-major, outermost first; one or two dimensions. */
   readonly shape: readonly number[];
@@ -93,6 +108,7 @@ export interface TensorEntry {
   readonly file: number;
   /** Offset of the first byte in that file. */
   readonly offset: number;
+  /** What dtype and shape make. */
   readonly bytes: number;
 }
 
@@ -100,7 +116,9 @@ export interface TensorEntry {
 export interface Tokenizer {
   /** Ids in the vocabulary, added tokens included. */
   readonly vocabSize: number;
+  /** The token that begins texts, where the model has one. */
   readonly bosToken: string | undefined;
+  /** The token that ends texts, where the model has one. */
   readonly eosToken: string | undefined;
   /**
    * Token ids of a text. Special tokens spelled out in the text become their ids (as vLLM and
@@ -120,8 +138,11 @@ export interface Tokenizer {
 
 /** One chat message in the shape that chat templates read. */
 export interface TemplateMessage {
+  /** `system`, `user`, `assistant`, or what else the template knows. */
   readonly role: string;
+  /** The text said. */
   readonly content: string;
+  /** Who said it, for templates that tell several users apart. */
   readonly name?: string;
 }
 
@@ -140,10 +161,13 @@ export interface Model {
   readonly name: string;
   /** e.g. `llama`, `qwen2`, as the file names it. */
   readonly architecture: string;
+  /** Its shapes and constants. */
   readonly spec: ModelSpec;
+  /** Every tensor that the spec calls for. */
   readonly tensors: readonly TensorEntry[];
   /** Absolute paths. */
   readonly files: readonly string[];
+  /** Text to token ids and back. */
   readonly tokenizer: Tokenizer;
   /** Absent where the model carries none: chat requests are then an error. */
   readonly chatTemplate: ChatTemplate | undefined;
@@ -153,6 +177,7 @@ export interface Model {
 
 /** A model that cannot be used: what is wrong with which file. Shown to the user without a stack. */
 export class ModelError extends Error {
+  /** For `error.name` and messages. */
   override name = "ModelError";
 
   /** Messages quote names out of files that may be hostile: they stay on one line, of bounded length. */

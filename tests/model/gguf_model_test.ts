@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import { loadModel } from "../../model/load.ts";
+import { type Model, ModelError } from "../../model/spec.ts";
+import { assertRefused, ScratchFolder } from "./files.ts";
+import { gguf, type GgufToWrite } from "./gguf_writer.ts";
+import { tinyGguf, tinyMetadata, tinyTensors, withKeys, withTensors } from "./tiny_gguf.ts";
+
+async function load(changes: Partial<GgufToWrite> = {}): Promise<Model> {
+  using folder = new ScratchFolder();
+  return await loadModel(folder.write("tiny.Q4_1.gguf", tinyGguf(changes)));
+}
+
+Deno.test("loadModel() describes a GGUF model", async () => {
+  const { spec, ...model } = await load();
+  assert.equal(model.name, "tiny.Q4_1");
+  assert.equal(model.architecture, "llama");
+  assert.deepEqual(model.eosTokenIds, [2, 0]);
+  assert.deepEqual(
+    [spec.vocabSize, spec.hiddenSize, spec.embeddingSize, spec.intermediateSize, spec.numLayers],
+    [288, 64, 64, 96, 1],
+  );
+  assert.deepEqual([spec.numHeads, spec.numKvHeads, spec.headDim, spec.maxPosition], [
+    2,
+    1,
+    32,
+    128,
+  ]);
+  assert.deepEqual([spec.norm, spec.activation, spec.position, spec.ropeStyle], [
+    "rms",
+    "silu",
+    "rope",
+    "interleaved",
+  ]);
+  assert.equal(spec.tiedEmbeddings, true);
+  assert.equal(spec.ropeInvFreq.length, 16);
+  assert.equal(spec.ropeInvFreq[1], Math.fround(10_000 ** (-2 / 32)));
+});
+
+Deno.test("loadModel() gives each GGUF tensor its role, row-major shape and place", async () => {
+  const { tensors } = await load();
+  assert.equal(tensors.length, tinyTensors.length);
+  const byRole = new Map(tensors.map((tensor) => [tensor.role, tensor]));
+  assert.deepEqual(byRole.get("token_embedding")?.shape, [288, 64]);
+  assert.equal(byRole.get("token_embedding")?.dtype, "Q8_0");
+  assert.deepEqual(byRole.get("down_weight")?.shape, [64, 96]);
+  assert.deepEqual(byRole.get("k_weight")?.shape, [32, 64]);
+  assert.equal(byRole.get("k_weight")?.bytes, 32 * 64 / 32 * 18);
+  assert.equal(byRole.get("o_weight")?.dtype, "BF16");
+});
+
+Deno.test("loadModel() takes an lm_head of its own", async () => {
+  const tensors = withTensors({ "output.weight": { dims: [64, 288] } });
+  const { spec, tensors: table } = await load({ tensors });
+  assert.equal(spec.tiedEmbeddings, false);
+  assert.ok(table.some(({ role }) => role === "lm_head"));
+});
+
+Deno.test("loadModel() reads qwen2 with half-split RoPE and its biases", async () => {
+  const metadata = tinyMetadata.map(([key, type, value]) =>
+    [
+      key.replace("llama.", "qwen2."),
+      type,
+      key === "general.architecture" ? "qwen2" : key.endsWith(".pre") ? "qwen2" : value,
+    ] as const
+  );
+  const biases = { "blk.0.attn_q.bias": {}, "blk.0.attn_k.bias": { dims: [32] } };
+  await assertRefused(
+    () => load({ metadata, tensors: withTensors(biases) }),
+    /blk.0.attn_v.bias is missing/,
+  );
+  const tensors = withTensors({ ...biases, "blk.0.attn_v.bias": { dims: [32] } });
+  const { spec, architecture } = await load({ metadata, tensors });
+  assert.deepEqual([architecture, spec.ropeStyle], ["qwen2", "half"]);
+});
+
+Deno.test("loadModel() divides RoPE's frequencies by rope_freqs.weight", async () => {
+  using folder = new ScratchFolder();
+  const tensors = withTensors({ "rope_freqs.weight": { dims: [16] } });
+  const bytes = tinyGguf({ tensors });
+  const view = new DataView(bytes.buffer);
+  const start = bytes.length - 64; // the last tensor: 16 values of 4 bytes, 32-aligned
+  for (let i = 0; i < 16; i++) view.setFloat32(start + 4 * i, i < 8 ? 1 : 8, true);
+  const { spec, tensors: table } = await loadModel(folder.write("m.gguf", bytes));
+  const plain = (await load()).spec.ropeInvFreq;
+  assert.deepEqual(spec.ropeInvFreq, plain.map((f, i) => i < 8 ? f : f / 8));
+  assert.ok(!table.some(({ name }) => name === "rope_freqs.weight"));
+
+  view.setFloat32(start, NaN, true);
+  const spoiled = folder.write("m.gguf", bytes);
+  await assertRefused(() => loadModel(spoiled), /rope_freqs.weight must hold positive numbers/);
+});
+
+Deno.test("loadModel() honours GGUF's RoPE scaling", async () => {
+  const plain = (await load()).spec.ropeInvFreq;
+  const linear = await load({
+    metadata: withKeys({
+      "llama.rope.scaling.type": [gguf.string, "linear"],
+      "llama.rope.scaling.factor": [gguf.f32, 4],
+    }),
+  });
+  assert.deepEqual(linear.spec.ropeInvFreq, plain.map((f) => f / 4));
+  const yarn = await load({
+    metadata: withKeys({
+      "llama.rope.scaling.type": [gguf.string, "yarn"],
+      "llama.rope.scaling.factor": [gguf.f32, 4],
+      "llama.rope.scaling.original_context_length": [gguf.u32, 32],
+    }),
+  });
+  assert.ok(Math.abs(yarn.spec.ropeScale - (0.1 * Math.log(4) + 1)) < 1e-6);
+  assert.equal(yarn.spec.ropeInvFreq[0], 1);
+  assert.equal(yarn.spec.ropeInvFreq[15], Math.fround((plain[15] as number) / 4));
+});
+
+Deno.test("two GGUF files that differ in a byte of metadata have different fingerprints", async () => {
+  const one = await load();
+  const other = await load({ metadata: withKeys({ "general.name": [gguf.string, "other"] }) });
+  assert.notEqual(one.spec.fingerprint, other.spec.fingerprint);
+});
+
+const key = (name: string, type: number, value: unknown) => ({
+  metadata: withKeys({ [name]: [type, value] }),
+});
+const tensor = (name: string, change: Parameters<typeof withTensors>[0][string]) => ({
+  tensors: withTensors({ [name]: change }),
+});
+
+const refused: Record<string, [changes: Partial<GgufToWrite>, message: RegExp]> = {
+  "an unsupported architecture": [
+    key("general.architecture", gguf.string, "gemma3"),
+    /architecture gemma3 is not supported in GGUF; supported: llama, qwen2, qwen3/,
+  ],
+  "no architecture": [
+    { metadata: withKeys({ "general.architecture": undefined }) },
+    /general.architecture is missing/,
+  ],
+  "an architecture that is a number": [
+    key("general.architecture", gguf.u32, 7),
+    /general.architecture must be a string: current value is 7/,
+  ],
+  "no layers": [key("llama.block_count", gguf.u32, 0), /block_count must be a whole number from 1/],
+  "a billion layers": [key("llama.block_count", gguf.u32, 1e9), /block_count must be/],
+  "a layer count that is text": [key("llama.block_count", gguf.string, "1"), /block_count must be/],
+  "layers that the file lacks": [
+    key("llama.block_count", gguf.u32, 2),
+    /tensor blk.1.attn_norm.weight is missing/,
+  ],
+  "heads that do not share evenly": [
+    key("llama.attention.head_count", gguf.u32, 3),
+    /must be even|cannot share|must have the shape/,
+  ],
+  "more key-value heads than heads": [
+    key("llama.attention.head_count_kv", gguf.u32, 4),
+    /head_count_kv must be a whole number from 1 to 2: current value is 4/,
+  ],
+  "head counts a layer": [
+    key("llama.attention.head_count", gguf.array, [gguf.u32, [2]]),
+    /head_count must be a whole number .*: current value is a list/,
+  ],
+  "a head dimension beyond the kernels": [
+    key("llama.attention.key_length", gguf.u32, 512),
+    /key_length must be a whole number from 1 to 256/,
+  ],
+  "an epsilon of NaN": [
+    key("llama.attention.layer_norm_rms_epsilon", gguf.f32, NaN),
+    /layer_norm_rms_epsilon must be a number above 0: current value is NaN/,
+  ],
+  "a frequency base of zero": [
+    key("llama.rope.freq_base", gguf.f32, 0),
+    /rope.freq_base must be a number above 0/,
+  ],
+  "an unknown RoPE scaling": [
+    key("llama.rope.scaling.type", gguf.string, "longrope"),
+    /RoPE scaling longrope is not supported/,
+  ],
+  "a mixture of experts": [key("llama.expert_count", gguf.u32, 8), /mixtures of experts/],
+  "one part of several": [key("split.count", gguf.u16, 3), /one of 3 parts/],
+  "a K-quant": [
+    tensor("blk.0.ffn_up.weight", { dims: [256, 24], type: 12 }),
+    /blk.0.ffn_up.weight has type Q4_K, which is not supported; supported: F32, F16/,
+  ],
+  "a missing tensor": [tensor("blk.0.ffn_up.weight", undefined), /blk.0.ffn_up.weight is missing/],
+  "no embedding": [tensor("token_embd.weight", undefined), /token_embd.weight is missing/],
+  "an unknown tensor": [
+    tensor("blk.0.surprise.weight", {}),
+    /unknown tensor blk.0.surprise.weight/,
+  ],
+  "a tensor of a layer beyond the last": [
+    tensor("blk.1.attn_norm.weight", {}),
+    /unknown tensor blk.1.attn_norm.weight/,
+  ],
+  "a transposed tensor": [
+    tensor("blk.0.ffn_up.weight", { dims: [96, 64] }),
+    /blk.0.ffn_up.weight must have the shape \[96,64\]: it has \[64,96\]/,
+  ],
+  "a tensor of three dimensions": [
+    tensor("blk.0.ffn_up.weight", { dims: [64, 96, 1] }),
+    /must have the shape \[96,64\]/,
+  ],
+  "a control character in a tensor's name": [
+    tensor("evil\u001b[2Jname\n", {}),
+    /unknown tensor evil \[2Jname /,
+  ],
+  "an unknown tokenizer": [
+    key("tokenizer.ggml.model", gguf.string, "t5"),
+    /tokenizer model t5 is not supported; supported: gpt2, llama/,
+  ],
+  "no tokenizer": [
+    { metadata: withKeys({ "tokenizer.ggml.model": undefined }) },
+    /tokenizer.ggml.model is missing/,
+  ],
+  "an unknown pre-tokenizer": [
+    key("tokenizer.ggml.pre", gguf.string, "default"),
+    /pre-tokenizer default is not supported; supported: gpt-2, smollm, llama3/,
+  ],
+  "no pre-tokenizer": [
+    { metadata: withKeys({ "tokenizer.ggml.pre": undefined }) },
+    /tokenizer.ggml.pre is missing/,
+  ],
+  "more tokens than the embedding has rows": [
+    key("tokenizer.ggml.tokens", gguf.array, [
+      gguf.string,
+      Array.from({ length: 289 }, (_, i) => `t${i}`),
+    ]),
+    /tokenizer.ggml.tokens must hold 1 to 288 tokens/,
+  ],
+  "tokens that are numbers": [
+    key("tokenizer.ggml.tokens", gguf.array, [gguf.u32, [1, 2, 3]]),
+    /tokenizer.ggml.tokens must be an array of strings/,
+  ],
+  "fewer token types than tokens": [
+    key("tokenizer.ggml.token_type", gguf.array, [gguf.i32, [1, 1]]),
+    /token_type must hold \d+ values: it holds 2/,
+  ],
+  "an end of text beyond the vocabulary": [
+    key("tokenizer.ggml.eos_token_id", gguf.u32, 4_000_000_000),
+    /eos_token_id must be a whole number from 0 to/,
+  ],
+  "BOS wanted and none named": [
+    {
+      metadata: withKeys({
+        "tokenizer.ggml.add_bos_token": [gguf.bool, true],
+        "tokenizer.ggml.bos_token_id": undefined,
+      }),
+    },
+    /add_bos_token is true, but there is no BOS token/,
+  ],
+  "a chat template that does not parse": [
+    key("tokenizer.chat_template", gguf.string, "{% for x in %}"),
+    /chat template does not parse/,
+  ],
+};
+
+for (const [name, [changes, message]] of Object.entries(refused)) {
+  Deno.test(`loadModel() refuses a GGUF model with ${name}`, async () => {
+    await assertRefused(() => load(changes), message);
+  });
+}
+
+Deno.test("ModelError keeps a hostile message on one line of bounded length", () => {
+  const { message } = new ModelError(`a\nb\u0007${"x".repeat(10_000)}`);
+  assert.equal(message.length, 4000);
+  assert.ok(message.startsWith("a b x"));
+});
