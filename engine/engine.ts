@@ -20,7 +20,7 @@ import {
   type GenerateRequest,
   type Generation,
 } from "./types.ts";
-import { checkPrompt, checkTokens, type Limits, resolveRequest } from "./validation.ts";
+import { checkPrompt, checkTokens, type Limits, limitsOf, resolveRequest } from "./validation.ts";
 
 /** Options of {@linkcode Engine.open}. */
 export interface OpenOptions extends EngineOptions {
@@ -62,10 +62,8 @@ export class Engine implements AsyncDisposable {
   private constructor(model: Model, options: EngineOptions) {
     this.model = model;
     this.#native = NativeEngine.open(openLibrary(options.library), model, options);
-    this.maxModelLen = this.#native.stats().maxModelLen;
-    const { vocabSize } = model.spec;
-    const { maxModelLen } = this;
-    this.#limits = { vocabSize, maxModelLen, eosTokenIds: model.eosTokenIds };
+    this.#limits = limitsOf(model, this.#native.stats());
+    this.maxModelLen = this.#limits.maxModelLen;
     this.ready = this.#loaded.promise;
     this.ready.catch(() => {}); // whoever waits for it gets the error
     this.#poll();
@@ -107,7 +105,8 @@ export class Engine implements AsyncDisposable {
       checkPrompt(promptTokens, request, this.#limits);
       if (generation.cancelled) return generation.endUnsent();
       const id = this.#native.submit(Uint32Array.from(promptTokens), native);
-      const { tokenizer, eosTokenIds } = this.model;
+      const { tokenizer } = this.model;
+      const { eosTokenIds } = this.#limits;
       generation.begin(id, {
         request,
         promptTokens,
@@ -183,6 +182,7 @@ export class Engine implements AsyncDisposable {
     this.#native.close();
   }
 
+  /** As {@linkcode close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -3,10 +3,14 @@
  *
  * @module
  */
-import type { NativeEvent } from "../ffi/native_engine.ts";
-import type { OutputOptions } from "./request_output.ts";
-import { RequestOutput } from "./request_output.ts";
-import type { GenerateChunk, GenerateRequest, Generation, PositionLogprobs } from "./types.ts";
+import { type OutputEvent, type OutputOptions, RequestOutput } from "./request_output.ts";
+import type {
+  EngineError,
+  GenerateChunk,
+  GenerateRequest,
+  Generation,
+  PositionLogprobs,
+} from "./types.ts";
 
 /** The engine's side of a {@linkcode Generation}: fed with events, read by the caller's loop. */
 export class ActiveGeneration implements Generation {
@@ -54,22 +58,13 @@ export class ActiveGeneration implements Generation {
   }
 
   /** Takes an event in; true when it was the request's last. */
-  take(event: Exclude<NativeEvent, { kind: "ready" | "failed" }>): boolean {
-    const output = this.#output!;
-    switch (event.kind) {
-      case "token":
-        this.#queue.push(output.token(event));
-        break;
-      case "prompt_logprob":
-        output.promptLogprob(event);
-        break;
-      case "finish":
-        this.#queue.push(output.finish(event));
-        break;
-      case "error":
-        this.fail(event.error);
-        return true;
+  take(event: OutputEvent | { readonly kind: "error"; readonly error: EngineError }): boolean {
+    if (event.kind === "error") {
+      this.fail(event.error);
+      return true;
     }
+    const output = this.#output!;
+    this.#queue.push(output.take(event));
     if (output.ended) this.#end();
     return output.released;
   }

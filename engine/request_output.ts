@@ -14,6 +14,9 @@ type TokenEvent = Extract<NativeEvent, { kind: "token" }>;
 type FinishEvent = Extract<NativeEvent, { kind: "finish" }>;
 type PromptLogprobEvent = Extract<NativeEvent, { kind: "prompt_logprob" }>;
 
+/** Events of a request that does not fail. */
+export type OutputEvent = TokenEvent | FinishEvent | PromptLogprobEvent;
+
 /** What the output needs to know of its request. */
 export interface OutputOptions {
   readonly request: GenerateRequest;
@@ -59,8 +62,20 @@ export class RequestOutput {
     return this.#numFinishEvents === this.#sequences.length;
   }
 
-  /** Undefined when the sequence has ended already: the token does not count. */
-  token(event: TokenEvent): GenerateChunk | undefined {
+  /** What an event adds; undefined: nothing, also when its sequence has ended by a stop text. */
+  take(event: OutputEvent): GenerateChunk | undefined {
+    switch (event.kind) {
+      case "token":
+        return this.#token(event);
+      case "prompt_logprob":
+        this.#promptLogprob(event);
+        return undefined;
+      case "finish":
+        return this.#finish(event);
+    }
+  }
+
+  #token(event: TokenEvent): GenerateChunk | undefined {
     const sequence = this.#sequences[event.sequence]!;
     if (sequence.ended) return undefined;
     this.numCachedTokens = event.cachedTokens;
@@ -69,14 +84,11 @@ export class RequestOutput {
     return chunk;
   }
 
-  promptLogprob(event: PromptLogprobEvent): void {
-    if (this.promptLogprobs === undefined) return;
-    const { token, logprob, top } = event;
-    this.promptLogprobs[event.position] = { token, logprob, top };
+  #promptLogprob({ position, token, logprob, top }: PromptLogprobEvent): void {
+    if (this.promptLogprobs !== undefined) this.promptLogprobs[position] = { token, logprob, top };
   }
 
-  /** Undefined when the sequence has ended already, by a stop text. */
-  finish(event: FinishEvent): GenerateChunk | undefined {
+  #finish(event: FinishEvent): GenerateChunk | undefined {
     this.#numFinishEvents++;
     this.numCachedTokens = event.cachedTokens;
     const sequence = this.#sequences[event.sequence]!;

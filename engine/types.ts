@@ -52,8 +52,11 @@ export interface SamplingParameters {
 
 /** A request: exactly one of `prompt`, `tokens` and `messages`. */
 export interface GenerateRequest extends SamplingParameters {
+  /** Text to continue. */
   readonly prompt?: string;
+  /** The same as token ids. */
   readonly tokens?: readonly number[];
+  /** A chat, to be rendered by the model's template. */
   readonly messages?: readonly TemplateMessage[];
   /** Add BOS and the like to `prompt`. [true; messages: the template decides] */
   readonly addSpecialTokens?: boolean;
@@ -69,12 +72,15 @@ export interface GenerateRequest extends SamplingParameters {
 
 /** A token with its log probability (natural logarithm, of the raw logits). */
 export interface TokenLogprob {
+  /** Id in the vocabulary. */
   readonly token: number;
+  /** At most 0. */
   readonly logprob: number;
 }
 
 /** A token's log probability beside the likeliest at its position, best first. */
 export interface PositionLogprobs extends TokenLogprob {
+  /** As many as were asked for. */
   readonly top: readonly TokenLogprob[];
 }
 
@@ -88,7 +94,9 @@ export type FinishReason = "stop" | "length" | "cancelled" | "deadline";
 export interface GenerateChunk {
   /** Sequence, 0 to n - 1. */
   readonly index: number;
+  /** May be empty. */
   readonly text: string;
+  /** Ids of the tokens that are new. */
   readonly tokens: readonly number[];
   /** One for each of `tokens`, when asked for. */
   readonly logprobs: readonly PositionLogprobs[] | undefined;
@@ -133,8 +141,11 @@ export type EngineErrorCode =
 
 /** A request or an engine that cannot be served. */
 export class EngineError extends Error {
+  /** For `error.name` and messages. */
   override name = "EngineError";
+  /** The message names the field, its value and what is allowed. */
   constructor(
+    /** For programs. */
     readonly code: EngineErrorCode,
     message: string,
     /** The field at fault, in the camelCase of {@linkcode GenerateRequest}; undefined: none in particular. */
@@ -148,45 +159,76 @@ export class EngineError extends Error {
 
 /** Progress and gauges; counters since open. */
 export interface EngineStats {
+  /** Where its life stands. */
   readonly state: "loading" | "ready" | "failed" | "closing" | "closed";
+  /** Of the weights, so far. */
   readonly bytesLoaded: number;
+  /** Of the weights. */
   readonly bytesTotal: number;
+  /** Requests that have KV blocks. */
   readonly numRequestsRunning: number;
+  /** Requests in the queue. */
   readonly numRequestsWaiting: number;
+  /** Sequences of running requests. */
   readonly numSequencesRunning: number;
   /** Prompt tokens that wait. */
   readonly numQueuedTokens: number;
+  /** KV blocks: without content, with content that nobody holds, held by running sequences. */
   readonly kvBlocks: {
     readonly total: number;
     readonly free: number;
     readonly cached: number;
     readonly held: number;
   };
+  /** Prompt tokens of all requests. */
   readonly numPromptTokens: number;
+  /** Those of them found in the warm KV cache. */
   readonly numPromptTokensCached: number;
+  /** Output tokens that count. */
   readonly numGenerationTokens: number;
+  /** Requests that were queued. */
   readonly numRequestsSubmitted: number;
+  /** Sequences that ended, by reason. */
   readonly numFinished: Readonly<Record<FinishReason | "error", number>>;
+  /** Times that a running request gave its KV blocks up. */
   readonly numPreemptions: number;
+  /** Scheduler steps. */
   readonly numSteps: number;
+  /** Input tokens computed. */
   readonly numStepTokens: number;
+  /** Time in steps. */
   readonly stepSeconds: number;
+  /** Bytes moved, by the ops' cost functions. */
   readonly stepBytes: number;
+  /** Arithmetic, by the ops' cost functions. */
   readonly stepFlops: number;
+  /** Memory of the weights. */
   readonly weightsBytes: number;
+  /** Memory of the KV blocks. */
   readonly kvBytes: number;
+  /** Memory of a step. */
   readonly workspaceBytes: number;
+  /** Until a request queued now would start, from measured rates. */
   readonly expectedWaitMs: number;
+  /** Time that loading the weights took. */
   readonly loadSeconds: number;
+  /** Prompt and output together, in tokens. */
   readonly maxModelLen: number;
+  /** Sequences that run at a time. */
   readonly maxNumSeqs: number;
+  /** Token budget of a step. */
   readonly maxNumBatchedTokens: number;
+  /** Tokens a KV block. */
   readonly blockSize: number;
+  /** CPU compute threads. */
   readonly numThreads: number;
   /** In use; `auto` where it is not chosen yet. */
   readonly isa: "auto" | "generic" | "avx2" | "avx512" | "amx";
+  /** Between ops; fp32 is the exact path. */
   readonly activationDtype: "auto" | "fp32" | "fp16" | "int8";
+  /** Of the KV blocks. */
   readonly kvCacheDtype: "auto" | "fp32" | "fp16" | "int8";
+  /** What computes. */
   readonly device: "auto" | "cpu" | "cuda";
 }
 
@@ -210,10 +252,13 @@ export interface EngineOptions {
   readonly maxNumSeqs?: number;
   /** Token budget of a scheduler step. [512] */
   readonly maxNumBatchedTokens?: number;
+  /** Memory of the KV blocks. [on the CPU the smaller of a quarter of free memory and what `maxNumSeqs` sequences can use] */
   readonly kvCacheMemoryBytes?: number;
   /** Overrides `kvCacheMemoryBytes`; for tests. */
   readonly numKvBlocks?: number;
+  /** Requests that may wait. [1024] */
   readonly maxQueuedRequests?: number;
+  /** Prompt tokens that may wait. [4,194,304] */
   readonly maxQueuedTokens?: number;
   /** Steps staged at once, 1 or 2. [1 on the CPU] */
   readonly pipelineDepth?: number;

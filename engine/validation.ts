@@ -5,15 +5,26 @@
  */
 import type { NativeRequest } from "../ffi/native_engine.ts";
 import { saltBits } from "./salt.ts";
-import { EngineError, type GenerateRequest } from "./types.ts";
+import type { Model } from "../model/spec.ts";
+import { EngineError, type EngineStats, type GenerateRequest } from "./types.ts";
 
-/** What the model allows. */
+/** What the model and the engine allow. */
 export interface Limits {
   readonly vocabSize: number;
   /** Prompt and output together, in tokens. */
   readonly maxModelLen: number;
-  /** Ids that end a text. */
+  /** Sequences that run at a time: those of one request at most. */
+  readonly maxNumSeqs: number;
+  /** Ids that end a text, those that the vocabulary has. */
   readonly eosTokenIds: readonly number[];
+}
+
+/** The limits of an open engine. */
+export function limitsOf(model: Model, stats: EngineStats): Limits {
+  const { vocabSize } = model.spec;
+  const { maxModelLen, maxNumSeqs } = stats;
+  const eosTokenIds = model.eosTokenIds.filter((token) => token < vocabSize);
+  return { vocabSize, maxModelLen, maxNumSeqs, eosTokenIds };
 }
 
 const maxStops = 16;
@@ -30,7 +41,7 @@ type NumberField = {
   [K in keyof GenerateRequest]-?: Exclude<GenerateRequest[K], undefined> extends number ? K : never;
 }[keyof GenerateRequest];
 
-const ranges: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens">, Range>> = {
+const ranges: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens" | "n">, Range>> = {
   temperature: { min: 0, max: 2 },
   topP: { above: 0, max: 1 },
   topK: { min: 0, max: maxUint32, integer: true },
@@ -38,7 +49,6 @@ const ranges: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens">, R
   repetitionPenalty: { above: 0 },
   presencePenalty: { min: -2, max: 2 },
   frequencyPenalty: { min: -2, max: 2 },
-  n: { min: 1, max: 128, integer: true },
   logprobs: { min: 0, max: 20, integer: true },
   promptLogprobs: { min: 0, max: 20, integer: true },
   priority: { min: -1000, max: 1000, integer: true },
@@ -55,6 +65,8 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
     const value = request[field as NumberField];
     if (value !== undefined) checkNumber(field, value, range);
   }
+  const n = request.n ?? 1;
+  checkNumber("n", n, { min: 1, max: Math.min(128, limits.maxNumSeqs), integer: true });
   checkSource(request);
   checkStops(request.stop ?? []);
   checkTokens("stopTokenIds", request.stopTokenIds ?? [], limits);
@@ -75,7 +87,7 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
   const minTokens = request.minTokens ?? 0;
   checkNumber("minTokens", minTokens, { min: 0, max: maxTokens, integer: true });
   return {
-    numSequences: request.n ?? 1,
+    numSequences: n,
     maxTokens,
     minTokens,
     temperature: request.temperature ?? 1,

@@ -148,7 +148,11 @@ export interface TemplateMessage {
 
 /** Renders messages to the text that the model was trained on. */
 export interface ChatTemplate {
-  /** @throws {Error} with the template's own message when it refuses the messages. */
+  /**
+   * The text for the model.
+   *
+   * @throws {Error} with the template's own message when it refuses the messages.
+   */
   render(
     messages: readonly TemplateMessage[],
     options: { readonly addGenerationPrompt: boolean },

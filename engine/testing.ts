@@ -1,0 +1,274 @@
+/**
+ * An engine for tests, stepped by hand: no thread, no clock, the same results every time.
+ *
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { ManualEngine } from "@hearth/hearth/testing";
+ *
+ * using engine = await ManualEngine.open("tests/data/llama2-fp32");
+ * const request = engine.generate({ tokens: [287, 28], maxTokens: 3, temperature: 0 });
+ * engine.step(); // the prompt, and the first token
+ * assert.equal(request.outputs[0]?.tokens.length, 1);
+ * engine.runUntilIdle();
+ * assert.equal(request.outputs[0]?.finishReason, "length");
+ * engine.checkIntegrity();
+ * ```
+ *
+ * @module
+ */
+import { openLibrary } from "../ffi/library.ts";
+import { NativeEngine } from "../ffi/native_engine.ts";
+import { loadModel } from "../model/load.ts";
+import type { Model } from "../model/spec.ts";
+import { promptOf } from "./prompt.ts";
+import { type OutputEvent, RequestOutput } from "./request_output.ts";
+import {
+  EngineError,
+  type EngineErrorCode,
+  type EngineOptions,
+  type EngineStats,
+  type FinishReason,
+  type GenerateChunk,
+  type GenerateRequest,
+  type PositionLogprobs,
+  type SamplingParameters,
+  type TokenLogprob,
+} from "./types.ts";
+import { checkPrompt, type Limits, limitsOf, resolveRequest } from "./validation.ts";
+
+export { EngineError };
+export type {
+  EngineErrorCode,
+  EngineOptions,
+  EngineStats,
+  FinishReason,
+  GenerateChunk,
+  GenerateRequest,
+  Model,
+  PositionLogprobs,
+  SamplingParameters,
+  TokenLogprob,
+};
+
+/** What one sequence of a {@linkcode ManualRequest} has produced so far. */
+export interface ManualOutput {
+  /** Complete characters, stop texts taken out. */
+  readonly text: string;
+  /** Ids of its tokens. */
+  readonly tokens: readonly number[];
+  /** One for each of `tokens`, when asked for. */
+  readonly logprobs: readonly PositionLogprobs[] | undefined;
+  /** Null while it runs. */
+  readonly finishReason: FinishReason | null;
+  /** The stop text or token id that ended it; null for the model's own end of text. */
+  readonly stopReason: string | number | null;
+}
+
+/** A request of a {@linkcode ManualEngine}. Its output grows with the engine's steps. */
+export interface ManualRequest {
+  /** Ids of the prompt as the model gets it. */
+  readonly promptTokens: readonly number[];
+  /** One for each of the n sequences. */
+  readonly outputs: readonly ManualOutput[];
+  /** Prompt tokens found in the warm KV cache. */
+  readonly numCachedTokens: number;
+  /** One for each prompt token (the first has none), when asked for. */
+  readonly promptLogprobs: readonly (PositionLogprobs | undefined)[] | undefined;
+  /** Why the request failed, if it did. */
+  readonly error: EngineError | undefined;
+  /** Every sequence has ended, or the request has failed. */
+  readonly ended: boolean;
+  /** Ends it at the next step. Harmless when it has ended. */
+  cancel(): void;
+}
+
+/** Steps that only retire what was staged or cancelled compute no token. */
+const maxEmptySteps = 4;
+
+/** See the module's comment. */
+export class ManualEngine implements Disposable {
+  /** What was opened. */
+  readonly model: Model;
+  readonly #native: NativeEngine;
+  readonly #limits: Limits;
+  readonly #active = new Map<bigint, CollectedRequest>();
+
+  private constructor(model: Model, options: EngineOptions) {
+    this.model = model;
+    this.#native = NativeEngine.open(openLibrary(options.library), model, {
+      ...options,
+      manual: true,
+    });
+    this.#limits = limitsOf(model, this.#native.stats());
+    this.#dispatch();
+  }
+
+  /**
+   * Open a model: a path, a Hub id, or one that `loadModel` has read. Its weights are loaded on return.
+   *
+   * @throws {ModelError} when the model cannot be read
+   * @throws {EngineError} when it cannot be run
+   */
+  static async open(source: string | Model, options: EngineOptions = {}): Promise<ManualEngine> {
+    return new ManualEngine(typeof source === "string" ? await loadModel(source) : source, options);
+  }
+
+  /**
+   * Queue a request; nothing is computed before {@linkcode step}.
+   *
+   * @throws {EngineError} when it is refused
+   */
+  generate(request: Omit<GenerateRequest, "signal">): ManualRequest {
+    const native = resolveRequest(request, this.#limits);
+    const prompt = promptOf(request, this.model);
+    const promptTokens = "tokens" in prompt
+      ? prompt.tokens
+      : this.model.tokenizer.encode(prompt.text, prompt);
+    checkPrompt(promptTokens, request, this.#limits);
+    const id = this.#native.submit(Uint32Array.from(promptTokens), native);
+    const { tokenizer } = this.model;
+    const { eosTokenIds } = this.#limits;
+    const stopSequence = (index: number, keepTokens: number) =>
+      this.#native.stopSequence(id, index, keepTokens);
+    const output = new RequestOutput({
+      request,
+      promptTokens,
+      tokenizer,
+      eosTokenIds,
+      stopSequence,
+    });
+    const collected = new CollectedRequest(request, promptTokens, output, () => {
+      this.#native.cancel(id);
+    });
+    this.#active.set(id, collected);
+    return collected;
+  }
+
+  /**
+   * Run one scheduler step and take in what it produced. Returns the input tokens computed; 0 means
+   * that there was nothing to do.
+   */
+  step(): number {
+    const numTokens = this.#native.step();
+    this.#dispatch();
+    return numTokens;
+  }
+
+  /**
+   * Step until no request is left. Returns the number of steps.
+   *
+   * @throws {Error} when requests are left and steps compute nothing
+   */
+  runUntilIdle(): number {
+    let numSteps = 0;
+    for (let numEmpty = 0; this.#active.size > 0; numSteps++) {
+      numEmpty = this.step() === 0 ? numEmpty + 1 : 0;
+      if (numEmpty > maxEmptySteps) {
+        throw new Error(`Cannot run until idle: ${this.#active.size} requests make no progress`);
+      }
+    }
+    return numSteps;
+  }
+
+  /**
+   * Verify that no KV block is lost or shared wrongly.
+   *
+   * @throws {EngineError} when free + cached + held KV blocks are not all there are
+   */
+  checkIntegrity(): void {
+    this.#native.checkIntegrity();
+  }
+
+  /** Gauges of now, counters since open. */
+  stats(): EngineStats {
+    return this.#native.stats();
+  }
+
+  /** Free it, whatever still runs. Harmless when it is closed. */
+  close(): void {
+    this.#native.close();
+  }
+
+  /** As {@linkcode close}, for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #dispatch(): void {
+    for (;;) {
+      const events = this.#native.pollNow() ?? [];
+      if (events.length === 0) return;
+      for (const event of events) {
+        if (event.kind === "failed") throw event.error;
+        if (event.kind === "ready") continue;
+        if (this.#active.get(event.request)?.take(event)) this.#active.delete(event.request);
+      }
+    }
+  }
+}
+
+class CollectedRequest implements ManualRequest {
+  /** Ids of the prompt as the model gets it. */
+  readonly promptTokens: readonly number[];
+  readonly outputs: ManualOutput[];
+  error: EngineError | undefined;
+  readonly #output: RequestOutput;
+  readonly #cancelNative: () => void;
+
+  constructor(
+    request: GenerateRequest,
+    promptTokens: readonly number[],
+    output: RequestOutput,
+    cancelNative: () => void,
+  ) {
+    this.promptTokens = promptTokens;
+    this.#output = output;
+    this.#cancelNative = cancelNative;
+    this.outputs = Array.from({ length: request.n ?? 1 }, () => ({
+      text: "",
+      tokens: [],
+      logprobs: request.logprobs === undefined ? undefined : [],
+      finishReason: null,
+      stopReason: null,
+    }));
+  }
+
+  get numCachedTokens(): number {
+    return this.#output.numCachedTokens;
+  }
+
+  get promptLogprobs(): readonly (PositionLogprobs | undefined)[] | undefined {
+    return this.#output.promptLogprobs;
+  }
+
+  get ended(): boolean {
+    return this.error !== undefined || this.#output.ended;
+  }
+
+  cancel(): void {
+    if (!this.ended) this.#cancelNative();
+  }
+
+  /** True when the event was the request's last. */
+  take(event: OutputEvent | { readonly kind: "error"; readonly error: EngineError }): boolean {
+    if (event.kind === "error") {
+      this.error = event.error;
+      return true;
+    }
+    this.#collect(this.#output.take(event));
+    return this.#output.released;
+  }
+
+  #collect(chunk: GenerateChunk | undefined): void {
+    if (chunk === undefined) return;
+    const { index, text, tokens, logprobs, finishReason, stopReason } = chunk;
+    const before = this.outputs[index]!;
+    this.outputs[index] = {
+      text: before.text + text,
+      tokens: [...before.tokens, ...tokens],
+      logprobs: before.logprobs && [...before.logprobs, ...logprobs ?? []],
+      finishReason,
+      stopReason,
+    };
+  }
+}

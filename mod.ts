@@ -1,0 +1,48 @@
+/**
+ * Hearth runs a language model inside this process.
+ *
+ * ```ts
+ * import { defaultModelPath, Engine } from "@hearth/hearth";
+ *
+ * await using engine = await Engine.open(await defaultModelPath());
+ *
+ * const messages = [{ role: "user", content: "Name a colour." }];
+ * for await (const { text } of engine.generate({ messages, maxTokens: 16, temperature: 0 })) {
+ *   console.log(text);
+ * }
+ * ```
+ *
+ * Any number of requests may run at a time: the engine batches them, and each gets the same tokens as
+ * if it ran alone. Leaving a loop, or an `AbortSignal`, ends its request. For tests there is an engine
+ * that is stepped by hand, in `@hearth/hearth/testing`.
+ *
+ * @module
+ */
+export { Engine, type OpenOptions } from "./engine/engine.ts";
+export {
+  EngineError,
+  type EngineErrorCode,
+  type EngineOptions,
+  type EngineStats,
+  type FinishReason,
+  type GenerateChunk,
+  type GenerateRequest,
+  type Generation,
+  type PositionLogprobs,
+  type SamplingParameters,
+  type TokenLogprob,
+} from "./engine/types.ts";
+export { defaultModelPath } from "./model/default_model.ts";
+export { loadModel, type LoadOptions } from "./model/load.ts";
+export type { OnProgress, Progress } from "./model/progress.ts";
+export {
+  type ChatTemplate,
+  type DType,
+  type Model,
+  ModelError,
+  type ModelSpec,
+  type TemplateMessage,
+  type TensorEntry,
+  type TensorRole,
+  type Tokenizer,
+} from "./model/spec.ts";
