@@ -7,12 +7,12 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { GenerateRequest, Generation, PositionLogprobs } from "../engine/types.ts";
 import type { TemplateMessage, Tokenizer } from "../model/spec.ts";
-import { isTextFormat, Message, toTemplateMessage } from "./chat_message.ts";
+import { isTextFormat, Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
-import { eventStream } from "./event_stream.ts";
-import { warmEngine } from "./instance.ts";
-import { mergeChunks } from "./merge_chunks.ts";
+import { eventStream } from "./wire/event_stream.ts";
+import { warmEngine } from "./server/instance.ts";
+import { mergeChunks } from "./wire/merge_chunks.ts";
 import {
   finishReason,
   newId,
@@ -22,12 +22,12 @@ import {
   tokenString,
   Usage,
   usageOf,
-} from "./openai_format.ts";
-import { present } from "./present.ts";
-import { promptLogprobsOf } from "./prompt_logprobs.ts";
-import { chunksOf, submitAll } from "./run_generation.ts";
-import { maxTokensField, samplingFields, toSampling, unsupported } from "./sampling.ts";
-import { withEngine } from "./with_engine.ts";
+} from "./wire/openai_format.ts";
+import { present } from "./wire/present.ts";
+import { promptLogprobsOf } from "./wire/prompt_logprobs.ts";
+import { chunksOf, submitAll } from "./wire/run_generation.ts";
+import { maxTokensField, samplingFields, toSampling, unsupported } from "./wire/sampling.ts";
+import { withEngine } from "./server/with_engine.ts";
 
 const asksForNothing = (value: unknown) => Array.isArray(value) && value.length === 0;
 

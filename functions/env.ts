@@ -5,8 +5,8 @@
  */
 import type { Model } from "../model/spec.ts";
 import type { EngineStats, GenerateRequest, Generation } from "../engine/types.ts";
-import type { Instance } from "./instance.ts";
-import type { RequestRecord } from "./request_record.ts";
+import type { Instance } from "./server/instance.ts";
+import type { RequestRecord } from "./server/request_record.ts";
 
 /** The part of `Engine` that functions use, so that tests can put another one in its place. */
 export interface ServedEngine {

@@ -9,7 +9,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { z } from "@hono/zod-openapi";
 import { EngineError, type EngineErrorCode } from "../engine/types.ts";
 import type { Env } from "./env.ts";
-import { describeIssue } from "./invalid_body.ts";
+import { describeIssue } from "./wire/invalid_body.ts";
 
 /** The inside of OpenAI's error object. */
 export interface ErrorObject {
@@ -55,6 +55,9 @@ const ENGINE_ERRORS: Record<EngineErrorCode, readonly [ContentfulStatusCode, str
   internal: [500, "internal_error"],
 };
 
+/** nginx's word for a caller that left; it reaches the log alone. */
+export const CALLER_LEFT = 499 as ContentfulStatusCode;
+
 function typeOf(status: number): string {
   if (status === 401) return "authentication_error";
   if (status === 429) return "rate_limit_error";
@@ -67,10 +70,18 @@ export function toHttpError(error: unknown, requestId = "-"): HttpError {
   if (error instanceof HttpError) return error;
   if (error instanceof EngineError) {
     const [status, code] = ENGINE_ERRORS[error.code];
-    const param = error.param === undefined ? null : snakeCase(error.param);
-    return new HttpError(status, code, error.message, param, error.retryAfterMs);
+    if (error.param === undefined) {
+      return new HttpError(status, code, error.message, null, error.retryAfterMs);
+    }
+    // The engine speaks of maxTokens, the caller wrote max_tokens.
+    const param = snakeCase(error.param);
+    const message = error.message.replaceAll(error.param, param);
+    return new HttpError(status, code, message, param, error.retryAfterMs);
   }
   if (error instanceof HTTPException) return fromHono(error);
+  if (error instanceof DOMException && error.name === "AbortError") {
+    return new HttpError(CALLER_LEFT, "caller_left", "The caller left before the answer");
+  }
   console.error(`request ${requestId} failed:`, error);
   return new HttpError(500, "internal_error", `Internal error: the log of the server has more`);
 }

@@ -5,7 +5,7 @@
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Env } from "./env.ts";
-import { withEngine } from "./with_engine.ts";
+import { withEngine } from "./server/with_engine.ts";
 
 const route = createRoute({
   method: "get",

@@ -6,12 +6,12 @@
  * @module
  */
 import { createApp } from "./app.ts";
-import { FlagError } from "./flags.ts";
-import { Instance } from "./instance.ts";
-import { openInstance } from "./open_instance.ts";
-import { readSettings, type Settings, settingsHelp } from "./settings.ts";
-import { showProgress, showReady } from "./startup_report.ts";
-import { VERSION } from "./version_number.ts";
+import { FlagError } from "./server/flags.ts";
+import { Instance } from "./server/instance.ts";
+import { openInstance } from "./server/open_instance.ts";
+import { readSettings, type Settings, settingsHelp } from "./server/settings.ts";
+import { showProgress, showReady } from "./server/startup_report.ts";
+import { VERSION } from "./server/version_number.ts";
 
 /** A second SIGTERM this soon is the same one, delivered to the process group as well. */
 const SAME_SIGNAL_MS = 1000;

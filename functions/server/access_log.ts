@@ -4,7 +4,8 @@
  * @module
  */
 import { createMiddleware } from "hono/factory";
-import type { Env } from "./env.ts";
+import type { Env } from "../env.ts";
+import { CALLER_LEFT } from "../errors.ts";
 
 /** `write` gets one line without its end. */
 export function accessLog(
@@ -20,8 +21,7 @@ export function accessLog(
     const { method, path } = c.req;
     const answered = c.res.status;
     record.finished.then(() => {
-      // 499 is nginx's word for a caller that left; it was never sent.
-      const status = record.left ? 499 : answered;
+      const status = record.left ? CALLER_LEFT : answered;
       const fields = {
         time: new Date().toISOString(),
         method,

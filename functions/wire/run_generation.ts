@@ -4,9 +4,9 @@
  * @module
  */
 import type { Context } from "hono";
-import type { GenerateChunk, GenerateRequest, Generation } from "../engine/types.ts";
-import type { Env } from "./env.ts";
-import { HttpError } from "./errors.ts";
+import type { GenerateChunk, GenerateRequest, Generation } from "../../engine/types.ts";
+import type { Env } from "../env.ts";
+import { HttpError } from "../errors.ts";
 
 /**
  * Submits requests of one caller together: all are accepted, or all are cancelled and the first

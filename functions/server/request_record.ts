@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Generation } from "../engine/types.ts";
+import type { Generation } from "../../engine/types.ts";
 
 /** Times are in milliseconds since the request came. */
 export class RequestRecord {

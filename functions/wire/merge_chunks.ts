@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { FinishReason, GenerateChunk, PositionLogprobs } from "../engine/types.ts";
+import type { FinishReason, GenerateChunk, PositionLogprobs } from "../../engine/types.ts";
 
 /** A sequence that has ended. */
 export interface WholeSequence {

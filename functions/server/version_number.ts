@@ -3,6 +3,6 @@
  *
  * @module
  */
-import config from "../deno.json" with { type: "json" };
+import config from "../../deno.json" with { type: "json" };
 
 export const VERSION: string = config.version;

@@ -4,7 +4,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import type { TemplateMessage } from "../model/spec.ts";
+import type { TemplateMessage } from "../../model/spec.ts";
 import { unsupported } from "./sampling.ts";
 
 const TextPart = z.object({ type: z.literal("text"), text: z.string() });

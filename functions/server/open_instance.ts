@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { OnProgress } from "../../model/progress.ts";
 import type { Instance } from "./instance.ts";
 import type { Settings } from "./settings.ts";
 
@@ -14,11 +15,16 @@ import type { Settings } from "./settings.ts";
 export async function openInstance(instance: Instance, settings: Settings): Promise<void> {
   // Late, so that the port is open before these modules are read.
   const [{ Engine }, { loadModel }] = await Promise.all([
-    import("../engine/engine.ts"),
-    import("../model/load.ts"),
+    import("../../engine/engine.ts"),
+    import("../../model/load.ts"),
   ]);
+  const progress: OnProgress = ({ received, total }) => {
+    instance.opening = { phase: "fetching", done: received, total };
+  };
+  const source = settings.model ??
+    await (await import("../../model/default_model.ts")).defaultModelPath({ progress });
   instance.opening = { phase: "reading", done: 0, total: 0 };
-  const model = await loadModel(settings.model!);
+  const model = await loadModel(source, { progress });
   const engine = await Engine.open(model, { ...settings.engine, waitUntilReady: false });
   instance.engine = engine;
   await engine.ready;

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { EngineOptions } from "../engine/types.ts";
+import type { EngineOptions } from "../../engine/types.ts";
 import { type Flag, flagHelp, parseFlags } from "./flags.ts";
 import { DEFAULT_INSTANCE_OPTIONS, type InstanceOptions } from "./instance.ts";
-import { present } from "./present.ts";
+import { present } from "../wire/present.ts";
 
 /** A count that fits the C ABI's u32. */
 const count = (help: string, rest: { min?: number; max?: number; default?: string } = {}) =>

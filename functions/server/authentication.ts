@@ -6,8 +6,8 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createMiddleware } from "hono/factory";
-import type { Env } from "./env.ts";
-import { HttpError } from "./errors.ts";
+import type { Env } from "../env.ts";
+import { HttpError } from "../errors.ts";
 
 const OPEN_ROUTES = new Set(["/health", "/ready"]);
 

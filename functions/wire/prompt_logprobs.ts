@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Generation, TokenLogprob } from "../engine/types.ts";
-import type { Tokenizer } from "../model/spec.ts";
+import type { Generation, TokenLogprob } from "../../engine/types.ts";
+import type { Tokenizer } from "../../model/spec.ts";
 import { tokenString } from "./openai_format.ts";
 
 interface RankedLogprob {

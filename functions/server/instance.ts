@@ -5,8 +5,9 @@
  * @module
  */
 import { createMiddleware } from "hono/factory";
-import { EngineError } from "../engine/types.ts";
-import type { Env, ServedEngine } from "./env.ts";
+import { EngineError } from "../../engine/types.ts";
+import type { Env, ServedEngine } from "../env.ts";
+import type { MetricsRegistry } from "./metrics_registry.ts";
 import { VERSION } from "./version_number.ts";
 
 /** How an instance treats its callers. */
@@ -61,6 +62,7 @@ export class Instance {
   failure: string | undefined;
   /** True once no new work is taken. */
   draining = false;
+  #metrics: Promise<MetricsRegistry> | undefined;
   #numOpenRequests = 0;
   #idle: (() => void)[] = [];
 
@@ -92,6 +94,12 @@ export class Instance {
       return { state: "loading", progress: share(stats.bytesLoaded, stats.bytesTotal) };
     }
     return { state: stats.state === "failed" ? "failed" : "closing", progress: 0 };
+  }
+
+  /** What `/metrics` shows. */
+  metrics(): Promise<MetricsRegistry> {
+    return this.#metrics ??= import("./metrics_registry.ts")
+      .then(({ MetricsRegistry }) => new MetricsRegistry(this));
   }
 
   /** Counts a request until the returned function is called, so that a drain can wait for it. */

@@ -4,8 +4,8 @@
  * @module
  */
 import type { Context } from "hono";
-import type { Env } from "./env.ts";
-import { toHttpError } from "./errors.ts";
+import type { Env } from "../env.ts";
+import { toHttpError } from "../errors.ts";
 
 const PING_MS = 15_000;
 const encoder = new TextEncoder();
@@ -44,9 +44,10 @@ export function eventStream(
       controller.close();
       finish();
     },
-    cancel() {
+    async cancel() {
       record.left = true;
       cancel();
+      await iterator.return?.().catch(() => {});
       finish();
     },
   }, { highWaterMark: 0 });

@@ -5,7 +5,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import type { SamplingParameters } from "../engine/types.ts";
+import type { SamplingParameters } from "../../engine/types.ts";
 import { present } from "./present.ts";
 
 export const TokenId = z.int().min(0).max(0xffffffff);
@@ -63,15 +63,14 @@ export function toSampling(body: SamplingBody): SamplingParameters & {
   priority?: number;
   deadlineMs?: number;
 } {
-  const { stop, seed, logit_bias, top_k } = body;
+  const { stop, logit_bias, top_k } = body;
   return present({
     n: body.n,
     temperature: body.temperature,
     topP: body.top_p,
     presencePenalty: body.presence_penalty,
     frequencyPenalty: body.frequency_penalty,
-    // Negative seeds are the same 64 bits, read without a sign.
-    seed: typeof seed === "number" && seed < 0 ? BigInt.asUintN(64, BigInt(seed)) : seed,
+    seed: body.seed,
     stop: typeof stop === "string" ? [stop] : stop,
     logitBias: logit_bias &&
       new Map(Object.entries(logit_bias).map(([token, bias]) => [Number(token), bias])),

@@ -5,10 +5,10 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import type { FinishReason, Generation } from "../engine/types.ts";
-import type { Tokenizer } from "../model/spec.ts";
-import { HttpError } from "./errors.ts";
-import type { Instance } from "./instance.ts";
+import type { FinishReason, Generation } from "../../engine/types.ts";
+import type { Tokenizer } from "../../model/spec.ts";
+import { HttpError } from "../errors.ts";
+import type { Instance } from "../server/instance.ts";
 
 export const StreamOptions = z.object({
   include_usage: z.boolean().nullish().describe("A last chunk with usage and no choices"),

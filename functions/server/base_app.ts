@@ -10,8 +10,8 @@ import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
 import { accessLog } from "./access_log.ts";
 import { authentication } from "./authentication.ts";
-import type { Env } from "./env.ts";
-import { HttpError, methodNotAllowed, notFound, onError, rejectInvalid } from "./errors.ts";
+import type { Env } from "../env.ts";
+import { HttpError, methodNotAllowed, notFound, onError, rejectInvalid } from "../errors.ts";
 import type { Instance } from "./instance.ts";
 import { RequestRecord } from "./request_record.ts";
 
@@ -34,7 +34,11 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
       await next();
     } finally {
       if (c.var.signal.aborted) c.var.record.left = true;
-      c.var.record.finished.then(end);
+      const { record } = c.var;
+      record.finished.then(async () => {
+        end();
+        if (record.firstTokenMs !== undefined) (await instance.metrics()).observe(record);
+      });
     }
   });
   app.use(accessLog({ format: options.accessLog }));

@@ -1,0 +1,29 @@
+/**
+ * Every function that does something; `openapi.ts` describes them, `app.ts` mounts both.
+ *
+ * @module
+ */
+import type { HttpFunction } from "./server/base_app.ts";
+import { chatCompletions } from "./chat_completions.ts";
+import { completions } from "./completions.ts";
+import { detokenize } from "./detokenize.ts";
+import { generate } from "./generate.ts";
+import { health } from "./health.ts";
+import { metrics } from "./metrics.ts";
+import { models } from "./models.ts";
+import { ready } from "./ready.ts";
+import { tokenize } from "./tokenize.ts";
+import { version } from "./version.ts";
+
+export const allFunctions: readonly HttpFunction[] = [
+  generate,
+  chatCompletions,
+  completions,
+  models,
+  tokenize,
+  detokenize,
+  health,
+  ready,
+  version,
+  metrics,
+];

@@ -1,0 +1,167 @@
+/**
+ * `POST /generate`: the smallest route. A prompt, token ids or messages in; text and token ids out, as
+ * JSON or as events. Fields that it does not know are errors here.
+ *
+ * @module
+ */
+import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import type { GenerateRequest, Generation, PositionLogprobs } from "../engine/types.ts";
+import { Message, toTemplateMessage } from "./wire/chat_message.ts";
+import type { Env } from "./env.ts";
+import { HttpError, rejectInvalid } from "./errors.ts";
+import { eventStream } from "./wire/event_stream.ts";
+import { warmEngine } from "./server/instance.ts";
+import { mergeChunks } from "./wire/merge_chunks.ts";
+import { finishReason, newId, servedModel } from "./wire/openai_format.ts";
+import { present } from "./wire/present.ts";
+import { chunksOf, submitAll } from "./wire/run_generation.ts";
+import { maxTokensField, samplingFields, TokenId, toSampling } from "./wire/sampling.ts";
+import { withEngine } from "./server/with_engine.ts";
+
+export const GenerateBody = z.strictObject({
+  model: z.string().nullish(),
+  prompt: z.string().min(1).nullish(),
+  tokens: z.array(TokenId).min(1).nullish(),
+  messages: z.array(Message).min(1).nullish(),
+  stream: z.boolean().nullish(),
+  max_tokens: maxTokensField(0).describe(
+    "Output tokens at most; 0 needs prompt_logprobs [what the context leaves]",
+  ),
+  logprobs: z.int().min(0).max(20).nullish().describe("Of so many of the likeliest tokens"),
+  ...samplingFields,
+  add_special_tokens: z.boolean().nullish().describe("BOS and the like before `prompt` [true]"),
+}).openapi("GenerateRequest");
+
+const TokenLogprob = z.object({ token: z.int(), logprob: z.number() });
+const PositionLogprob = TokenLogprob.extend({ top: z.array(TokenLogprob) });
+
+const GenerateUsage = z.object({
+  prompt_tokens: z.int(),
+  cached_tokens: z.int().describe("Prompt tokens found in the warm KV cache"),
+  output_tokens: z.int(),
+}).openapi("GenerateUsage");
+
+export const GenerateAnswer = z.object({
+  id: z.string(),
+  model: z.string(),
+  outputs: z.array(z.object({
+    index: z.int(),
+    text: z.string(),
+    tokens: z.array(z.int()),
+    logprobs: z.array(PositionLogprob).optional(),
+    finish_reason: z.string(),
+    stop_reason: z.union([z.string(), z.int()]).nullable(),
+  })),
+  prompt_logprobs: z.array(PositionLogprob.nullable()).optional(),
+  usage: GenerateUsage,
+}).openapi("GenerateAnswer");
+
+const route = createRoute({
+  method: "post",
+  path: "/generate",
+  summary: "Continue a prompt, token ids or a conversation",
+  middleware: warmEngine,
+  request: {
+    body: { required: true, content: { "application/json": { schema: GenerateBody } } },
+  },
+  responses: {
+    200: {
+      description: "The outputs; with `stream`, an event for each piece and a last one with usage",
+      content: { "application/json": { schema: GenerateAnswer } },
+    },
+  },
+});
+
+/** The function, to be mounted. */
+export const generate = new OpenAPIHono<Env>({ defaultHook: rejectInvalid });
+
+generate.openapi(route, async (c) => {
+  const body = c.req.valid("json");
+  const model = servedModel(c.var.instance, body.model);
+  const [generation] = await submitAll(c, [toRequest(body)]);
+  if (body.stream) {
+    const cancel = () => generation!.cancel();
+    // The schema above describes the JSON answer; OpenAPI has no word for events.
+    return eventStream(c, events(c, generation!), { cancel }) as never;
+  }
+  const sequences = await mergeChunks(chunksOf(c, generation!), body.n ?? 1);
+  return c.json({
+    id: newId("gen"),
+    model,
+    outputs: sequences.map(({ text, tokens, logprobs, ...sequence }, index) => ({
+      index,
+      text,
+      tokens,
+      ...(typeof body.logprobs === "number" && { logprobs: logprobs.map(onWire) }),
+      finish_reason: finishReason(sequence.finishReason),
+      stop_reason: sequence.stopReason,
+    })),
+    ...promptLogprobs(generation!),
+    usage: usageOf(generation!),
+  }, 200);
+});
+
+export default withEngine(generate);
+
+function toRequest(body: z.infer<typeof GenerateBody>): GenerateRequest {
+  const sources = (["prompt", "tokens", "messages"] as const)
+    .filter((field) => body[field] !== null && body[field] !== undefined);
+  if (sources.length !== 1) {
+    const given = sources.length === 0 ? "none" : sources.join(", ");
+    throw new HttpError(
+      400,
+      "invalid_value",
+      `Cannot read request: give exactly one of prompt, tokens, messages: given are ${given}`,
+      sources[1] ?? "prompt",
+    );
+  }
+  return {
+    ...toSampling(body),
+    ...present({
+      prompt: body.prompt,
+      tokens: body.tokens,
+      messages: body.messages?.map(toTemplateMessage),
+      maxTokens: body.max_tokens,
+      logprobs: body.logprobs,
+      addSpecialTokens: body.add_special_tokens,
+    }),
+  };
+}
+
+async function* events(c: Context<Env>, generation: Generation): AsyncGenerator<object> {
+  for await (const { index, text, tokens, logprobs, ...end } of chunksOf(c, generation)) {
+    yield {
+      index,
+      text,
+      tokens,
+      ...(logprobs && { logprobs: logprobs.map(onWire) }),
+      finish_reason: end.finishReason === null ? null : finishReason(end.finishReason),
+      stop_reason: end.stopReason,
+    };
+  }
+  yield { ...promptLogprobs(generation), usage: usageOf(generation) };
+}
+
+function usageOf({ promptTokens, numCachedTokens, numOutputTokens }: Generation) {
+  return {
+    prompt_tokens: promptTokens.length,
+    cached_tokens: numCachedTokens,
+    output_tokens: numOutputTokens,
+  };
+}
+
+function promptLogprobs(generation: Generation) {
+  const positions = generation.promptLogprobs;
+  return present({
+    prompt_logprobs: positions?.map((position) => position === undefined ? null : onWire(position)),
+  });
+}
+
+function onWire({ token, logprob, top }: PositionLogprobs) {
+  const finite = (one: { readonly token: number; readonly logprob: number }) => ({
+    token: one.token,
+    logprob: Math.max(one.logprob, -9999), // JSON has no infinity
+  });
+  return { ...finite({ token, logprob }), top: top.map(finite) };
+}
