@@ -18,17 +18,6 @@ constexpr size_t kHugePage = 2 << 20;
 // Rows of copies and norms from which on a barrier is worth its microsecond.
 constexpr int32_t kParallelRows = 16;
 
-const Kernels& kernels_of(Isa isa) {
-  switch (isa) {
-#if defined(__x86_64__)
-    case Isa::kAmx:
-    case Isa::kAvx512:
-    case Isa::kAvx2: return kKernelsAvx2;
-#endif
-    default: return kKernelsGeneric;
-  }
-}
-
 float* floats(const Tensor& tensor) { return reinterpret_cast<float*>(tensor.data); }
 
 int choose_threads(uint32_t option) { return option > 0 ? int(option) : usable_cores(); }
@@ -38,7 +27,7 @@ int choose_threads(uint32_t option) { return option > 0 ? int(option) : usable_c
 CpuBackend::CpuBackend(const CpuOptions& options)
     : isa_(choose_isa(options.isa)), activation_dtype_(options.activation_dtype),
       kernels_(kernels_of(isa_)), pool_(choose_threads(options.num_threads)),
-      linear_ops_(pool_, kernels_, activation_dtype_) {}
+      linear_ops_(pool_, kernels_, activation_dtype_), samplers_(isa_) {}
 
 std::string CpuBackend::describe() const {
   return format(
@@ -85,8 +74,8 @@ void CpuBackend::download(void* host, const std::byte* device, size_t bytes) {
   if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
-void CpuBackend::reserve(int32_t max_tokens, int32_t max_sequences, int32_t max_logits_rows,
-                         int32_t max_cols, int32_t vocab_size) {
+void CpuBackend::reserve(int32_t max_tokens, int32_t /*max_sequences*/, int32_t max_logits_rows,
+                         int32_t max_cols, int32_t /*vocab_size*/) {
   linear_ops_.reserve(std::max(max_tokens, max_logits_rows), max_cols);
   k_.resize(size_t(max_tokens) * max_cols);
   v_.resize(size_t(max_tokens) * max_cols);

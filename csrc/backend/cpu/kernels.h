@@ -58,7 +58,14 @@ struct Kernels {
   /// Runs the int8 multiply-add of linear_int8 in registers alone; returns how many operations that
   /// were (2 per multiply-add).
   double (*int8_peak)(int32_t repeats);
+  /// Loads every byte (a multiple of 512) and drops it.
+  void (*read)(const std::byte* from, size_t bytes);
 };
+
+enum class Isa : uint32_t;
+
+/// The kernels of an instruction path, which this CPU must have.
+const Kernels& kernels_of(Isa isa);
 
 extern const Kernels kKernelsGeneric;
 #if defined(__x86_64__)

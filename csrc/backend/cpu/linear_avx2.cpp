@@ -49,88 +49,90 @@ inline __m256i broadcast4(const int8_t* from) {
   return _mm256_set1_epi32(four);
 }
 
-// 8 rows of a group: scale, minimum and quants; quants[i] holds columns 4i to 4i + 3 of each row.
+// 16 columns of a group's 16 rows: quants[i] holds columns 4i to 4i + 3, of rows 0 to 7 and 8
+// to 15.
 template <uint32_t kDType>
-struct HalfGroup {
-  __m256 scale;
-  __m256 minimum;
-  __m256i quants[8];  // Q8_0: magnitudes; the signed ones are read again from `from`
+struct Columns {
+  __m256i quants[4][2];  // Q8_0: magnitudes; the signed ones are read again from `from`
   const std::byte* from;
 
-  HalfGroup(const std::byte* group, int half) {
-    scale = load_halves(group + half * 16);
-    if (kDType == kQ4_1) minimum = load_halves(group + 32 + half * 16);
-    if (kDType == kQ4_0) minimum = _mm256_mul_ps(scale, _mm256_set1_ps(-8.0f));
-    from = group + header_bytes(kDType) + half * 32;
-    if (kDType == kQ8_0) {
-      for (int i = 0; i < 8; ++i) quants[i] = _mm256_abs_epi8(load(from + i * 64));
-      return;
-    }
-    const __m256i low = _mm256_set1_epi8(15);
+  // part 0: columns 0 to 15, part 1: 16 to 31
+  Columns(const std::byte* group_quants, int part)
+      : from(group_quants + (kDType == kQ8_0 ? part * 256 : 0)) {
     for (int i = 0; i < 4; ++i) {
-      const __m256i both = load(from + i * 64);
-      quants[i] = _mm256_and_si256(both, low);
-      quants[i + 4] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
-    }
-  }
-
-  // Σ q x over the group's 32 columns.
-  __m256i dot(const int8_t* x) const {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i product[8];
-    if (kDType == kQ8_0) {
-      for (int i = 0; i < 8; ++i) {
-        const __m256i signed_x = _mm256_sign_epi8(broadcast4(x + 4 * i), load(from + i * 64));
-        product[i] = _mm256_madd_epi16(_mm256_maddubs_epi16(quants[i], signed_x), ones);
-      }
-      for (int width = 4; width > 0; width /= 2) {
-        for (int i = 0; i < width; ++i) {
-          product[i] = _mm256_add_epi32(product[i], product[i + width]);
+      for (int half = 0; half < 2; ++half) {
+        const __m256i bytes = load(from + i * 64 + half * 32);
+        if (kDType == kQ8_0) {
+          quants[i][half] = _mm256_abs_epi8(bytes);
+        } else {
+          const __m256i nibbles = part == 0 ? bytes : _mm256_srli_epi16(bytes, 4);
+          quants[i][half] = _mm256_and_si256(nibbles, _mm256_set1_epi8(15));
         }
       }
-      return product[0];
     }
-    for (int i = 0; i < 8; ++i) product[i] = _mm256_maddubs_epi16(quants[i], broadcast4(x + 4 * i));
-    for (int width = 4; width > 0; width /= 2) {
-      for (int i = 0; i < width; ++i) product[i] = _mm256_add_epi16(product[i], product[i + width]);
-    }
-    return _mm256_madd_epi16(product[0], ones);
   }
 
-  // sums + sx (d Σ q x + m Σ x)
-  __m256 accumulate(const Int8Tokens& x, size_t at, __m256 sums) const {
-    __m256 value = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(dot(x.values + at * kGroupCols)));
-    if (kDType != kQ8_0) value = _mm256_fmadd_ps(minimum, _mm256_set1_ps(x.sums[at]), value);
-    return _mm256_fmadd_ps(_mm256_set1_ps(x.scales[at]), value, sums);
+  // sums[half] += Σ q x over the 16 columns; 16 bits wide in 4-bit types, 32 in Q8_0.
+  void add_products(const int8_t* x, __m256i sums[2]) const {
+    for (int i = 0; i < 4; ++i) {
+      const __m256i four = broadcast4(x + 4 * i);
+      for (int half = 0; half < 2; ++half) {
+        if (kDType == kQ8_0) {
+          const __m256i signed_four = _mm256_sign_epi8(four, load(from + i * 64 + half * 32));
+          const __m256i pairs = _mm256_maddubs_epi16(quants[i][half], signed_four);
+          sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+        } else {
+          sums[half] = _mm256_add_epi16(sums[half], _mm256_maddubs_epi16(quants[i][half], four));
+        }
+      }
+    }
   }
 };
 
 template <uint32_t kDType>
-void one_token(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c) {
-  __m256 low = _mm256_setzero_ps(), high = _mm256_setzero_ps();
-  for (int32_t g = 0; g < num_groups; ++g) {
-    const std::byte* group = tile + g * group_bytes(kDType);
-    low = HalfGroup<kDType>(group, 0).accumulate(x, g, low);
-    high = HalfGroup<kDType>(group, 1).accumulate(x, g, high);
-  }
-  _mm256_storeu_ps(c, low);
-  _mm256_storeu_ps(c + kHalfRows, high);
-}
-
-template <uint32_t kDType>
-void many_tokens(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c,
-                 int32_t c_stride) {
-  for (int32_t t = 0; t < x.num_tokens; ++t) {
+void linear_int8_tile(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c,
+                      int32_t c_stride) {
+  const int32_t num_tokens = x.num_tokens;
+  for (int32_t t = 0; t < num_tokens; ++t) {
     _mm256_storeu_ps(c + size_t(t) * c_stride, _mm256_setzero_ps());
     _mm256_storeu_ps(c + size_t(t) * c_stride + kHalfRows, _mm256_setzero_ps());
   }
+  __m256i partial[kTokenBlock][2];  // sums of the first 16 columns
   for (int32_t g = 0; g < num_groups; ++g) {
+    const std::byte* group = tile + g * group_bytes(kDType);
+    const std::byte* quants = group + header_bytes(kDType);
+    const int8_t* values = x.values + size_t(g) * num_tokens * kGroupCols;
+    const float* token_scales = x.scales + size_t(g) * num_tokens;
+    const float* token_sums = x.sums + size_t(g) * num_tokens;
+    {
+      const Columns<kDType> columns(quants, 0);
+      for (int32_t t = 0; t < num_tokens; ++t) {
+        __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        columns.add_products(values + t * kGroupCols, sums);
+        partial[t][0] = sums[0];
+        partial[t][1] = sums[1];
+      }
+    }
+    const Columns<kDType> columns(quants, 1);
+    __m256 scale[2], minimum[2];
     for (int half = 0; half < 2; ++half) {
-      const HalfGroup<kDType> weights(tile + g * group_bytes(kDType), half);
-      float* sums = c + half * kHalfRows;
-      for (int32_t t = 0; t < x.num_tokens; ++t, sums += c_stride) {
-        _mm256_storeu_ps(
-            sums, weights.accumulate(x, size_t(g) * x.num_tokens + t, _mm256_loadu_ps(sums)));
+      scale[half] = load_halves(group + half * 16);
+      minimum[half] = kDType == kQ4_1 ? load_halves(group + 32 + half * 16)
+                                      : _mm256_mul_ps(scale[half], _mm256_set1_ps(-8.0f));
+    }
+    float* out = c;
+    for (int32_t t = 0; t < num_tokens; ++t, out += c_stride) {
+      __m256i sums[2] = {partial[t][0], partial[t][1]};
+      columns.add_products(values + t * kGroupCols + 16, sums);
+      const __m256 token_scale = _mm256_broadcast_ss(token_scales + t);
+      const __m256 token_sum = _mm256_broadcast_ss(token_sums + t);
+      for (int half = 0; half < 2; ++half) {
+        const __m256i dot =
+            kDType == kQ8_0 ? sums[half] : _mm256_madd_epi16(sums[half], _mm256_set1_epi16(1));
+        __m256 value = _mm256_mul_ps(scale[half], _mm256_cvtepi32_ps(dot));
+        if (kDType != kQ8_0) value = _mm256_fmadd_ps(minimum[half], token_sum, value);
+        float* to = out + half * kHalfRows;
+        _mm256_storeu_ps(to, _mm256_fmadd_ps(token_scale, value, _mm256_loadu_ps(to)));
       }
     }
   }
@@ -138,14 +140,9 @@ void many_tokens(const std::byte* tile, int32_t num_groups, const Int8Tokens& x,
 
 template <uint32_t kDType>
 void linear_int8_of(const TileRun& run, const Int8Tokens& x, float* c) {
-  const int32_t num_groups = run.cols / kGroupCols;
   for (int32_t i = 0; i < run.num_tiles; ++i) {
-    const std::byte* tile = run.tiles + i * run.tile_bytes;
-    if (x.num_tokens == 1) {
-      one_token<kDType>(tile, num_groups, x, c + i * kRows);
-    } else {
-      many_tokens<kDType>(tile, num_groups, x, c + i * kRows, run.num_tiles * kRows);
-    }
+    linear_int8_tile<kDType>(run.tiles + i * run.tile_bytes, run.cols / kGroupCols, x,
+                             c + i * kRows, run.num_tiles * kRows);
   }
 }
 
@@ -312,11 +309,20 @@ double int8_peak(int32_t repeats) {
   return 2.0 * 8 * 32 * repeats;
 }
 
+void read(const std::byte* from, size_t bytes) {
+  __m256i sums[4];
+  for (int i = 0; i < 4; ++i) sums[i] = _mm256_setzero_si256();
+  for (size_t at = 0; at < bytes; at += 128) {
+    for (int i = 0; i < 4; ++i) sums[i] = _mm256_or_si256(sums[i], load(from + at + i * 32));
+  }
+  for (int i = 0; i < 4; ++i) asm volatile("" : : "x"(sums[i]));
+}
+
 }  // namespace
 
 const Kernels kKernelsAvx2 = {
-    "avx2 vpmaddubsw 8x4", "avx2 fma 16x4", linear_int8,  linear_f32,
-    quantize_row,          norm_row,        activate_row, int8_peak,
+    "avx2 vpmaddubsw 8x4", "avx2 fma 16x4", linear_int8, linear_f32, quantize_row, norm_row,
+    activate_row,          int8_peak,       read,
 };
 
 }  // namespace hearth
