@@ -33,17 +33,21 @@ function parseType(type: FieldType): { element: Scalar | "char"; count: number |
   return { element, count: count === undefined ? undefined : Number(count) };
 }
 
-interface Field {
+/** Where a field lies. */
+export interface Field {
   readonly name: string;
+  /** In bytes. */
   readonly offset: number;
   readonly element: Scalar | "char";
+  /** Elements of an array; undefined for a scalar. */
   readonly count: number | undefined;
 }
 
 /** A struct of hearth.h. Field names are those of C. */
 export class Struct<F extends Record<string, FieldType>> {
   readonly byteLength: number;
-  readonly #fields: readonly Field[];
+  /** In C's order, `size` included. */
+  readonly fields: readonly Field[];
   /** Structs of hearth.h carry their size in front; plain pairs such as hearth_logit_bias do not. */
   readonly #sized: boolean;
 
@@ -57,7 +61,7 @@ export class Struct<F extends Record<string, FieldType>> {
     const types: Record<string, FieldType> = this.#sized ? { size: "u32", ...fields } : fields;
     let end = 0;
     let widest = 1;
-    this.#fields = Object.entries(types).map(([name, type]) => {
+    this.fields = Object.entries(types).map(([name, type]) => {
       const { element, count } = parseType(type);
       const width = scalarBytes[element];
       widest = Math.max(widest, width);
@@ -66,11 +70,6 @@ export class Struct<F extends Record<string, FieldType>> {
       return { name, offset, element, count };
     });
     this.byteLength = Math.ceil(end / widest) * widest;
-  }
-
-  /** Offset in bytes of every field, by its name in C. */
-  get offsets(): ReadonlyMap<string, number> {
-    return new Map(this.#fields.map(({ name, offset }) => [name, offset]));
   }
 
   /** Bytes of one struct. */
@@ -97,7 +96,7 @@ export class Struct<F extends Record<string, FieldType>> {
   /** The values of the struct at an offset in bytes. */
   decode(view: DataView, offset = 0): StructValue<F> {
     const value: Record<string, unknown> = {};
-    for (const field of this.#fields) {
+    for (const field of this.fields) {
       if (this.#sized && field.offset === 0) continue;
       value[field.name] = readField(view, offset + field.offset, field);
     }
@@ -105,7 +104,7 @@ export class Struct<F extends Record<string, FieldType>> {
   }
 
   #write(view: DataView, offset: number, value: StructValue<F>): void {
-    for (const field of this.#fields) {
+    for (const field of this.fields) {
       const content = this.#sized && field.offset === 0 ? this.byteLength : value[field.name];
       writeField(view, offset + field.offset, field, content as FieldValue<FieldType>);
     }
