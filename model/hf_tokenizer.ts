@@ -26,14 +26,14 @@ export interface HfTokenizer {
  */
 export function readHfTokenizer(folder: string): HfTokenizer {
   const path = join(folder, "tokenizer.json");
-  const json = readJsonObject(path, kMaxTokenizerBytes);
-  if (!json) throw new ModelError(`Cannot open model ${folder}: tokenizer.json is missing`);
   const config = readJsonObject(join(folder, "tokenizer_config.json"), kMaxConfigBytes) ?? {};
   const special = readJsonObject(join(folder, "special_tokens_map.json"), kMaxConfigBytes) ?? {};
   const borders = {
     bosToken: tokenContent(config["bos_token"] ?? special["bos_token"]),
     eosToken: tokenContent(config["eos_token"] ?? special["eos_token"]),
   };
+  const json = readJsonObject(path, kMaxTokenizerBytes) ??
+    readGpt2Files(folder, { ...special, ...config });
   const { parts, rules } = readTokenizerJson(path, json);
   const tokenizer = createTokenizer(path, parts, rules, borders);
   const template = readTextFile(join(folder, "chat_template.jinja"), kMaxConfigBytes) ??
@@ -43,6 +43,41 @@ export function readHfTokenizer(folder: string): HfTokenizer {
     chatTemplate: template === undefined
       ? undefined
       : createChatTemplate(folder, template, tokenizer),
+  };
+}
+
+/** The older form of GPT-2's tokenizer, which OPT's repositories still have, as a `tokenizer.json`. */
+function readGpt2Files(folder: string, config: Record<string, unknown>): Record<string, unknown> {
+  const vocab = readJsonObject(join(folder, "vocab.json"), kMaxTokenizerBytes);
+  const merges = readTextFile(join(folder, "merges.txt"), kMaxTokenizerBytes);
+  const kind = String(config["tokenizer_class"]);
+  if (!vocab || merges === undefined || !/^GPT2Tokenizer(Fast)?$/.test(kind)) {
+    throw new ModelError(`Cannot open model ${folder}: tokenizer.json is missing`);
+  }
+  const named = ["bos_token", "eos_token", "unk_token", "pad_token"].map((key) =>
+    tokenContent(config[key])
+  );
+  const control = [...new Set(named)].filter((token) =>
+    token !== undefined && Object.hasOwn(vocab, token)
+  ) as string[];
+  const bos = config["add_bos_token"] === true ? tokenContent(config["bos_token"]) : undefined;
+  return {
+    model: {
+      type: "BPE",
+      vocab,
+      merges: merges.split("\n").filter((line) => line !== "" && !line.startsWith("#version")),
+    },
+    pre_tokenizer: {
+      type: "ByteLevel",
+      add_prefix_space: config["add_prefix_space"] === true,
+      use_regex: true,
+    },
+    decoder: { type: "ByteLevel" },
+    post_processor: bos === undefined ? null : {
+      type: "TemplateProcessing",
+      single: [{ SpecialToken: { id: bos, type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+    },
+    added_tokens: control.map((content) => ({ content, id: vocab[content], special: true })),
   };
 }
 
