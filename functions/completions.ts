@@ -5,7 +5,7 @@
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import type { GenerateRequest } from "../engine/types.ts";
+import { EngineError, type GenerateRequest } from "../engine/types.ts";
 import { CompletionAnswer } from "./wire/completion_answer.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
@@ -110,7 +110,10 @@ completions.openapi(route, async (c) => {
   if (numChoices > 128) {
     refuse("n", `prompts times n must be at most 128: current value is ${numChoices}`);
   }
-  const generations = await submitAll(c, prompts.map((prompt) => toRequest(c, body, prompt)));
+  const generations = await submitAll(c, prompts.map((prompt) => toRequest(c, body, prompt)))
+    .catch((error) => {
+      throw aboutPrompt(error);
+    });
   const answer = new CompletionAnswer(c, body, model, prompts, generations);
   if (!body.stream) return c.json(await answer.whole(), 200);
   const cancel = () => generations.forEach((generation) => generation.cancel());
@@ -148,6 +151,12 @@ function toRequest(c: Context<Env>, body: CompletionBody, prompt: OnePrompt): Ge
     ...(typeof prompt === "string" ? { prompt } : { tokens: prompt }),
     maxTokens: Math.min(maxTokens, c.var.engine.maxModelLen + 1),
   };
+}
+
+/** The engine calls token ids `tokens`, this route `prompt`. */
+function aboutPrompt(error: unknown): unknown {
+  if (!(error instanceof EngineError) || error.param !== "tokens") return error;
+  return new EngineError(error.code, error.message.replace("tokens", "prompt"), "prompt");
 }
 
 function refuse(param: string, what: string): never {

@@ -113,11 +113,12 @@ export const onError: ErrorHandler<Env> = (error, c) => {
 /** Known routes asked with another method; stands behind all functions. */
 export function methodNotAllowed(app: Hono<Env>): MiddlewareHandler<Env> {
   return function methodNotAllowed(c, next) {
-    const allowed = app.routes.filter(({ path, method }) => path === c.req.path && method !== "ALL")
+    const methods = app.routes.filter(({ path, method }) => path === c.req.path && method !== "ALL")
       .map(({ method }) => method);
-    if (allowed.length === 0) return next();
-    c.header("Allow", allowed.join(", "));
-    const message = `Cannot answer: ${c.req.path} takes ${allowed.join(", ")}: ` +
+    if (methods.length === 0) return next();
+    const allowed = [...new Set(methods)].join(", ");
+    c.header("Allow", allowed);
+    const message = `Cannot answer: ${c.req.path} takes ${allowed}: ` +
       `current method is ${c.req.method}`;
     throw new HttpError(405, "method_not_allowed", message);
   };

@@ -60,8 +60,9 @@ function rule(issue: Issue): string {
 }
 
 function bound(origin: string, sign: string, limit: number | bigint, words: string): string {
-  if (origin === "string") return `must have ${words} ${limit} characters`;
-  if (origin === "array" || origin === "set") return `must have ${words} ${limit} items`;
+  const plural = Number(limit) === 1 ? "" : "s";
+  if (origin === "string") return `must have ${words} ${limit} character${plural}`;
+  if (origin === "array") return `must have ${words} ${limit} item${plural}`;
   return `must be ${sign} ${limit}`;
 }
 
