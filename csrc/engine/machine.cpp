@@ -1,13 +1,12 @@
 #include "machine.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <fstream>
 #include <limits>
 #include <optional>
 #include <vector>
+
+#include "../backend/cpu/thread_pool.h"
 
 namespace hearth {
 
@@ -54,26 +53,6 @@ std::vector<std::string> cgroup_folders(const std::string& controller) {
   return folders;
 }
 
-uint32_t count_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const bool known = sched_getaffinity(0, sizeof(set), &set) == 0;
-  double cores = known ? CPU_COUNT(&set) : double(sysconf(_SC_NPROCESSORS_ONLN));
-  for (const std::string& folder : cgroup_folders("")) {
-    std::ifstream file(folder + "/cpu.max");  // "quota period", quota "max" for none
-    double quota, period;
-    if (file >> quota >> period && period > 0) cores = std::min(cores, quota / period);
-  }
-  for (const std::string& folder : cgroup_folders("cpu")) {
-    const auto quota = read_number(folder + "/cpu.cfs_quota_us");
-    const auto period = read_number(folder + "/cpu.cfs_period_us");
-    if (quota && period && *quota > 0 && *period > 0) {
-      cores = std::min(cores, double(*quota) / double(*period));
-    }
-  }
-  return std::max(1u, uint32_t(cores + 0.999));
-}
-
 void limit_memory(Machine& machine, const std::string& folder, const char* limit_file,
                   const char* usage_file, const char* cache_field) {
   const auto limit = read_number(folder + limit_file);
@@ -100,7 +79,7 @@ std::string read_cpu_name() {
 
 Machine read_machine() {
   Machine machine;
-  machine.num_cores = count_cores();
+  machine.num_cores = uint32_t(usable_cores());
   const auto kibibytes = [](const char* key) {
     const auto value = read_field("/proc/meminfo", key);
     return value ? *value * 1024 : kNoLimit;

@@ -40,7 +40,8 @@ bool Pipeline::stage() {
     runner_.run(stage.plan.seal());
   } catch (...) {
     scheduler_.fail(stage.plan, current_error());
-    return true;
+    // What the step in flight draws can be named in the step staged right after it only.
+    return num_staged_ == num_retired_;
   }
   stage.cost = runner_.last_cost();
   ++num_staged_;

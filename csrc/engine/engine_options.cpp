@@ -1,0 +1,149 @@
+#include "engine_options.h"
+
+#include <algorithm>
+#include <string>
+
+#include "../error.h"
+
+namespace hearth {
+
+namespace {
+
+constexpr uint32_t kDefaultNumSeqs = 64;
+constexpr uint32_t kDefaultBatchedTokens = 512;
+constexpr uint32_t kDefaultQueuedRequests = 1024;
+constexpr uint64_t kDefaultQueuedTokens = 4u << 20;
+constexpr uint32_t kDefaultAgeingMs = 1000;
+constexpr uint32_t kMaxThreads = 1024;
+constexpr uint32_t kMaxBatch = 1u << 16;  // tokens or sequences a step: bounds the workspace
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw Error(HEARTH_INVALID_ARGUMENT, "Cannot open engine: " + what);
+}
+
+void check_at_most(const char* field, uint32_t value, uint32_t high) {
+  if (value > high) refuse(format("%s must be 0 to %u: current value is %u", field, high, value));
+}
+
+void check_dtype(const char* field, uint32_t value, uint32_t other, const char* other_name) {
+  if (value == HEARTH_DTYPE_AUTO || value == HEARTH_DTYPE_F32 || value == other) return;
+  refuse(format("%s must be AUTO (255), F32 (0) or %s (%u): current value is %u", field, other_name,
+                other, value));
+}
+
+void check_device(const hearth_engine_options& options) {
+  check_at_most("device_kind", options.device_kind, HEARTH_DEVICE_CUDA);
+  if (options.device_kind == HEARTH_DEVICE_CUDA) {
+    throw Error(HEARTH_UNSUPPORTED,
+                "Cannot open engine: device_kind must be AUTO (0) or CPU (1): this library is built "
+                "without CUDA");
+  }
+  check_at_most("device_index", options.device_index, 0);
+}
+
+std::string mebibytes(uint64_t bytes) { return format("%.1f MiB", double(bytes) / (1 << 20)); }
+
+}  // namespace
+
+hearth_engine_options check_engine_options(const hearth_engine_options& options) {
+  check_device(options);
+  check_at_most("manual", options.manual, 1);
+  check_at_most("num_threads", options.num_threads, kMaxThreads);
+  check_dtype("activation_dtype", options.activation_dtype, HEARTH_DTYPE_INT8, "INT8");
+  check_dtype("kv_cache_dtype", options.kv_cache_dtype, HEARTH_DTYPE_F16, "F16");
+  if (options.block_size != 0 && options.block_size != 16 && options.block_size != 32 &&
+      options.block_size != 64) {
+    refuse(format("block_size must be 16, 32 or 64: current value is %u", options.block_size));
+  }
+  check_at_most("max_num_seqs", options.max_num_seqs, kMaxBatch);
+  check_at_most("max_num_batched_tokens", options.max_num_batched_tokens, kMaxBatch);
+  check_at_most("pipeline_depth", options.pipeline_depth, 2);
+  check_at_most("disable_prefix_caching", options.disable_prefix_caching, 1);
+
+  hearth_engine_options filled = options;
+  const auto fill = [](auto& field, auto value) {
+    if (field == 0) field = value;
+  };
+  // A decode takes a token of the budget: what is not given follows what is.
+  fill(filled.max_num_seqs, options.max_num_batched_tokens > 0
+                                ? std::min(kDefaultNumSeqs, options.max_num_batched_tokens)
+                                : kDefaultNumSeqs);
+  fill(filled.max_num_batched_tokens, std::max(kDefaultBatchedTokens, filled.max_num_seqs));
+  if (filled.max_num_batched_tokens < filled.max_num_seqs) {
+    refuse(format("max_num_batched_tokens must be >= max_num_seqs, which is %u: current value is %u",
+                  filled.max_num_seqs, filled.max_num_batched_tokens));
+  }
+  fill(filled.device_kind, uint32_t(HEARTH_DEVICE_CPU));
+  fill(filled.block_size, 16u);
+  fill(filled.max_queued_requests, kDefaultQueuedRequests);
+  fill(filled.max_queued_tokens, kDefaultQueuedTokens);
+  fill(filled.pipeline_depth, 1u);
+  fill(filled.priority_ageing_ms, kDefaultAgeingMs);
+  return filled;
+}
+
+KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
+               const Machine& machine) {
+  if (options.max_model_len > uint32_t(needs.max_position)) {
+    refuse(format("max_model_len must be 0 to %d, the model's max_position: current value is %u",
+                  needs.max_position, options.max_model_len));
+  }
+  const uint64_t block_tokens = options.block_size;
+  const uint64_t wanted_len = options.max_model_len > 0 ? options.max_model_len : needs.max_position;
+  const uint64_t blocks_of_sequence = (wanted_len + block_tokens - 1) / block_tokens;
+  const uint64_t max_blocks = INT32_MAX / block_tokens;  // slots are 32-bit
+
+  const uint64_t memory =
+      options.memory_limit_bytes > 0 ? options.memory_limit_bytes : machine.free_bytes;
+  const uint64_t others = needs.weights_bytes + needs.workspace_bytes;
+  const uint64_t blocks_that_fit = memory > others ? (memory - others) / needs.kv_block_bytes : 0;
+
+  uint64_t num_blocks;
+  const char* lower = "max_model_len";
+  if (options.num_kv_blocks > 0) {
+    num_blocks = options.num_kv_blocks;
+    lower = "num_kv_blocks";
+  } else if (options.kv_cache_memory_bytes > 0) {
+    num_blocks = options.kv_cache_memory_bytes / needs.kv_block_bytes;
+    lower = "kv_cache_memory_bytes";
+  } else {
+    const uint64_t all_sequences = blocks_of_sequence * options.max_num_seqs;
+    num_blocks = std::min({memory / 4 / needs.kv_block_bytes, all_sequences, blocks_that_fit});
+    // A length that was asked for may take more than its share.
+    if (options.max_model_len > 0) num_blocks = std::max(num_blocks, blocks_of_sequence);
+    num_blocks = std::max<uint64_t>(num_blocks, 1);
+  }
+  if (num_blocks < 1) {
+    refuse(format("kv_cache_memory_bytes must be >= %llu, a block: current value is %llu",
+                  (unsigned long long)needs.kv_block_bytes,
+                  (unsigned long long)options.kv_cache_memory_bytes));
+  }
+  num_blocks = std::min(num_blocks, max_blocks);
+  if (num_blocks > blocks_that_fit) {
+    throw Error(HEARTH_OUT_OF_MEMORY,
+                format("Cannot open engine: %s of memory are needed (weights %s, KV cache %s, "
+                       "workspace %s) and %s may be taken: lower %s",
+                       mebibytes(others + num_blocks * needs.kv_block_bytes).c_str(),
+                       mebibytes(needs.weights_bytes).c_str(),
+                       mebibytes(num_blocks * needs.kv_block_bytes).c_str(),
+                       mebibytes(needs.workspace_bytes).c_str(), mebibytes(memory).c_str(),
+                       blocks_that_fit > 0 ? lower : "max_num_batched_tokens or take a smaller model"));
+  }
+
+  const uint64_t capacity = num_blocks * block_tokens;
+  if (options.max_model_len > capacity) {
+    refuse(format("max_model_len must be <= %llu, what the KV cache of %llu blocks holds: current "
+                  "value is %u",
+                  (unsigned long long)capacity, (unsigned long long)num_blocks,
+                  options.max_model_len));
+  }
+  const uint64_t max_model_len = std::min(wanted_len, capacity);
+  if (options.max_queued_tokens < max_model_len) {
+    refuse(format("max_queued_tokens must be >= max_model_len, which is %llu: current value is %llu",
+                  (unsigned long long)max_model_len,
+                  (unsigned long long)options.max_queued_tokens));
+  }
+  return {int32_t(num_blocks), int32_t(max_model_len)};
+}
+
+}  // namespace hearth

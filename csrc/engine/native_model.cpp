@@ -1,0 +1,137 @@
+#include "native_model.h"
+
+#include "../backend/cpu/isa.h"
+#include "../error.h"
+#include "engine_options.h"
+
+namespace hearth {
+
+namespace {
+
+/// What the activations of a step will take, at most: as the Transformer's constructor allocates.
+uint64_t estimate_workspace(const ModelSpec& spec, uint64_t tokens) {
+  constexpr uint64_t kLogitsRows = 64;
+  const uint64_t q_size = uint64_t(spec.num_heads) * spec.head_dim;
+  const uint64_t widths = 2ull * spec.hidden_size + 2 * q_size + spec.intermediate_size +
+                          2ull * spec.embedding_size;
+  return (tokens * widths + kLogitsRows * uint64_t(spec.vocab_size)) * sizeof(float);
+}
+
+const char* dtype_name(uint32_t dtype) {
+  switch (dtype) {
+    case HEARTH_DTYPE_F32: return "fp32";
+    case HEARTH_DTYPE_F16: return "fp16";
+    default: return "int8";
+  }
+}
+
+}  // namespace
+
+NativeModel::NativeModel(const ModelSource& source) {
+  const hearth_engine_options options = check_engine_options(source.options);
+  spec_ = parse_spec(source.spec, source.flat, options.flat_bytes);
+  std::vector<TensorSource> tensors = parse_tensors(
+      source.tensors, options.num_tensors, options.num_files, source.flat, options.flat_bytes);
+  std::vector<std::string> paths =
+      parse_files(source.files, options.num_files, source.flat, options.flat_bytes);
+  const Machine machine = read_machine();
+
+  uint32_t activation_dtype = options.activation_dtype;
+  if (activation_dtype == HEARTH_DTYPE_AUTO) {
+    activation_dtype = has_quantized_layers(tensors) ? HEARTH_DTYPE_INT8 : HEARTH_DTYPE_F32;
+  }
+  uint32_t kv_dtype = options.kv_cache_dtype;
+  if (kv_dtype == HEARTH_DTYPE_AUTO) {
+    kv_dtype = activation_dtype == HEARTH_DTYPE_F32 ? HEARTH_DTYPE_F32 : HEARTH_DTYPE_F16;
+  }
+  const uint32_t num_threads = options.num_threads > 0 ? options.num_threads : machine.num_cores;
+  const Isa isa = choose_isa(options.isa);
+  backend_ = make_cpu_backend({uint32_t(isa), num_threads, DType(activation_dtype)});
+  weights_ = std::make_unique<Weights>(*backend_, spec_, std::move(tensors), std::move(paths));
+
+  kv_.spec = {spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, int32_t(options.block_size),
+              DType(kv_dtype)};
+  const MemoryNeeds needs{weights_->device_bytes(),
+                          estimate_workspace(spec_, options.max_num_batched_tokens),
+                          kv_.spec.block_bytes(), spec_.max_position};
+  const KvPlan plan = plan_kv(options, needs, machine);
+  kv_.num_blocks = plan.num_blocks;
+
+  config_ = {
+      .scheduler = {.num_blocks = plan.num_blocks,
+                    .block_tokens = int32_t(options.block_size),
+                    .max_num_seqs = int32_t(options.max_num_seqs),
+                    .max_num_batched_tokens = int32_t(options.max_num_batched_tokens),
+                    .prefix_caching = options.disable_prefix_caching == 0,
+                    .fingerprint = spec_.fingerprint},
+      .limits = {uint32_t(spec_.vocab_size), plan.max_model_len, int32_t(options.max_num_seqs)},
+      .manual = options.manual == 1,
+      .pipeline_depth = int32_t(options.pipeline_depth),
+      .max_queued_requests = options.max_queued_requests,
+      .max_queued_tokens = options.max_queued_tokens,
+      .ageing = std::chrono::milliseconds(options.priority_ageing_ms),
+      .stats = {},
+  };
+  hearth_engine_stats& stats = config_.stats;
+  stats.bytes_total = weights_->file_bytes();
+  stats.kv_blocks_total = uint32_t(plan.num_blocks);
+  stats.weights_bytes = weights_->device_bytes();
+  stats.kv_bytes = uint64_t(plan.num_blocks) * kv_.spec.block_bytes();
+  stats.max_model_len = uint32_t(plan.max_model_len);
+  stats.max_num_seqs = options.max_num_seqs;
+  stats.max_num_batched_tokens = options.max_num_batched_tokens;
+  stats.block_size = options.block_size;
+  stats.num_threads = num_threads;
+  stats.isa = uint32_t(isa);
+  stats.activation_dtype = activation_dtype;
+  stats.kv_cache_dtype = kv_dtype;
+  stats.device_kind = options.device_kind;
+}
+
+NativeModel::~NativeModel() {
+  if (kv_.data != nullptr) backend_->free(kv_.data);
+}
+
+std::string NativeModel::describe() const {
+  return backend_->describe() +
+         format("kv_cache_dtype: %s\nkv_blocks: %d of %d tokens\nmax_model_len: %d\n",
+                dtype_name(config_.stats.kv_cache_dtype), kv_.num_blocks, kv_.spec.block_tokens,
+                config_.limits.max_model_len);
+}
+
+void NativeModel::load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled) {
+  weights_->load(int32_t(config_.stats.num_threads), bytes_loaded, cancelled);
+  kv_.data = backend_->allocate(config_.stats.kv_bytes);
+  const SchedulerOptions& scheduler = config_.scheduler;
+  transformer_ = std::make_unique<Transformer>(
+      *backend_, spec_, *weights_, kv_,
+      TransformerLimits{scheduler.max_num_batched_tokens, scheduler.max_num_seqs});
+}
+
+uint64_t NativeModel::workspace_bytes() const { return transformer_->workspace_bytes(); }
+
+void NativeModel::run(const StepInput& input) {
+  try {
+    transformer_->run(input);
+    ++num_in_flight_;
+  } catch (...) {
+    has_abandoned_ = true;
+    if (num_in_flight_ == 0) drop_abandoned();
+    throw;
+  }
+}
+
+const StepResult& NativeModel::finish() {
+  const StepResult& result = transformer_->finish();
+  if (--num_in_flight_ == 0) drop_abandoned();
+  return result;
+}
+
+// The backend has begun a step that run() could not stage; it is the one after those in flight, since
+// nothing is staged behind a step that failed (pipeline.cpp).
+void NativeModel::drop_abandoned() {
+  if (has_abandoned_) transformer_->finish();
+  has_abandoned_ = false;
+}
+
+}  // namespace hearth

@@ -1,0 +1,53 @@
+// A model on a device, as the engine runs it: backend, weights, KV cache and forward pass in one.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "../model/transformer.h"
+#include "engine_loop.h"
+#include "step_runner.h"
+
+namespace hearth {
+
+/// The arguments of hearth_engine_open; pointers are read by the constructor only.
+struct ModelSource {
+  const hearth_engine_options& options;
+  const hearth_model_spec& spec;
+  const hearth_tensor* tensors;
+  const hearth_file* files;
+  const uint8_t* flat;
+};
+
+class NativeModel final : public StepRunner {
+ public:
+  /// Checks everything that can be checked without reading weights, and plans memory. Throws Error.
+  explicit NativeModel(const ModelSource& source);
+  ~NativeModel() override;
+
+  const EngineConfig& config() const { return config_; }
+  /// `key: value` lines.
+  std::string describe() const;
+
+  void load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled) override;
+  uint64_t workspace_bytes() const override;
+  void run(const StepInput& input) override;
+  const StepResult& finish() override;
+  Cost last_cost() const override { return transformer_->last_cost(); }
+  int32_t bind_sampler(const SamplerSpec& spec) override { return backend_->bind_sampler(spec); }
+  void release_sampler(int32_t sampler) override { backend_->release_sampler(sampler); }
+
+ private:
+  void drop_abandoned();
+
+  ModelSpec spec_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Weights> weights_;
+  std::unique_ptr<Transformer> transformer_;  // after load()
+  KvCache kv_;
+  EngineConfig config_;
+  int32_t num_in_flight_ = 0;
+  bool has_abandoned_ = false;
+};
+
+}  // namespace hearth
