@@ -19,8 +19,8 @@ constexpr float kLog2E = 1.44269504088896341f;
 constexpr float kLeastTemperature = 1e-5f;
 // hearth_logit_bias: at and below, a token is banned.
 constexpr float kBanningBias = -100;
-// How many of the most likely tokens top_p looks at first, and by what factor it widens its search.
-constexpr size_t kFirstNucleus = 64, kNucleusGrowth = 8;
+// How finely top_p tells weights apart before it sorts: weights below 2^-126 are 0.
+constexpr int32_t kBucketsPerOctave = 16, kNumBuckets = 127 * kBucketsPerOctave;
 
 struct Candidate {
   float logit;
@@ -91,7 +91,8 @@ struct Samplers::Workspace {
   std::vector<float> raw_maxima, maxima;  // of blocks; as computed, and with edits
   std::vector<Edit> edits;
   std::vector<Candidate> candidates;
-  std::vector<double> sums;  // of blocks' weights
+  std::vector<double> sums;     // of blocks' weights
+  std::vector<double> buckets;  // of weights of about the same size
 };
 
 /// One row of logits.
@@ -205,13 +206,12 @@ class Samplers::Row {
 
     const float scale = kLog2E / spec.temperature;
     Cut cut;
-    bool selected = false;
     if (spec.top_k > 0 && spec.top_k < uint32_t(vocab_)) {
       select(spec.top_k);
-      cut = cut_at(work_.candidates.back());
-      selected = true;
+      cut = spec.top_p < 1 ? selected_nucleus(spec, peak, scale) : cut_at(work_.candidates.back());
+    } else if (spec.top_p < 1) {
+      cut = nucleus(spec, peak, scale);
     }
-    if (spec.top_p < 1) cut = nucleus(spec, peak, scale, cut, selected);
 
     const double total = weigh_blocks(peak, scale, spec.min_p, cut);
     const double noise = sampling_noise(spec.seed, spec.sequence, uint32_t(output_index));
@@ -252,25 +252,61 @@ class Samplers::Row {
 
   static Cut cut_at(const Candidate& last) { return {last.logit, int32_t(last.token)}; }
 
-  /// The smallest set of most likely tokens whose share of the weight is top_p, of those that top_k
-  /// (selected: they are the candidates) and min_p left.
-  Cut nucleus(const SamplerSpec& spec, float peak, float scale, Cut cut, bool selected) {
-    const double wanted = double(spec.top_p) * weigh_blocks(peak, scale, spec.min_p, cut);
-    for (size_t count = kFirstNucleus;; count *= kNucleusGrowth) {
-      if (!selected) select(count);
-      double sum = 0;
-      for (size_t begin = 0; begin < work_.candidates.size(); begin += kLogitsBlock) {
-        const size_t size = std::min<size_t>(kLogitsBlock, work_.candidates.size() - begin);
-        float logits[kLogitsBlock], weights[kLogitsBlock];
-        for (size_t i = 0; i < size; ++i) logits[i] = work_.candidates[begin + i].logit;
-        kernels_.weigh(logits, int32_t(size), peak, scale, -kInfinity, spec.min_p, weights);
-        for (size_t i = 0; i < size; ++i) {
-          sum += weights[i];
-          if (sum >= wanted) return cut_at(work_.candidates[begin + i]);
-        }
+  /// The end of the smallest set of most likely tokens whose share of the weight is top_p, among
+  /// those that min_p leaves.
+  Cut nucleus(const SamplerSpec& spec, float peak, float scale) {
+    // Weights are gathered by their size first, so that only those of the cut's size are sorted.
+    const auto bucket_of = [&](int32_t token) {
+      const float octaves = (peak - logits_[token]) * scale;
+      return int32_t(std::min(octaves * kBucketsPerOctave, float(kNumBuckets - 1)));
+    };
+    std::vector<double>& buckets = work_.buckets;
+    buckets.assign(kNumBuckets, 0);
+    double total = 0;
+    float weights[kLogitsBlock];
+    for (int32_t block = 0; block < num_blocks_; ++block) {
+      total += weigh(block, peak, scale, spec.min_p, Cut{}, weights);
+      const int32_t first = block * kLogitsBlock, count = std::min(vocab_ - first, kLogitsBlock);
+      for (int32_t i = 0; i < count; ++i) {
+        if (weights[i] > 0) buckets[bucket_of(first + i)] += weights[i];
       }
-      if (selected || work_.candidates.size() < count) return cut;  // rounding kept it from the sum
     }
+    const double wanted = double(spec.top_p) * total;
+    double before = 0;
+    int32_t bucket = 0;
+    while (bucket < kNumBuckets - 1 && before + buckets[bucket] < wanted) {
+      before += buckets[bucket++];
+    }
+    std::vector<Candidate>& tokens = work_.candidates;
+    tokens.clear();
+    for (int32_t token = 0; token < vocab_; ++token) {
+      if (bucket_of(token) == bucket) tokens.push_back({logits_[token], uint32_t(token)});
+    }
+    std::sort(tokens.begin(), tokens.end());
+    return nucleus_of_candidates(spec, peak, scale, before, wanted);
+  }
+
+  /// The same among the candidates of top_k.
+  Cut selected_nucleus(const SamplerSpec& spec, float peak, float scale) {
+    const Cut all = cut_at(work_.candidates.back());
+    const double wanted = double(spec.top_p) * weigh_blocks(peak, scale, spec.min_p, all);
+    return nucleus_of_candidates(spec, peak, scale, 0, wanted);
+  }
+
+  Cut nucleus_of_candidates(const SamplerSpec& spec, float peak, float scale, double before,
+                            double wanted) const {
+    const std::vector<Candidate>& tokens = work_.candidates;
+    for (size_t begin = 0; begin < tokens.size(); begin += kLogitsBlock) {
+      const size_t size = std::min<size_t>(kLogitsBlock, tokens.size() - begin);
+      float logits[kLogitsBlock], weights[kLogitsBlock];
+      for (size_t i = 0; i < size; ++i) logits[i] = tokens[begin + i].logit;
+      kernels_.weigh(logits, int32_t(size), peak, scale, -kInfinity, spec.min_p, weights);
+      for (size_t i = 0; i < size; ++i) {
+        before += weights[i];
+        if (before >= wanted) return cut_at(tokens[begin + i]);
+      }
+    }
+    return tokens.empty() ? Cut{} : cut_at(tokens.back());  // rounding kept it from the sum
   }
 
   /// Weights of a block's tokens; 0 beyond the cut. Returns their sum.
