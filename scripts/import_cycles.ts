@@ -1,6 +1,6 @@
 /**
- * Fails when TypeScript files import each other in a circle: two such files are one, and neither can
- * be understood or tested alone. `deno info` says who imports whom, types included.
+ * Fails when TypeScript files import each other in a circle: what each finds of the other then hangs on
+ * which of them is loaded first. `deno info` says who imports whom; types alone do not count.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { pathToFileURL } from "node:url";
 interface ModuleGraph {
   modules: {
     specifier: string;
-    dependencies?: { code?: { specifier?: string }; type?: { specifier?: string } }[];
+    dependencies?: { code?: { specifier?: string } }[];
   }[];
 }
 
@@ -40,8 +40,8 @@ function readImports(roots: readonly string[]): Map<string, string[]> {
     const graph: ModuleGraph = JSON.parse(output(Deno.execPath(), "info", "--json", url));
     for (const { specifier, dependencies = [] } of graph.modules) {
       if (!specifier.startsWith(root)) continue;
-      const targets = dependencies.flatMap(({ code, type }) => [code?.specifier, type?.specifier]);
-      imports.set(specifier, targets.filter((target) => target?.startsWith(root)) as string[]);
+      const targets = dependencies.flatMap(({ code }) => code?.specifier ?? []);
+      imports.set(specifier, targets.filter((target) => target.startsWith(root)));
     }
   }
   return imports;
