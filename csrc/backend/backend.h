@@ -236,6 +236,11 @@ class Backend {
   /// Bytes of one element of a Tensor (CPU: 4).
   virtual size_t activation_bytes() const = 0;
 
+  /// Where element (token, dim) of a K or V cell lies in it, counted in elements: lets tests read and
+  /// write the KV cache with upload() and download().
+  virtual int32_t kv_element(const KvSpec& spec, bool is_value, int32_t token,
+                             int32_t dim) const = 0;
+
   /// Reserve scratch for steps of at most these sizes. Before the first step; may throw.
   virtual void reserve(int32_t max_tokens, int32_t max_sequences, int32_t max_logits_rows,
                        int32_t max_cols, int32_t vocab_size) = 0;

@@ -8,6 +8,7 @@
 #include "attention.h"
 #include "isa.h"
 #include "kernels.h"
+#include "kv_cells.h"
 #include "linear.h"
 #include "sample.h"
 #include "thread_pool.h"
@@ -30,6 +31,9 @@ class CpuBackend final : public Backend {
   void upload(std::byte* device, const void* host, size_t bytes) override;
   void download(void* host, const std::byte* device, size_t bytes) override;
   size_t activation_bytes() const override { return sizeof(float); }
+  int32_t kv_element(const KvSpec& spec, bool is_value, int32_t token, int32_t dim) const override {
+    return kv_cell_element(spec, is_value ? KvPart::kValue : KvPart::kKey, token, dim);
+  }
   void reserve(int32_t max_tokens, int32_t max_sequences, int32_t max_logits_rows, int32_t max_cols,
                int32_t vocab_size) override;
   size_t scratch_bytes() const override;

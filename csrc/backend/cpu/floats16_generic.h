@@ -105,23 +105,6 @@ inline float max_lanes(Floats16 a) {
   return a.lane[0];
 }
 
-/// Nearest, ties to even, as the instruction rounds; too large becomes infinity.
-inline uint16_t half_from_float(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  const uint16_t sign = uint16_t(bits >> 16 & 0x8000);
-  bits &= 0x7fffffff;
-  if (bits > 0x7f800000) return uint16_t(sign | 0x7e00);   // NaN
-  if (bits >= 0x477ff000) return uint16_t(sign | 0x7c00);  // rounds to 65536
-  if (bits < 0x38800000) {
-    // Subnormal half: adding 0.5 lines the last bit of a float up with 2^-24.
-    const float shifted = float_from_bits(bits) + 0.5f;
-    std::memcpy(&bits, &shifted, sizeof bits);
-    return uint16_t(sign | (bits - 0x3f000000));
-  }
-  return uint16_t(sign | ((bits + 0xc8000fff + (bits >> 13 & 1)) >> 13));
-}
-
 inline void store(uint16_t* halves, const Floats16& a) {
   for (int i = 0; i < 16; ++i) halves[i] = half_from_float(a.lane[i]);
 }

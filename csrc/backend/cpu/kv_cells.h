@@ -20,4 +20,9 @@ inline std::byte* kv_cell(const KvCache& kv, int32_t block, int32_t layer, KvPar
   return kv.data + index * spec.cell_bytes();
 }
 
+/// Where element (token, dim) of a cell lies, in elements.
+inline int32_t kv_cell_element(const KvSpec& spec, KvPart part, int32_t token, int32_t dim) {
+  return part == KvPart::kKey ? dim * spec.block_tokens + token : token * spec.head_dim + dim;
+}
+
 }  // namespace hearth
