@@ -35,10 +35,9 @@ const listRoute = createRoute({
   },
 });
 
-// Names of the Hub have a slash in them.
 const cardRoute = createRoute({
   method: "get",
-  path: "/v1/models/{model}{:.+}",
+  path: "/v1/models/{model}",
   summary: "One model",
   middleware: openEngine,
   request: { params: z.object({ model: z.string() }) },
@@ -57,6 +56,12 @@ models.openapi(listRoute, (c) => {
 
 models.openapi(cardRoute, (c) => {
   return c.json(cardOf(c, servedModel(c.var.instance, c.req.valid("param").model)), 200);
+});
+
+// Names of the Hub have a slash in them, which not every client encodes.
+models.get("/v1/models/:org/:name", openEngine, (c) => {
+  const { org, name } = c.req.param();
+  return c.json(cardOf(c, servedModel(c.var.instance, `${org}/${name}`)));
 });
 
 export default withEngine(models);

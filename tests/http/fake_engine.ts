@@ -220,7 +220,9 @@ class FakeGeneration implements Generation {
       queueMicrotask(() => this.#end("error"));
     }
     if (request.promptLogprobs !== undefined) {
-      this.promptLogprobs = promptTokens.map((token, i) => i === 0 ? undefined : scored(token));
+      this.promptLogprobs = promptTokens.map((token, i) =>
+        i === 0 ? undefined : scored(token, request.promptLogprobs)
+      );
     }
     request.signal?.addEventListener("abort", () => this.cancel());
   }
@@ -266,36 +268,41 @@ class FakeGeneration implements Generation {
     if (this.request.signal?.aborted) throw this.request.signal.reason;
   }
 
-  /** Chunks of one character or less; a stop text is found when it ends with the last of them. */
+  /** A chunk a token; a stop text, which may begin in an earlier one, never shows. */
   *#sequence(index: number): Generator<GenerateChunk> {
     const { stop = [], logprobs } = this.request;
     const room = Math.min(
       this.limits.maxTokens,
       this.limits.maxModelLen - this.promptTokens.length,
     );
-    const bytes = utf8.encode(ANSWER);
+    const bytes = utf8.encode(ANSWER.repeat(Math.ceil(room / ANSWER.length))).subarray(0, room);
+    const whole = new TextDecoder().decode(bytes, { stream: true });
+    const found =
+      stop.map((text) => ({ text, at: whole.indexOf(text) })).filter(({ at }) => at >= 0)
+        .sort((a, b) => a.at - b.at)[0];
+    const end = found === undefined ? Infinity : found.at + found.text.length;
     const decoder = new TextDecoder();
-    let text = "";
+    let numChars = 0;
     for (let i = 0; i < room; i++) {
       if (this.#ended) return yield this.#chunk(index, { finishReason: "cancelled" });
       if (i === this.options.failAfter) {
         this.#end("error");
         throw new EngineError("internal", "Cannot run step: the fake has failed");
       }
-      const token = bytes[i % bytes.length]!;
+      const token = bytes[i]!;
       const piece = decoder.decode(Uint8Array.of(token), { stream: true });
-      text += piece;
+      const text = piece.slice(0, Math.max(0, (found?.at ?? Infinity) - numChars));
+      numChars += piece.length;
       this.numOutputTokens++;
-      const stopped = stop.find((one) => text.endsWith(one));
-      const finishReason = stopped !== undefined ? "stop" : i + 1 === room ? "length" : null;
+      const stopped = numChars >= end;
       yield this.#chunk(index, {
-        text: stopped !== undefined ? "" : piece,
+        text,
         tokens: [token],
         ...(logprobs !== undefined && { logprobs: [scored(token, logprobs)] }),
-        finishReason,
-        stopReason: stopped ?? null,
+        finishReason: stopped ? "stop" : i + 1 === room ? "length" : null,
+        stopReason: stopped ? found!.text : null,
       });
-      if (finishReason !== null) return;
+      if (stopped) return;
     }
     if (room === 0) yield this.#chunk(index, { finishReason: "length" });
   }

@@ -4,7 +4,7 @@ import { fakeHarness } from "./harness.ts";
 
 const fake = {
   name: "fake engine",
-  open: (options = {}) => Promise.resolve(fakeHarness({}, options)),
+  open: (options = {}) => Promise.resolve(fakeHarness({ tokenMs: 1 }, options)),
 };
 
 testConformance(fake);
