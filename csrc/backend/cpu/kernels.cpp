@@ -8,7 +8,7 @@ const Kernels& kernels_of(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case Isa::kAmx:
-    case Isa::kAvx512:
+    case Isa::kAvx512: return kKernelsAvx512;
     case Isa::kAvx2: return kKernelsAvx2;
 #endif
     default: return kKernelsGeneric;

@@ -296,6 +296,46 @@ void linear_f32(const TileRun& run, const float* x, int32_t x_stride, int32_t nu
   }
 }
 
+// -------------------------------------------------------------------------------------- the rest
+
+inline int32_t sum_of_lanes(__m256i eight) {
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
+
+inline float max_of_lanes(__m256 eight) {
+  __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+}
+
+void quantize(const float* x, int32_t cols, int8_t* values, float* scales, float* sums,
+              int32_t stride) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  // The packs below work within 128-bit lanes: this puts their groups of four back in order.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  for (int32_t group = 0; group < cols / kGroupCols; ++group, x += kGroupCols) {
+    __m256 part[4], largest = _mm256_setzero_ps();
+    for (int i = 0; i < 4; ++i) {
+      part[i] = _mm256_loadu_ps(x + i * 8);
+      largest = _mm256_max_ps(largest, _mm256_andnot_ps(sign, part[i]));
+    }
+    const float max = max_of_lanes(largest);
+    const __m256 inverse = _mm256_set1_ps(inverse_scale(max));
+    __m256i rounded[4];
+    for (int i = 0; i < 4; ++i) rounded[i] = _mm256_cvtps_epi32(_mm256_mul_ps(part[i], inverse));
+    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(rounded[0], rounded[1]),
+                                             _mm256_packs_epi32(rounded[2], rounded[3]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(values + size_t(group) * stride * kGroupCols),
+                        _mm256_permutevar8x32_epi32(bytes, order));
+    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(rounded[0], rounded[1]),
+                                         _mm256_add_epi32(rounded[2], rounded[3]));
+    scales[size_t(group) * stride] = max * (1.0f / 127.0f);
+    sums[size_t(group) * stride] = float(sum_of_lanes(sum));
+  }
+}
+
 double int8_peak(int32_t repeats) {
   __m256i sums[8], weights = _mm256_set1_epi8(3), x = _mm256_set1_epi8(5);
   for (int i = 0; i < 8; ++i) sums[i] = _mm256_setzero_si256();
@@ -321,7 +361,7 @@ void read(const std::byte* from, size_t bytes) {
 }  // namespace
 
 const Kernels kKernelsAvx2 = {
-    "avx2 vpmaddubsw 8x4", "avx2 fma 16x4", linear_int8, linear_f32, quantize_row, norm_row,
+    "avx2 vpmaddubsw 8x4", "avx2 fma 16x4", linear_int8, linear_f32, quantize, norm_row,
     activate_row,          int8_peak,       read,
 };
 

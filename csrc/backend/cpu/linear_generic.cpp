@@ -9,6 +9,7 @@
 //           f32: columns in order within runs of 64, whose sums are added in order.
 // Work      one tile at a time, all its tokens.
 #include <algorithm>
+#include <cmath>
 
 #include "half.h"
 #include "kernels.h"
@@ -136,6 +137,31 @@ void linear_f32(const TileRun& run, const float* x, int32_t x_stride, int32_t nu
   }
 }
 
+// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
+int32_t round_to_int(float value) {
+  const float shifted = value + 12582912.0f;
+  int32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  return bits - 0x4b400000;
+}
+
+void quantize(const float* x, int32_t cols, int8_t* values, float* scales, float* sums,
+              int32_t stride) {
+  for (int32_t group = 0; group < cols / kGroupCols; ++group, x += kGroupCols) {
+    float max = 0;
+    for (int i = 0; i < kGroupCols; ++i) max = std::max(max, std::fabs(x[i]));
+    const float inverse = inverse_scale(max);
+    int8_t* q = values + size_t(group) * stride * kGroupCols;
+    int32_t sum = 0;
+    for (int i = 0; i < kGroupCols; ++i) {
+      q[i] = int8_t(round_to_int(x[i] * inverse));
+      sum += q[i];
+    }
+    scales[size_t(group) * stride] = max * (1.0f / 127.0f);
+    sums[size_t(group) * stride] = float(sum);
+  }
+}
+
 double int8_peak(int32_t repeats) {
   int32_t sum[kRows] = {};
   int8_t weight[kRows], value = 3;
@@ -161,7 +187,7 @@ void read(const std::byte* from, size_t bytes) {
 }  // namespace
 
 const Kernels kKernelsGeneric = {
-    "generic", "generic",    linear_int8, linear_f32, quantize_row,
+    "generic", "generic",    linear_int8, linear_f32, quantize,
     norm_row,  activate_row, int8_peak,   read,
 };
 

@@ -56,46 +56,22 @@ void norm_row(const NormRow& norm, const float* x, float* out) {
   for (int32_t i = 0; i < norm.size; ++i) out[i] += norm.bias[i];
 }
 
-void quantize_row(const float* x, int32_t cols, int8_t* values, float* scales, float* sums,
-                  int32_t stride) {
-  constexpr int kGroupCols = 32;
-  for (int32_t group = 0; group < cols / kGroupCols; ++group, x += kGroupCols) {
-    // Magnitudes of floats are ordered as integers are, whose maximum has no order of evaluation.
-    int32_t bits[kGroupCols], largest = 0;
-    std::memcpy(bits, x, sizeof bits);
-    for (int i = 0; i < kGroupCols; ++i) {
-      const int32_t magnitude = bits[i] & 0x7fffffff;
-      largest = magnitude > largest ? magnitude : largest;
-    }
-    float max;
-    std::memcpy(&max, &largest, sizeof max);
+// From the largest magnitude of a group to int8. A group so small that its inverse would overflow
+// is all zeros.
+inline float inverse_scale(float max) { return max > 1e-36f ? 127.0f / max : 0.0f; }
 
-    // A group so small that its inverse overflows is zero to every product that it enters.
-    const float scale = max / 127.0f;
-    const float inverse = max > 1e-36f ? 127.0f / max : 0.0f;
-    int8_t* q = values + size_t(group) * stride * kGroupCols;
-    int32_t sum = 0;
-    for (int i = 0; i < kGroupCols; ++i) {
-      // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low
-      // bits.
-      const float shifted = x[i] * inverse + 12582912.0f;
-      int32_t rounded;
-      std::memcpy(&rounded, &shifted, sizeof rounded);
-      rounded -= 0x4b400000;
-      q[i] = int8_t(rounded);
-      sum += rounded;
-    }
-    scales[size_t(group) * stride] = scale;
-    sums[size_t(group) * stride] = float(sum);
-  }
-}
-
-// e^x within 1.5 units in the last place for x in [-87, 88]; clamped there. x = n ln 2 + r, and
-// e^r = 1 + r + r² p(r) with p fitted at Chebyshev nodes over |r| <= ln 2 / 2 (relative
-// error 2.3e-10).
+// e^x within 1.5 units in the last place; |x| is cut at 87, so that no exponent overflows. With
+// x = n ln 2 + r, e^r = 1 + r + r² p(r) with p fitted at Chebyshev nodes over |r| <= ln 2 / 2
+// (relative error 2.3e-10). Without a comparison of floats, which would keep the loops scalar.
 inline float exp_fast(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  x = x > 88.0f ? 88.0f : x;
+  constexpr int32_t kLargest = 0x42ae0000;  // the bits of 87
+  int32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  int32_t magnitude = bits & 0x7fffffff;
+  magnitude = magnitude < kLargest ? magnitude : kLargest;
+  bits = (bits & int32_t(0x80000000)) | magnitude;
+  std::memcpy(&x, &bits, sizeof x);
+
   const float shifted = x * 1.44269504f + 12582912.0f;
   const float n = shifted - 12582912.0f;
   const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;  // ln 2 in two parts
@@ -124,7 +100,13 @@ inline float gelu_tanh(float x) {
 
 inline float gelu(float x) { return 0.5f * x * (1.0f + __builtin_erff(x * 0.707106781f)); }
 
-inline float relu(float x) { return x > 0.0f ? x : 0.0f; }
+inline float relu(float x) {
+  int32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits &= ~(bits >> 31);
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
 
 template <float (*function)(float)>
 void activate_with(float* gate, const float* up, int32_t count) {

@@ -1,0 +1,324 @@
+// Linear kernels for AVX-512 with VNNI.
+//
+//   c[t, r] = Σ_k W[r, k] x[t, k]
+//
+// Shapes    c [num_tokens, 16 num_tiles] f32 · x int8 by groups of 32, or f32 [num_tokens, cols]
+// int8      A register holds 4 columns of a tile's 16 rows. vpdpbusd multiplies its unsigned bytes
+// by
+//           4 broadcast activations and adds the four products into 32 bits: 8 of them a group.
+//           Q8_0 is made unsigned by adding 128; 128 Σ x is taken off afterwards, exactly (all sums
+//           are integers below 2^24).   c += sx (d Σ q x + m Σ x), group by group.
+// f32       64 columns of a tile are dequantized into L1, then multiplied by broadcast activations:
+//           columns in order within a run of 64, the runs' sums in order.
+// Work      int8: a group is unpacked into 8 registers and used for all tokens, whose sums wait in
+//           L1; for one token they stay in a register.
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ 12 warns of its own header's deliberately undefined values (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#include <immintrin.h>
+
+#include "kernels.h"
+#include "row_kernels.h"
+
+namespace hearth {
+namespace {
+
+constexpr int kRows = 16;
+constexpr int kGroupCols = 32;
+constexpr int kChunkCols = 64;
+
+constexpr uint32_t kQ8_0 = HEARTH_DTYPE_Q8_0;
+constexpr uint32_t kQ4_0 = HEARTH_DTYPE_Q4_0;
+constexpr uint32_t kQ4_1 = HEARTH_DTYPE_Q4_1;
+
+constexpr size_t header_bytes(uint32_t dtype) { return dtype == kQ4_1 ? 64 : 32; }
+constexpr size_t group_bytes(uint32_t dtype) {
+  return header_bytes(dtype) + kRows * (dtype == kQ8_0 ? 32 : 16);
+}
+
+inline __m512i load(const std::byte* from) { return _mm512_loadu_si512(from); }
+
+inline __m512 load_halves(const std::byte* from) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+
+inline __m512i broadcast4(const int8_t* from) {
+  int32_t four;
+  __builtin_memcpy(&four, from, sizeof four);
+  return _mm512_set1_epi32(four);
+}
+
+// 32 columns of 16 rows: quants[i] holds columns 4i to 4i + 3.
+template <uint32_t kDType>
+struct Group {
+  __m512 scale;
+  __m512 minimum;
+  __m512i quants[8];  // unsigned; Q8_0: 128 more than they are
+
+  explicit Group(const std::byte* from) {
+    scale = load_halves(from);
+    minimum =
+        kDType == kQ4_1 ? load_halves(from + 32) : _mm512_mul_ps(scale, _mm512_set1_ps(-8.0f));
+    from += header_bytes(kDType);
+    if (kDType == kQ8_0) {
+      const __m512i offset = _mm512_set1_epi8(-128);
+      for (int i = 0; i < 8; ++i) quants[i] = _mm512_xor_si512(load(from + i * 64), offset);
+      return;
+    }
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int i = 0; i < 4; ++i) {
+      const __m512i both = load(from + i * 64);
+      quants[i] = _mm512_and_si512(both, low);
+      quants[i + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    }
+  }
+
+  // sums + sx (d Σ q x + m Σ x)
+  __m512 accumulate(const int8_t* x, float x_scale, float x_sum, __m512 sums) const {
+    __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
+    for (int i = 0; i < 8; i += 2) {
+      even = _mm512_dpbusd_epi32(even, quants[i], broadcast4(x + 4 * i));
+      odd = _mm512_dpbusd_epi32(odd, quants[i + 1], broadcast4(x + 4 * i + 4));
+    }
+    const __m512 sum = _mm512_set1_ps(x_sum);
+    __m512 value = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
+    if (kDType == kQ8_0) {
+      value = _mm512_mul_ps(scale, _mm512_fnmadd_ps(_mm512_set1_ps(128.0f), sum, value));
+    } else {
+      value = _mm512_fmadd_ps(minimum, sum, _mm512_mul_ps(scale, value));
+    }
+    return _mm512_fmadd_ps(_mm512_set1_ps(x_scale), value, sums);
+  }
+};
+
+template <uint32_t kDType>
+void one_token(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c) {
+  __m512 sums = _mm512_setzero_ps();
+  for (int32_t g = 0; g < num_groups; ++g) {
+    sums = Group<kDType>(tile + g * group_bytes(kDType))
+               .accumulate(x.values + g * kGroupCols, x.scales[g], x.sums[g], sums);
+  }
+  _mm512_storeu_ps(c, sums);
+}
+
+template <uint32_t kDType>
+void many_tokens(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c,
+                 int32_t c_stride) {
+  const int32_t num_tokens = x.num_tokens;
+  for (int32_t t = 0; t < num_tokens; ++t) {
+    _mm512_storeu_ps(c + size_t(t) * c_stride, _mm512_setzero_ps());
+  }
+  for (int32_t g = 0; g < num_groups; ++g) {
+    const Group<kDType> group(tile + g * group_bytes(kDType));
+    const int8_t* values = x.values + size_t(g) * num_tokens * kGroupCols;
+    const float* scales = x.scales + size_t(g) * num_tokens;
+    const float* token_sums = x.sums + size_t(g) * num_tokens;
+    float* out = c;
+    for (int32_t t = 0; t < num_tokens; ++t, out += c_stride) {
+      _mm512_storeu_ps(out, group.accumulate(values + t * kGroupCols, scales[t], token_sums[t],
+                                             _mm512_loadu_ps(out)));
+    }
+  }
+}
+
+template <uint32_t kDType>
+void linear_int8_of(const TileRun& run, const Int8Tokens& x, float* c) {
+  const int32_t num_groups = run.cols / kGroupCols;
+  for (int32_t i = 0; i < run.num_tiles; ++i) {
+    const std::byte* tile = run.tiles + i * run.tile_bytes;
+    if (x.num_tokens == 1) {
+      one_token<kDType>(tile, num_groups, x, c + i * kRows);
+    } else {
+      many_tokens<kDType>(tile, num_groups, x, c + i * kRows, run.num_tiles * kRows);
+    }
+  }
+}
+
+void linear_int8(const TileRun& run, const Int8Tokens& x, float* c) {
+  switch (run.dtype) {
+    case kQ8_0: return linear_int8_of<kQ8_0>(run, x, c);
+    case kQ4_0: return linear_int8_of<kQ4_0>(run, x, c);
+    case kQ4_1: return linear_int8_of<kQ4_1>(run, x, c);
+  }
+}
+
+// ------------------------------------------------------------------------------------------ f32
+
+template <uint32_t kDType>
+void dequantize_groups(const std::byte* group, int32_t num_groups, float* out) {
+  for (int32_t g = 0; g < num_groups; ++g, group += group_bytes(kDType)) {
+    const __m512 scale = load_halves(group);
+    const __m512 minimum =
+        kDType == kQ4_1 ? load_halves(group + 32) : _mm512_mul_ps(scale, _mm512_set1_ps(-8.0f));
+    float* to = out + size_t(g) * kGroupCols * kRows;
+    for (int col = 0; col < kGroupCols; ++col) {
+      const int byte_col = kDType == kQ8_0 ? col : col % 16;
+      const __m512i four = load(group + header_bytes(kDType) + byte_col / 4 * 64);
+      const int shift = byte_col % 4 * 8;
+      __m512 value;
+      if (kDType == kQ8_0) {
+        const __m512i q = _mm512_srai_epi32(_mm512_slli_epi32(four, 24 - shift), 24);
+        value = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(q));
+      } else {
+        const __m512i q = _mm512_and_si512(_mm512_srli_epi32(four, shift + (col < 16 ? 0 : 4)),
+                                           _mm512_set1_epi32(15));
+        value = _mm512_add_ps(_mm512_mul_ps(scale, _mm512_cvtepi32_ps(q)), minimum);
+      }
+      _mm512_storeu_ps(to + col * kRows, value);
+    }
+  }
+}
+
+// Columns [begin, end) of a tile as floats [end - begin][16]: in `scratch`, or where they lie.
+const float* dequantize(const TileRun& run, const std::byte* tile, int32_t begin, int32_t end,
+                        float* scratch) {
+  const int32_t num_groups = (end - begin) / kGroupCols, group = begin / kGroupCols;
+  switch (run.dtype) {
+    case HEARTH_DTYPE_F32: return reinterpret_cast<const float*>(tile) + size_t(begin) * kRows;
+    case HEARTH_DTYPE_F16:
+      for (int32_t col = begin; col < end; ++col) {
+        _mm512_storeu_ps(scratch + (col - begin) * kRows, load_halves(tile + size_t(col) * 32));
+      }
+      break;
+    case HEARTH_DTYPE_BF16:
+      for (int32_t col = begin; col < end; ++col) {
+        const __m256i row =
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile + size_t(col) * 32));
+        const __m512i bits = _mm512_slli_epi32(_mm512_cvtepu16_epi32(row), 16);
+        _mm512_storeu_ps(scratch + (col - begin) * kRows, _mm512_castsi512_ps(bits));
+      }
+      break;
+    case kQ8_0:
+      dequantize_groups<kQ8_0>(tile + group * group_bytes(kQ8_0), num_groups, scratch);
+      break;
+    case kQ4_0:
+      dequantize_groups<kQ4_0>(tile + group * group_bytes(kQ4_0), num_groups, scratch);
+      break;
+    case kQ4_1:
+      dequantize_groups<kQ4_1>(tile + group * group_bytes(kQ4_1), num_groups, scratch);
+      break;
+  }
+  return scratch;
+}
+
+// c += W x for kTiles tiles and kTokens tokens over `cols` columns: their sums in registers hide
+// the latency of an FMA.
+template <int kTiles, int kTokens>
+void multiply_f32(const float* const* weights, int32_t cols, const float* x, int32_t x_stride,
+                  float* c, int32_t c_stride) {
+  __m512 sums[kTiles][kTokens];
+  for (int i = 0; i < kTiles; ++i) {
+    for (int t = 0; t < kTokens; ++t) sums[i][t] = _mm512_setzero_ps();
+  }
+  for (int32_t col = 0; col < cols; ++col) {
+    for (int i = 0; i < kTiles; ++i) {
+      const __m512 rows = _mm512_loadu_ps(weights[i] + size_t(col) * kRows);
+      for (int t = 0; t < kTokens; ++t) {
+        const __m512 value = _mm512_set1_ps(x[size_t(t) * x_stride + col]);
+        sums[i][t] = _mm512_fmadd_ps(rows, value, sums[i][t]);
+      }
+    }
+  }
+  for (int i = 0; i < kTiles; ++i) {
+    for (int t = 0; t < kTokens; ++t) {
+      float* out = c + size_t(t) * c_stride + i * kRows;
+      _mm512_storeu_ps(out, _mm512_add_ps(_mm512_loadu_ps(out), sums[i][t]));
+    }
+  }
+}
+
+// kTiles tiles from `tile` on.
+template <int kTiles>
+void linear_f32_tiles(const TileRun& run, int32_t tile, const float* x, int32_t x_stride,
+                      int32_t num_tokens, float* c) {
+  constexpr int kTokens = 8;
+  const int32_t c_stride = run.num_tiles * kRows;
+  c += tile * kRows;
+  for (int32_t t = 0; t < num_tokens; ++t) {
+    __builtin_memset(c + size_t(t) * c_stride, 0, kTiles * kRows * sizeof(float));
+  }
+  for (int32_t begin = 0; begin < run.cols; begin += kChunkCols) {
+    const int32_t end = begin + kChunkCols < run.cols ? begin + kChunkCols : run.cols;
+    alignas(64) float scratch[kTiles][kChunkCols * kRows];
+    const float* weights[kTiles];
+    for (int i = 0; i < kTiles; ++i) {
+      weights[i] = dequantize(run, run.tiles + (tile + i) * run.tile_bytes, begin, end, scratch[i]);
+    }
+    int32_t t = 0;
+    for (; kTiles == 1 && t + kTokens <= num_tokens; t += kTokens) {
+      multiply_f32<1, kTokens>(weights, end - begin, x + size_t(t) * x_stride + begin, x_stride,
+                               c + size_t(t) * c_stride, c_stride);
+    }
+    for (; t < num_tokens; ++t) {
+      multiply_f32<kTiles, 1>(weights, end - begin, x + size_t(t) * x_stride + begin, x_stride,
+                              c + size_t(t) * c_stride, c_stride);
+    }
+  }
+}
+
+void linear_f32(const TileRun& run, const float* x, int32_t x_stride, int32_t num_tokens,
+                float* c) {
+  int32_t tile = 0;
+  if (num_tokens < 8) {
+    for (; tile + 8 <= run.num_tiles; tile += 8) {
+      linear_f32_tiles<8>(run, tile, x, x_stride, num_tokens, c);
+    }
+  }
+  for (; tile < run.num_tiles; ++tile) {
+    linear_f32_tiles<1>(run, tile, x, x_stride, num_tokens, c);
+  }
+}
+
+// -------------------------------------------------------------------------------------- the rest
+
+void quantize(const float* x, int32_t cols, int8_t* values, float* scales, float* sums,
+              int32_t stride) {
+  for (int32_t group = 0; group < cols / kGroupCols; ++group, x += kGroupCols) {
+    const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
+    const float max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
+    const __m512 inverse = _mm512_set1_ps(inverse_scale(max));
+    const __m512i low_rounded = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
+    const __m512i high_rounded = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+    __m128i* to = reinterpret_cast<__m128i*>(values + size_t(group) * stride * kGroupCols);
+    _mm_storeu_si128(to, _mm512_cvtsepi32_epi8(low_rounded));
+    _mm_storeu_si128(to + 1, _mm512_cvtsepi32_epi8(high_rounded));
+    scales[size_t(group) * stride] = max * (1.0f / 127.0f);
+    sums[size_t(group) * stride] =
+        float(_mm512_reduce_add_epi32(_mm512_add_epi32(low_rounded, high_rounded)));
+  }
+}
+
+double int8_peak(int32_t repeats) {
+  constexpr int kSums = 12;  // vpdpbusd takes 5 cycles, two start in each
+  __m512i sums[kSums], weights = _mm512_set1_epi8(3), x = _mm512_set1_epi8(5);
+  for (int i = 0; i < kSums; ++i) sums[i] = _mm512_setzero_si512();
+  for (int32_t repeat = 0; repeat < repeats; ++repeat) {
+    for (int i = 0; i < kSums; ++i) {
+      asm volatile("" : "+v"(x));  // as if new activations came
+      sums[i] = _mm512_dpbusd_epi32(sums[i], weights, x);
+    }
+  }
+  for (int i = 0; i < kSums; ++i) asm volatile("" : : "v"(sums[i]));
+  return 2.0 * kSums * 64 * repeats;
+}
+
+void read(const std::byte* from, size_t bytes) {
+  __m512i sums[4];
+  for (int i = 0; i < 4; ++i) sums[i] = _mm512_setzero_si512();
+  for (size_t at = 0; at < bytes; at += 256) {
+    for (int i = 0; i < 4; ++i) sums[i] = _mm512_or_si512(sums[i], load(from + at + i * 64));
+  }
+  for (int i = 0; i < 4; ++i) asm volatile("" : : "v"(sums[i]));
+}
+
+}  // namespace
+
+const Kernels kKernelsAvx512 = {
+    "avx512 vpdpbusd 16x4", "avx512 fma 16x8", linear_int8, linear_f32, quantize, norm_row,
+    activate_row,           int8_peak,         read,
+};
+
+}  // namespace hearth
