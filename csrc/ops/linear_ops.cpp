@@ -1,0 +1,145 @@
+// Ops over rows of activations: embedding, norms, linear.
+#include "op_device.h"
+
+using namespace hearth;
+
+static_assert(sizeof(hearth_op_context) == 56);
+static_assert(sizeof(hearth_op_linear_shape) == 40);
+
+namespace {
+
+/// A step of tokens without a KV cache.
+template <class Op>
+void run_rows(hearth_op_context& context, Backend& backend, uint32_t num_tokens, Op&& op) {
+  const std::vector<int32_t> zeros(num_tokens, 0);
+  StepInput input;
+  input.token_ids = input.positions = input.kv_slots = zeros;
+  run_steps(context, backend, input, {}, {}, op);
+}
+
+void require_shape(const hearth_op_linear_shape& shape) {
+  require_within("rows", shape.rows, 1, kMaxOpSize);
+  require_within("cols", shape.cols, 1, kMaxOpSize);
+  require_within("num_tokens", shape.num_tokens, 1, kMaxOpSize);
+}
+
+}  // namespace
+
+extern "C" {
+
+hearth_status hearth_op_embed(hearth_op_context* context, const hearth_op_linear_shape* shape,
+                              const uint8_t* weight, const uint8_t* position_weight,
+                              uint32_t position_rows, uint32_t position_offset, const int32_t* ids,
+                              const int32_t* positions, float* out, char* error,
+                              uint32_t error_capacity) {
+  return guarded(error, error_capacity, [&] {
+    require_size(context, "context");
+    require_size(shape, "shape");
+    require_shape(*shape);
+    Device device(*context);
+    for (uint32_t t = 0; t < shape->num_tokens; ++t) {
+      require_within("ids", ids[t], 0, int64_t(shape->rows) - 1);
+      if (position_weight == nullptr) continue;
+      require_within("positions", int64_t(positions[t]) + position_offset, position_offset,
+                     int64_t(position_rows) - 1);
+    }
+    const WeightView embedding =
+        device.weight(shape->weight_dtype, shape->rows, shape->cols, weight);
+    WeightView position_embedding;
+    if (position_weight != nullptr) {
+      position_embedding =
+          device.weight(shape->weight_dtype, position_rows, shape->cols, position_weight);
+    }
+    const Tensor result = device.tensor(shape->num_tokens, shape->cols, nullptr);
+    device.backend->reserve(int32_t(shape->num_tokens), 1, 1, int32_t(shape->cols), 1);
+
+    StepInput input;
+    input.token_ids = {ids, shape->num_tokens};
+    input.positions = {positions, shape->num_tokens};
+    run_steps(*context, *device.backend, input, {}, {}, [&] {
+      device.backend->embed(embedding, result);
+      if (position_weight != nullptr) {
+        device.backend->add_position(position_embedding, int32_t(position_offset), result);
+      }
+    });
+    device.download(result, out);
+  });
+}
+
+hearth_status hearth_op_norm(hearth_op_context* context, const hearth_op_linear_shape* shape,
+                             const float* weight, const float* bias, const float* x, float* out,
+                             char* error, uint32_t error_capacity) {
+  return guarded(error, error_capacity, [&] {
+    require_size(context, "context");
+    require_size(shape, "shape");
+    require_within("cols", shape->cols, 1, kMaxOpSize);
+    require_within("num_tokens", shape->num_tokens, 1, kMaxOpSize);
+    Device device(*context);
+    const NormView norm = device.norm(shape->norm_kind, shape->cols, shape->norm_eps, weight, bias);
+    const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
+    const Tensor result = device.tensor(shape->num_tokens, shape->cols, nullptr);
+    device.backend->reserve(int32_t(shape->num_tokens), 1, 1, int32_t(shape->cols), 1);
+    run_rows(*context, *device.backend, shape->num_tokens,
+             [&] { device.backend->norm(input, norm, result); });
+    device.download(result, out);
+  });
+}
+
+hearth_status hearth_op_linear(hearth_op_context* context, const hearth_op_linear_shape* shape,
+                               const uint8_t* weight, const float* bias, const float* norm_weight,
+                               const float* norm_bias, const float* x, const float* residual,
+                               float* out, char* error, uint32_t error_capacity) {
+  return guarded(error, error_capacity, [&] {
+    require_size(context, "context");
+    require_size(shape, "shape");
+    require_shape(*shape);
+    Device device(*context);
+    const LinearView linear{device.weight(shape->weight_dtype, shape->rows, shape->cols, weight),
+                            device.vector(shape->rows, bias)};
+    const NormView norm =
+        device.norm(shape->norm_kind, shape->cols, shape->norm_eps, norm_weight, norm_bias);
+    const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
+    Tensor added{};
+    if (residual != nullptr) added = device.tensor(shape->num_tokens, shape->rows, residual);
+    const Tensor result = device.tensor(shape->num_tokens, shape->rows, nullptr);
+    const int32_t tokens = int32_t(shape->num_tokens);
+    device.backend->reserve(tokens, 1, 1, int32_t(std::max(shape->cols, shape->rows)), 1);
+    run_rows(*context, *device.backend, shape->num_tokens,
+             [&] { device.backend->linear(input, tokens, norm, linear, added, result); });
+    device.download(result, out);
+  });
+}
+
+hearth_status hearth_op_gate_up(hearth_op_context* context, const hearth_op_linear_shape* shape,
+                                const uint8_t* gate, const float* gate_bias, const uint8_t* up,
+                                const float* up_bias, const float* norm_weight,
+                                const float* norm_bias, const float* x, float* out, char* error,
+                                uint32_t error_capacity) {
+  return guarded(error, error_capacity, [&] {
+    require_size(context, "context");
+    require_size(shape, "shape");
+    require_shape(*shape);
+    require_within("activation", shape->activation, HEARTH_ACTIVATION_SILU, HEARTH_ACTIVATION_GELU);
+    Device device(*context);
+    LinearView gate_view;
+    if (shape->gated != 0) {
+      gate_view = {device.weight(shape->weight_dtype, shape->rows, shape->cols, gate),
+                   device.vector(shape->rows, gate_bias)};
+    }
+    const LinearView up_view{device.weight(shape->weight_dtype, shape->rows, shape->cols, up),
+                             device.vector(shape->rows, up_bias)};
+    const NormView norm =
+        device.norm(shape->norm_kind, shape->cols, shape->norm_eps, norm_weight, norm_bias);
+    const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
+    const Tensor result = device.tensor(shape->num_tokens, shape->rows, nullptr);
+    device.backend->reserve(int32_t(shape->num_tokens), 1, 1,
+                            int32_t(std::max(shape->cols, shape->rows)), 1);
+    run_rows(*context, *device.backend, shape->num_tokens, [&] {
+      device.backend->gate_up(input, norm, gate_view, up_view, Activation(shape->activation),
+                              result);
+    });
+    device.download(result, out);
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,108 @@
+#include "op_device.h"
+
+#include <cstdlib>
+#include <limits>
+
+namespace hearth {
+namespace {
+
+// Weights are cut into segments as the pages of the engine would: at least so many, at most so
+// large.
+constexpr int32_t kSegments = 3;
+constexpr size_t kSegmentBytes = 16 << 20;
+
+}  // namespace
+
+void require_within(const char* field, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return;
+  throw Error(HEARTH_INVALID_ARGUMENT,
+              format("Cannot run op: %s must be %lld to %lld: current value is %lld", field,
+                     (long long)least, (long long)most, (long long)value));
+}
+
+CpuOptions cpu_options(const hearth_op_context& context) {
+  require_within("device_kind", context.device_kind, HEARTH_DEVICE_AUTO, HEARTH_DEVICE_CPU);
+  require_within("device_index", context.device_index, 0, 0);
+  require_within("num_threads", context.num_threads, 0, 1024);
+  if (context.activation_dtype != HEARTH_DTYPE_F32) {
+    require_within("activation_dtype", context.activation_dtype, HEARTH_DTYPE_INT8,
+                   HEARTH_DTYPE_INT8);
+  }
+  return {context.isa, context.num_threads, DType(context.activation_dtype)};
+}
+
+Device::Device(const hearth_op_context& context) : backend(make_cpu_backend(cpu_options(context))) {
+  if (backend->activation_bytes() != sizeof(float)) {
+    throw Error(HEARTH_UNSUPPORTED, "Cannot run op: activations of this backend are not fp32");
+  }
+}
+
+Device::~Device() {
+  for (std::byte* address : allocated_) backend->free(address);
+}
+
+std::byte* Device::bytes(size_t size) {
+  allocated_.push_back(backend->allocate(size));
+  return allocated_.back();
+}
+
+Tensor Device::tensor(uint32_t rows, uint32_t cols, const float* from) {
+  const size_t count = size_t(rows) * cols;
+  const Tensor tensor{bytes(count * sizeof(float)), int32_t(rows), int32_t(cols)};
+  if (from != nullptr) {
+    backend->upload(tensor.data, from, count * sizeof(float));
+  } else {
+    const std::vector<float> poison(count, std::numeric_limits<float>::quiet_NaN());
+    backend->upload(tensor.data, poison.data(), count * sizeof(float));
+  }
+  return tensor;
+}
+
+const float* Device::vector(uint32_t count, const float* from) {
+  if (from == nullptr) return nullptr;
+  return reinterpret_cast<const float*>(tensor(1, count, from).data);
+}
+
+NormView Device::norm(uint32_t kind, uint32_t size, float eps, const float* weight,
+                      const float* bias) {
+  require_within("norm_kind", kind, 0, HEARTH_NORM_LAYER);
+  if (kind == 0) return {};
+  if (weight == nullptr) throw Error(HEARTH_INVALID_ARGUMENT, "Cannot run op: no norm_weight");
+  return {NormKind(kind), vector(size, weight), vector(size, bias), int32_t(size), eps};
+}
+
+WeightView Device::weight(uint32_t dtype, uint32_t rows, uint32_t cols, const uint8_t* source) {
+  require_within("weight_dtype", dtype, HEARTH_DTYPE_F32, HEARTH_DTYPE_Q4_1);
+  require_within("rows", rows, 1, kMaxOpSize);
+  require_within("cols", cols, 1, kMaxOpSize);
+  WeightView view;
+  view.layout = backend->layout(DType(dtype), int32_t(rows), int32_t(cols));
+  const WeightLayout& layout = view.layout;
+  const int32_t tiles = (layout.rows + layout.tile_rows - 1) / layout.tile_rows;
+  const int32_t at_most = std::max<int32_t>(1, int32_t(kSegmentBytes / layout.tile_bytes));
+  const int32_t per_segment = std::min((tiles + kSegments - 1) / kSegments, at_most);
+  const size_t source_row = row_bytes(DType(dtype), cols);
+
+  const std::unique_ptr<std::byte, decltype(&std::free)> packed(
+      static_cast<std::byte*>(std::aligned_alloc(64, per_segment * layout.tile_bytes)), &std::free);
+  if (packed == nullptr) throw std::bad_alloc();
+  for (int32_t first = 0; first < tiles; first += per_segment) {
+    const int32_t count = std::min(per_segment, tiles - first);
+    for (int32_t tile = 0; tile < count; ++tile) {
+      const int32_t row = (first + tile) * layout.tile_rows;
+      backend->pack(layout, reinterpret_cast<const std::byte*>(source) + size_t(row) * source_row,
+                    std::min(layout.tile_rows, layout.rows - row),
+                    packed.get() + tile * layout.tile_bytes);
+    }
+    std::byte* data = bytes(count * layout.tile_bytes);
+    backend->upload(data, packed.get(), count * layout.tile_bytes);
+    view.segments.push_back({data, first, count});
+  }
+  return view;
+}
+
+void Device::download(const Tensor& tensor, float* to) const {
+  backend->download(to, tensor.data, size_t(tensor.rows) * tensor.cols * sizeof(float));
+}
+
+}  // namespace hearth

@@ -1,0 +1,102 @@
+// What an op of hearth_ops.h needs around it: checks, a backend with its memory, a step and its
+// time.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "../backend/backend.h"
+#include "../error.h"
+#include "../hearth_ops.h"
+
+namespace hearth {
+
+/// Sizes beyond are a mistake of the caller.
+inline constexpr uint32_t kMaxOpSize = 1 << 24;
+
+/// Runs the body of a call and turns what it throws into a status and a message.
+template <class Body>
+hearth_status guarded(char* error, uint32_t error_capacity, Body&& body) noexcept {
+  auto fail = [&](hearth_status status, const char* message) {
+    if (error != nullptr && error_capacity > 0) {
+      std::snprintf(error, error_capacity, "%s", message);
+    }
+    return status;
+  };
+  try {
+    body();
+    return HEARTH_OK;
+  } catch (const Error& thrown) {
+    return fail(thrown.status(), thrown.what());
+  } catch (const std::bad_alloc&) {
+    return fail(HEARTH_OUT_OF_MEMORY, "Cannot allocate host memory: none is left");
+  } catch (const std::exception& thrown) {
+    return fail(HEARTH_INTERNAL, thrown.what());
+  } catch (...) {
+    return fail(HEARTH_INTERNAL, "Cannot run op: unknown error");
+  }
+}
+
+/// Throws Error(HEARTH_INVALID_ARGUMENT) unless least <= value <= most.
+void require_within(const char* field, int64_t value, int64_t least, int64_t most);
+
+template <class Struct>
+void require_size(const Struct* value, const char* name) {
+  if (value == nullptr) {
+    throw Error(HEARTH_INVALID_ARGUMENT, format("Cannot run op: %s must not be NULL", name));
+  }
+  require_within("size", value->size, sizeof(Struct), sizeof(Struct));
+}
+
+/// Throws Error for a context that names no CPU backend.
+CpuOptions cpu_options(const hearth_op_context& context);
+
+/// A backend, and memory on it that is freed with it.
+class Device {
+ public:
+  explicit Device(const hearth_op_context& context);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  std::byte* bytes(size_t size);
+  /// [rows, cols] of the caller; from null: NaN.
+  Tensor tensor(uint32_t rows, uint32_t cols, const float* from);
+  /// null: null
+  const float* vector(uint32_t count, const float* from);
+  NormView norm(uint32_t kind, uint32_t size, float eps, const float* weight, const float* bias);
+  /// Packs rows as in a file, in several segments.
+  WeightView weight(uint32_t dtype, uint32_t rows, uint32_t cols, const uint8_t* source);
+  void download(const Tensor& tensor, float* to) const;
+
+  const std::unique_ptr<Backend> backend;
+
+ private:
+  std::vector<std::byte*> allocated_;
+};
+
+/// Runs `op` context.repeats times as a step of its own and notes how long that took. Returns the
+/// last step's results.
+template <class Op>
+StepResult run_steps(hearth_op_context& context, Backend& backend, const StepInput& input,
+                     const RopeView& rope, const KvCache& kv, Op&& op) {
+  StepResult result;
+  std::vector<uint64_t> times(std::max<uint32_t>(context.repeats, 1));
+  for (uint64_t& time : times) {
+    const auto begin = std::chrono::steady_clock::now();
+    backend.begin_step(input, rope, kv);
+    op();
+    result = backend.finish_step();
+    time = uint64_t((std::chrono::steady_clock::now() - begin) / std::chrono::nanoseconds(1));
+  }
+  std::sort(times.begin(), times.end());
+  context.best_ns = times.front();
+  context.median_ns = times[times.size() / 2];
+  return result;
+}
+
+}  // namespace hearth
