@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -57,11 +58,11 @@ double measure_read_bandwidth(ThreadPool& pool, size_t bytes) {
 double measure_int8_peak(ThreadPool& pool, Isa isa) {
   constexpr int32_t kRepeats = 400'000;
   const Kernels& kernels = kernels_of(isa);
-  double operations = 0;
+  std::atomic<double> operations = 0;
   const double seconds = best_seconds([&] {
-    pool.run([&](int thread) {
-      const double done = kernels.int8_peak(kRepeats);
-      if (thread == 0) operations = done;
+    WorkQueue shares(pool.size(), 1);
+    pool.run([&](int) {
+      for (int32_t share, end; shares.take(share, end);) operations = kernels.int8_peak(kRepeats);
     });
   });
   return operations * pool.size() / seconds;

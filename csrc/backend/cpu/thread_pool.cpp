@@ -44,31 +44,34 @@ ThreadPool::ThreadPool(int num_threads) {
 }
 
 ThreadPool::~ThreadPool() {
-  start(nullptr, nullptr);
+  open(nullptr, nullptr);
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::start(void (*call)(void*, int), void* job) {
+void ThreadPool::open(void (*call)(void*, int), void* job) {
   call_ = call;
   job_ = job;
-  running_.store(uint32_t(workers_.size()), std::memory_order_relaxed);
-  epoch_.fetch_add(1, std::memory_order_release);
-  epoch_.notify_all();  // a system call only where somebody sleeps
+  gate_.fetch_add(1);
+  gate_.notify_all();  // a system call only where somebody sleeps
 }
 
-void ThreadPool::finish() {
-  for (uint32_t left; (left = running_.load(std::memory_order_acquire)) != 0;) {
-    wait_while_equal(running_, left);
-  }
+void ThreadPool::close() {
+  gate_.fetch_add(1);
+  for (uint32_t inside; (inside = num_inside_.load()) != 0;) wait_while_equal(num_inside_, inside);
 }
 
 void ThreadPool::work(int thread) {
-  for (uint32_t epoch = 0;; ++epoch) {
-    wait_while_equal(epoch_, epoch);
-    if (call_ == nullptr) return;
-    call_(job_, thread);
-    // The caller may destroy the pool once it saw 0, but it joins this thread first.
-    if (running_.fetch_sub(1, std::memory_order_release) == 1) running_.notify_one();
+  for (uint32_t seen = 0;;) {
+    wait_while_equal(gate_, seen);
+    seen = gate_.load();
+    if (!is_open(seen)) continue;
+    num_inside_.fetch_add(1);
+    seen = gate_.load();
+    if (is_open(seen)) {
+      if (call_ == nullptr) return;
+      call_(job_, thread);
+    }
+    if (num_inside_.fetch_sub(1) == 1) num_inside_.notify_one();
   }
 }
 

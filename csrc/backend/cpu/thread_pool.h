@@ -1,12 +1,16 @@
 // Threads that run one op at a time, together with the thread that calls.
 //
 // DESIGN
-//   An op is one run(): the caller publishes the job by raising epoch_, takes part as thread 0, and
-//   waits until running_ is 0: one synchronisation, no allocation, no lock. A forward pass has some
-//   200 of them, so both waits spin first, and give their core up (futex) only after kSpin: between
-//   two ops less than that passes, while a pool that is idle must leave the cores to JavaScript.
-//   Order      epoch_'s release publishes job_ and all that was written before; running_'s releases
-//              publish what the workers wrote to the caller.
+//   An op is one run(): the caller opens the gate, takes part as thread 0, closes the gate and waits
+//   for the workers that came in. A worker that comes late (asleep, or its core taken by JavaScript)
+//   is not waited for: the others have done its share, since all work is handed out by a WorkQueue.
+//   A forward pass has some 200 ops, so both waits spin first, and give their core up (futex) only
+//   after kSpin: between two ops less than that passes, while an idle pool must leave the cores to
+//   others.
+//   Order      A worker raises num_inside_, then looks at the gate; the caller closes the gate, then
+//              looks at num_inside_. Both are sequentially consistent, so that one of the two sees
+//              the other: no worker runs a job whose run() has returned. The gate's opening publishes
+//              the job and all that was written before; leaving publishes what the worker wrote.
 //   Thread     One thread at a time calls run(); jobs must not call it.
 #pragma once
 
@@ -32,8 +36,9 @@ class ThreadPool {
 
   int size() const { return int(workers_.size()) + 1; }
 
-  /// Calls job(thread) once on every thread, thread 0 being the caller; returns when all are done.
-  /// job must not throw.
+  /// Calls job(0) here and job(thread) on those workers that come in time; returns when all of
+  /// these are done. Any of them alone must be able to do all the work (WorkQueue). job must not
+  /// throw.
   template <class Job>
   void run(Job&& job) {
     if (workers_.empty()) {
@@ -41,26 +46,27 @@ class ThreadPool {
       return;
     }
     using Callable = std::remove_reference_t<Job>;
-    start([](void* callable, int thread) { (*static_cast<Callable*>(callable))(thread); },
-          const_cast<void*>(static_cast<const void*>(&job)));
+    open([](void* callable, int thread) { (*static_cast<Callable*>(callable))(thread); },
+         const_cast<void*>(static_cast<const void*>(&job)));
     job(0);
-    finish();
+    close();
   }
 
  private:
   // How long a waiting thread spins before it sleeps. Waking one costs 5 to 50 us.
   static constexpr std::chrono::microseconds kSpin{40};
 
-  void start(void (*call)(void*, int), void* job);
-  void finish();
+  void open(void (*call)(void*, int), void* job);
+  void close();
   void work(int thread);
   static void wait_while_equal(const std::atomic<uint32_t>& value, uint32_t old);
+  static bool is_open(uint32_t gate) { return gate & 1; }
 
   void (*call_)(void*, int) = nullptr;  // null: leave
   void* job_ = nullptr;
   // On lines of their own: workers poll the first while others write the second.
-  alignas(64) std::atomic<uint32_t> epoch_{0};
-  alignas(64) std::atomic<uint32_t> running_{0};
+  alignas(64) std::atomic<uint32_t> gate_{0};  // rises by one with each opening (odd) and closing
+  alignas(64) std::atomic<uint32_t> num_inside_{0};
   alignas(64) std::vector<std::thread> workers_;
 };
 
