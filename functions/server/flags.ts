@@ -81,6 +81,7 @@ export function parseFlags<T extends Record<string, Flag>>(
     }
     const text = inline ?? rest.shift();
     if (text === undefined) throw new FlagError(`Cannot read --${name}: it needs a value`);
+    if (text === "") throw refuse(`--${name}`, "must not be empty", "empty");
     if (flag.kind === "texts") {
       values[name] = [...(fromLine.has(name) ? values[name] as string[] : []), text];
     } else {
@@ -101,9 +102,11 @@ function splitArgument(table: Record<string, Flag>, arg: string) {
   const negated = !Object.hasOwn(table, given) && table[positive]?.kind === "switch";
   const name = negated ? positive : given;
   if (!Object.hasOwn(table, name)) {
-    const names = Object.entries(table).flatMap(([known, { kind }]) =>
-      kind === "switch" ? [known, `no-${known}`] : [known]
-    );
+    // Never the opposite of what was meant.
+    const names = given.startsWith("no-")
+      ? Object.keys(table).filter((known) => table[known]!.kind === "switch")
+        .map((known) => `no-${known}`)
+      : Object.keys(table);
     throw new FlagError(`Unknown flag --${given}: did you mean --${nearest(given, names)}?`);
   }
   return { name, inline: match[2], negated };
@@ -146,8 +149,7 @@ function readValue(flag: Flag, text: string, source: string): string | number {
       if (flag.pattern.test(text)) return text;
       throw refuse(source, `must be ${flag.value}`, text);
     default:
-      if (text !== "") return text;
-      throw refuse(source, "must not be empty", text);
+      return text;
   }
 }
 

@@ -12,7 +12,7 @@ export class RequestRecord {
   cachedTokens = 0;
   outputTokens = 0;
   firstTokenMs: number | undefined;
-  /** Waits between tokens, each weighed by the tokens that came after it. */
+  /** Waits before tokens but the first, each as often as tokens came after it. */
   readonly tokenGaps: { readonly seconds: number; readonly numTokens: number }[] = [];
   #lastTokenMs = 0;
   /** Resolves when the answer has left, or its reader has. */
@@ -29,11 +29,11 @@ export class RequestRecord {
   tokensCame(numTokens: number): void {
     if (numTokens === 0) return;
     const now = this.elapsedMs();
-    if (this.firstTokenMs === undefined) this.firstTokenMs = now;
-    else {
-      const seconds = (now - this.#lastTokenMs) / 1000 / numTokens;
-      this.tokenGaps.push({ seconds, numTokens });
-    }
+    const isFirst = this.firstTokenMs === undefined;
+    this.firstTokenMs ??= now;
+    // Tokens that come together waited together; those beside the first did not wait at all.
+    const seconds = isFirst ? 0 : (now - this.#lastTokenMs) / 1000 / numTokens;
+    this.tokenGaps.push({ seconds, numTokens: isFirst ? numTokens - 1 : numTokens });
     this.#lastTokenMs = now;
   }
 

@@ -35,11 +35,11 @@ export function showReady(instance: Instance, address: string, startMs: number):
   });
   console.log([
     `ready after ${(startMs / 1000).toFixed(2)} s (weights ${stats.loadSeconds.toFixed(2)} s)`,
-    `  model    ${model} (${engine.model.architecture}), context ${stats.maxModelLen} tokens`,
+    `  model: ${model} (${engine.model.architecture})`,
     ...engine.describe().trim().split("\n").map((line) => `  ${line}`),
-    `  memory   weights ${megabytes(stats.weightsBytes)}, KV cache ${megabytes(stats.kvBytes)} ` +
+    `  memory: weights ${megabytes(stats.weightsBytes)}, KV cache ${megabytes(stats.kvBytes)} ` +
     `(${kvTokens} tokens), workspace ${megabytes(stats.workspaceBytes)}`,
-    `  address  ${address}`,
+    `  address: ${address}`,
     "",
     `curl ${address}/v1/chat/completions${key} -H 'content-type: application/json' \\`,
     `  -d '${body}'`,

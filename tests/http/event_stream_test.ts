@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { Hono } from "hono";
+import type { Env } from "../../functions/env.ts";
+import { RequestRecord } from "../../functions/server/request_record.ts";
+import { eventStream } from "../../functions/wire/event_stream.ts";
+
+/** Asks an app whose one route streams `events`. */
+async function streamOf(
+  events: AsyncIterable<object>,
+  options: { cancel?: () => void; pingMs?: number } = {},
+): Promise<{ response: Response; record: RequestRecord }> {
+  const record = new RequestRecord();
+  const app = new Hono<Env>().get("/", (c) => {
+    c.set("record", record);
+    return eventStream(c, events, { cancel: () => {}, ...options });
+  });
+  return { response: await app.request("/"), record };
+}
+
+Deno.test("eventStream writes a comment while nothing happens", async () => {
+  async function* events() {
+    await new Promise((resolve) => setTimeout(resolve, 55));
+    yield { a: 1 };
+  }
+  const { response } = await streamOf(events(), { pingMs: 20 });
+  const text = await response.text();
+  assert.match(text, /^(: ping\n\n){2}data: \{"a":1\}\n\ndata: \[DONE\]\n\n$/);
+});
+
+Deno.test("eventStream ends in an error object, without [DONE]", async () => {
+  // deno-lint-ignore require-yield
+  async function* events(): AsyncGenerator<object> {
+    throw new RangeError("secret detail");
+  }
+  const error = console.error;
+  console.error = () => {};
+  const { response, record } = await streamOf(events());
+  const text = await response.text();
+  console.error = error;
+  assert.match(
+    text,
+    /^data: \{"error":\{"message":"Internal error.*"code":"internal_error"\}\}\n\n$/,
+  );
+  assert.ok(!text.includes("secret"));
+  await record.finished;
+});
+
+Deno.test("eventStream takes no event before it is wanted", async () => {
+  let taken = 0;
+  async function* events() {
+    for (;;) yield { taken: ++taken };
+  }
+  const { response } = await streamOf(events());
+  const reader = response.body!.getReader();
+  for (let i = 0; i < 3; i++) await reader.read();
+  assert.ok(taken <= 4, `${taken} taken for 3 read`);
+  await reader.cancel();
+});
+
+Deno.test("eventStream tells its source when the reader leaves", async () => {
+  let cancelled = 0;
+  let returned = false;
+  async function* events() {
+    try {
+      for (;;) yield { a: 1 };
+    } finally {
+      returned = true;
+    }
+  }
+  const { response, record } = await streamOf(events(), { cancel: () => cancelled++ });
+  const reader = response.body!.getReader();
+  await reader.read();
+  await reader.cancel();
+  await record.finished;
+  assert.deepEqual([cancelled, returned, record.left], [1, true, true]);
+});

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { FlagError } from "../../functions/server/flags.ts";
+import { readSettings, settingsHelp } from "../../functions/server/settings.ts";
+
+const read = (args: string[], variables: Record<string, string> = {}) =>
+  readSettings(args, (name) => variables[name]);
+
+Deno.test("readSettings has defaults", () => {
+  const settings = read([]);
+  assert.deepEqual([settings.host, settings.port, settings.model], ["127.0.0.1", 8000, undefined]);
+  assert.deepEqual(settings.engine, {});
+  assert.deepEqual(settings.instance.apiKeys, []);
+});
+
+Deno.test("readSettings takes both spellings of a flag", () => {
+  for (
+    const args of [["--max-model-len", "512"], ["--max-model-len=512"], ["--max_model_len=512"]]
+  ) {
+    assert.equal(read(args).engine.maxModelLen, 512);
+  }
+  assert.equal(read(["--no-enable-prefix-caching"]).engine.enablePrefixCaching, false);
+  assert.equal(read(["--enable-prefix-caching"]).engine.enablePrefixCaching, true);
+  assert.deepEqual(read(["--api-key", "a", "--api-key=b=c"]).instance.apiKeys, ["a", "b=c"]);
+});
+
+Deno.test("readSettings reads variables, which flags override", () => {
+  const variables = {
+    HEARTH_PORT: "9000",
+    HEARTH_API_KEY: "a, b",
+    HEARTH_ENABLE_PREFIX_CACHING: "0",
+    HEARTH_VERSION: "1.2.3",
+    HEARTH_MODEL: "",
+  };
+  const settings = read([], variables);
+  assert.equal(settings.port, 9000);
+  assert.deepEqual(settings.instance.apiKeys, ["a", "b"]);
+  assert.equal(settings.engine.enablePrefixCaching, false);
+  assert.equal(settings.version, false, "--version is for the command line alone");
+  assert.equal(settings.model, undefined);
+  assert.equal(read(["--port", "1"], variables).port, 1);
+  assert.deepEqual(read(["--api-key", "c"], variables).instance.apiKeys, ["c"]);
+});
+
+Deno.test("readSettings reads bytes with binary units", () => {
+  for (
+    const [text, bytes] of [["4096", 4096], ["2KiB", 2048], ["1.5M", 1572864], ["2gib", 2 ** 31]]
+  ) {
+    assert.equal(read(["--kv-cache-memory-bytes", String(text)]).engine.kvCacheMemoryBytes, bytes);
+  }
+});
+
+const refusals: [string[], RegExp][] = [
+  [["--max-modle-len", "1"], /^Unknown flag --max-modle-len: did you mean --max-model-len\?$/],
+  [["--no-prefix-caching"], /did you mean --no-enable-prefix-caching\?/],
+  [["--constructor"], /^Unknown flag --constructor/],
+  [["serve"], /"serve": flags begin with --/],
+  [["--port"], /--port: it needs a value/],
+  [["--port", "70000"], /--port: it must be an integer from 0 to 65535: current value is 70000/],
+  [["--port", "80a"], /current value is 80a/],
+  [["--max-num-seqs", "0"], /from 1 to 65536: current value is 0/],
+  [["--max-model-len", "1.5"], /must be an integer/],
+  [["--isa", "sse"], /must be auto, generic, avx2, avx512, amx: current value is sse/],
+  [["--device", "gpu"], /must be auto\|cpu\|cuda\|cuda:N: current value is gpu/],
+  [["--block-size", "17"], /must be 16, 32, 64: current value is 17/],
+  [["--body-limit", "lots"], /must be at least 1024 bytes, as in 512MiB or 2GiB/],
+  [["--drain-timeout", "-1"], /must be seconds from 0 to 86400: current value is -1/],
+  [["--api-key", ""], /must not be empty/],
+];
+
+for (const [args, message] of refusals) {
+  Deno.test(`readSettings refuses ${args.join(" ")}`, () => {
+    assert.throws(() => read(args), (error) => {
+      assert.ok(error instanceof FlagError);
+      assert.match(error.message, message);
+      return true;
+    });
+  });
+}
+
+Deno.test("readSettings names the variable that is wrong", () => {
+  assert.throws(() => read([], { HEARTH_PORT: "x" }), /Cannot read HEARTH_PORT: it must be/);
+  assert.throws(() => read([], { HEARTH_ENABLE_PREFIX_CACHING: "maybe" }), /must be 1 or 0/);
+});
+
+Deno.test("settingsHelp lists every flag with its default", () => {
+  const help = settingsHelp();
+  for (const part of ["--model PATH_OR_ID", "--port N", "[8000]", "--isa auto|generic|avx2"]) {
+    assert.ok(help.includes(part), part);
+  }
+});

@@ -1,0 +1,266 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { accessLog } from "../../functions/server/access_log.ts";
+import { createApp } from "../../functions/app.ts";
+import { Instance } from "../../functions/server/instance.ts";
+import { FakeEngine } from "./fake_engine.ts";
+import { eventsOf, fakeHarness } from "./harness.ts";
+
+const CHAT = "/v1/chat/completions";
+const chat = { messages: [{ role: "user", content: "Hello" }], max_tokens: 4 };
+
+Deno.test("authentication guards every route but health and ready", async () => {
+  await using harness = fakeHarness({}, { apiKeys: ["first", "second"] });
+  const paths = ["/v1/models", "/version", "/metrics", "/openapi.json", "/docs", "/nowhere"];
+  for (const path of paths) {
+    for (
+      const [headers, code] of [
+        [{}, "missing_api_key"],
+        [{ authorization: "Bearer wrong" }, "invalid_api_key"],
+        [{ authorization: "Bearer firs" }, "invalid_api_key"],
+        [{ authorization: "Basic first" }, "missing_api_key"],
+      ] as const
+    ) {
+      const response = await harness.get(path, headers);
+      const { error } = await response.json();
+      assert.equal(response.status, 401, path);
+      assert.equal(response.headers.get("www-authenticate"), "Bearer");
+      assert.deepEqual([error.type, error.code], ["authentication_error", code]);
+    }
+  }
+  for (const key of ["first", "second"]) {
+    const response = await harness.get("/v1/models", { authorization: `Bearer ${key}` });
+    assert.equal(response.status, 200);
+    await response.body?.cancel();
+  }
+  for (const path of ["/health", "/ready"]) {
+    assert.equal((await harness.get(path)).status, 200);
+  }
+});
+
+Deno.test("authentication answers before a body is read or validated", async () => {
+  await using harness = fakeHarness({}, { apiKeys: ["key"], bodyLimitBytes: 10 });
+  assert.equal((await harness.post(CHAT, "x".repeat(100))).status, 401);
+});
+
+Deno.test("a key salts warm blocks; sharing across keys is an option", async () => {
+  const saltUnder = async (sharePrefixesAcrossKeys: boolean) => {
+    await using harness = fakeHarness({}, { apiKeys: ["key"], sharePrefixesAcrossKeys });
+    const headers = { authorization: "Bearer key" };
+    assert.equal((await harness.post(CHAT, chat, { headers })).status, 200);
+    return harness.engine.requests[0]!.salt;
+  };
+  assert.equal(await saltUnder(false), createHash("sha256").update("key").digest("hex"));
+  assert.equal(await saltUnder(true), "");
+});
+
+Deno.test("requestId is taken over or made", async () => {
+  await using harness = fakeHarness();
+  const given = await harness.get("/health", { "x-request-id": "abc-123" });
+  assert.equal(given.headers.get("x-request-id"), "abc-123");
+  const hostile = await harness.get("/health", { "x-request-id": "a b\u00e9" });
+  assert.match(hostile.headers.get("x-request-id")!, /^[0-9a-f-]{36}$/);
+});
+
+Deno.test("cors is off unless asked for", async () => {
+  const allowed = async (corsOrigins: string[]) => {
+    await using harness = fakeHarness({}, { corsOrigins, apiKeys: ["key"] });
+    const response = await harness.app.request(CHAT, {
+      method: "OPTIONS",
+      headers: { origin: "https://app.example", "access-control-request-method": "POST" },
+    });
+    await response.body?.cancel();
+    return response.headers.get("access-control-allow-origin");
+  };
+  assert.equal(await allowed([]), null);
+  assert.equal(await allowed(["https://app.example"]), "https://app.example");
+  assert.equal(await allowed(["https://other.example"]), null);
+  assert.equal(await allowed(["*"]), "*");
+});
+
+Deno.test("bodyLimit holds for a body of unknown length", async () => {
+  await using harness = fakeHarness({}, { bodyLimitBytes: 1000 });
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      controller.enqueue(new Uint8Array(300).fill(32));
+    },
+  });
+  const response = await harness.app.request(CHAT, {
+    method: "POST",
+    headers: { "content-type": "application/json", "transfer-encoding": "chunked" },
+    body,
+  });
+  assert.equal(response.status, 413);
+  assert.equal((await response.json()).error.code, "body_too_large");
+});
+
+Deno.test("a full queue is 429 with Retry-After in whole seconds", async () => {
+  await using harness = fakeHarness({ maxRequests: 1, tokenMs: 5 });
+  const running = harness.post(CHAT, { ...chat, max_tokens: 10 });
+  while (harness.engine.stats().numRequestsRunning === 0) await tick();
+  const refused = await harness.post(CHAT, chat);
+  assert.equal(refused.status, 429);
+  assert.equal(refused.headers.get("retry-after"), "3");
+  const { error } = await refused.json();
+  assert.deepEqual([error.type, error.code], ["rate_limit_error", "queue_full"]);
+  assert.equal((await running).status, 200);
+});
+
+Deno.test("when one of several prompts is refused none of them runs on", async () => {
+  await using harness = fakeHarness({ maxRequests: 2 });
+  const body = { prompt: ["a", "b", "c"], max_tokens: 500 };
+  assert.equal((await harness.post("/v1/completions", body)).status, 429);
+  assert.equal(harness.engine.stats().kvBlocks.held, 0);
+});
+
+Deno.test("routes that need the model are 503 with progress until it is there", async () => {
+  const instance = new Instance({ accessLog: "off" });
+  const app = createApp(instance);
+  const ask = async (path: string, body?: object) => {
+    const response = await app.request(path, {
+      ...(body && { method: "POST", body: JSON.stringify(body) }),
+      headers: { "content-type": "application/json" },
+    });
+    const answer = await response.json();
+    return { ...answer, status: response.status, retry: response.headers.get("retry-after") };
+  };
+
+  instance.opening = { phase: "fetching", done: 25, total: 100 };
+  assert.deepEqual(await ask("/ready"), {
+    status: 503,
+    retry: "1",
+    state: "fetching",
+    progress: 0.25,
+  });
+  for (const path of [CHAT, "/v1/completions", "/generate", "/tokenize", "/detokenize"]) {
+    const { status, retry, error } = await ask(path, {});
+    assert.deepEqual([status, retry, error.code], [503, "1", "not_ready"]);
+    assert.match(error.message, /fetching is 25 % done/);
+  }
+  assert.equal((await ask("/health")).status, 200);
+  assert.equal((await ask("/version")).engine, null);
+  assert.equal((await app.request("/metrics")).status, 200);
+
+  const engine = new FakeEngine({ state: "loading" });
+  engine.bytesLoaded = 600;
+  instance.engine = engine;
+  assert.deepEqual(await ask("/ready"), {
+    status: 503,
+    retry: "1",
+    state: "loading",
+    progress: 0.6,
+  });
+  assert.match((await ask(CHAT, chat)).error.message, /loading is 60 % done/);
+  assert.equal((await ask("/tokenize", { prompt: "x" })).status, 200, "the tokenizer is there");
+
+  engine.state = "ready";
+  assert.equal((await ask(CHAT, chat)).status, 200);
+
+  instance.draining = true;
+  assert.equal((await ask("/ready")).state, "closing");
+  const closing = await ask(CHAT, chat);
+  assert.deepEqual([closing.status, closing.error.code], [503, "closing"]);
+  assert.equal((await ask("/health")).status, 200);
+
+  instance.failure = "Cannot open model x";
+  assert.equal((await ask("/ready")).message, "Cannot open model x");
+});
+
+Deno.test("an error on the way is a stream's last event, with a code", async () => {
+  await using harness = fakeHarness({ failAfter: 3 });
+  for (
+    const [path, body] of [[CHAT, chat], ["/v1/completions", { prompt: "a" }], ["/generate", {
+      prompt: "a",
+    }]] as const
+  ) {
+    const response = await harness.post(path, { ...body, stream: true, max_tokens: 9 });
+    assert.equal(response.status, 200);
+    const events = eventsOf(await response.text());
+    assert.deepEqual(Object.keys(events.at(-1)), ["error"]);
+    assert.equal(events.at(-1).error.code, "internal_error");
+    assert.equal((await harness.post(path, { ...body, max_tokens: 9 })).status, 500);
+  }
+});
+
+Deno.test("streams may not be buffered or changed on their way", async () => {
+  await using harness = fakeHarness();
+  const response = await harness.post(CHAT, { ...chat, stream: true });
+  assert.equal(response.headers.get("cache-control"), "no-cache, no-transform");
+  assert.equal(response.headers.get("x-accel-buffering"), "no");
+  await response.text();
+});
+
+Deno.test("a character is never cut between two chunks of a stream", async () => {
+  await using harness = fakeHarness();
+  const events = await harness.events("/v1/completions", { prompt: "a", max_tokens: 60 });
+  const texts = events.slice(0, -1).map(({ choices }) => choices[0].text);
+  assert.ok(texts.includes("ü") && texts.includes("🔥"), texts.join("|"));
+});
+
+Deno.test("the server's name for the model goes before its own", async () => {
+  await using harness = fakeHarness({}, { servedModelNames: ["org/main", "alias"] });
+  for (const model of ["org/main", "alias", undefined]) {
+    assert.equal((await harness.json(CHAT, { ...chat, model })).model, model ?? "org/main");
+  }
+  await harness.json(CHAT, { ...chat, model: "fake" }, 404);
+  assert.equal((await harness.get("/v1/models/org/main")).status, 200);
+  assert.equal((await harness.get("/v1/models/org%2Fmain")).status, 200);
+});
+
+Deno.test("accessLog writes a line when the answer has left", async () => {
+  const lines: string[] = [];
+  const log = console.log;
+  console.log = (line: string) => lines.push(line);
+  try {
+    await using harness = fakeHarness({ tokenMs: 1 }, { accessLog: "json" });
+    const stream = await harness.post(CHAT, { ...chat, stream: true }, {
+      headers: { "x-request-id": "one" },
+    });
+    assert.equal(lines.length, 0, "the stream runs");
+    await stream.text();
+    await tick();
+    const line = JSON.parse(lines[0]!);
+    assert.deepEqual(
+      [line.method, line.path, line.status, line.output_tokens, line.request_id],
+      ["POST", CHAT, 200, 4, "one"],
+    );
+    assert.ok(line.ttft_ms > 0 && line.ttft_ms <= line.ms);
+
+    const left = await harness.post(CHAT, { ...chat, max_tokens: 500, stream: true });
+    await left.body!.cancel();
+    await tick();
+    assert.equal(JSON.parse(lines[1]!).status, 499);
+  } finally {
+    console.log = log;
+  }
+  assert.equal(accessLog({ format: "text" }).name, "accessLog");
+});
+
+Deno.test("openapi describes every route", async () => {
+  await using harness = fakeHarness();
+  const document = await (await harness.get("/openapi.json")).json();
+  assert.equal(document.openapi, "3.1.0");
+  const paths = Object.keys(document.paths).sort();
+  assert.deepEqual(paths, [
+    "/detokenize",
+    "/generate",
+    "/health",
+    "/metrics",
+    "/ready",
+    "/tokenize",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/models",
+    "/v1/models/{model}",
+    "/version",
+  ]);
+  const { temperature } = document.components.schemas.ChatCompletionRequest.properties;
+  assert.deepEqual([temperature.minimum, temperature.maximum], [0, 2]);
+  const page = await (await harness.get("/docs")).text();
+  assert.match(page, /openapi\.json/);
+  assert.match(page, /POST \/v1\/chat\/completions/, "readable without Scalar's script");
+});
+
+function tick(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1));
+}
