@@ -2,15 +2,16 @@
  * hearth.h: the C ABI of libhearth.so. What is not in this header is not API.
  *
  * Conventions
- *   - Every struct begins with `uint32_t size`, set by the caller to its sizeof (events and stats: by
- *     the library). A size that the library does not know is HEARTH_INVALID_ARGUMENT.
- *   - No struct holds a pointer. Variable-length parts lie in one flat buffer beside the struct and are
- *     addressed by (offset in bytes, count in elements); every range is checked; offsets are multiples
- *     of the element size.
- *   - Every fallible call takes `char* error, uint32_t error_capacity`: UTF-8, ends in NUL, cut at the
- *     capacity, untouched on success. `error` may be NULL when error_capacity is 0.
- *   - Nothing aborts and nothing throws across this border. Memory that is passed in is copied before
- *     the call returns, except for hearth_poll's buffers, which must stay valid until it returns.
+ *   - Every struct begins with `uint32_t size`, set by the caller to its sizeof (events and stats:
+ *     by the library). A size that the library does not know is HEARTH_INVALID_ARGUMENT.
+ *   - No struct holds a pointer. Variable-length parts lie in one flat buffer beside the struct and
+ *     are addressed by (offset in bytes, count in elements); every range is checked; offsets are
+ *     multiples of the element size.
+ *   - Every fallible call takes `char* error, uint32_t error_capacity`: UTF-8, ends in NUL, cut at
+ *     the capacity, untouched on success. `error` may be NULL when error_capacity is 0.
+ *   - Nothing aborts and nothing throws across this border. Memory that is passed in is copied
+ *     before the call returns, except for hearth_poll's buffers, which must stay valid until it
+ *     returns.
  *   - Threads: every call may come from any thread; hearth_poll from one thread at a time.
  */
 #ifndef HEARTH_H
@@ -70,14 +71,14 @@ enum {
 /** A device this process can run on. 152 bytes. */
 typedef struct hearth_device {
   uint32_t size;
-  uint32_t kind;         /* HEARTH_DEVICE_CPU or _CUDA */
-  uint32_t index;        /* among its kind */
-  uint32_t best_isa;     /* CPU: best HEARTH_ISA_*; CUDA: compute capability, 90 for 9.0 */
-  uint32_t num_cores;    /* CPU: cores this process may use; CUDA: multiprocessors */
+  uint32_t kind;      /* HEARTH_DEVICE_CPU or _CUDA */
+  uint32_t index;     /* among its kind */
+  uint32_t best_isa;  /* CPU: best HEARTH_ISA_*; CUDA: compute capability, 90 for 9.0 */
+  uint32_t num_cores; /* CPU: cores this process may use; CUDA: multiprocessors */
   uint32_t reserved;
   uint64_t memory_bytes; /* total; CPU: respects the cgroup's limit */
   uint64_t free_bytes;
-  char name[112];        /* UTF-8, NUL-terminated */
+  char name[112]; /* UTF-8, NUL-terminated */
 } hearth_device;
 
 /** Fills at most capacity devices; returns how many there are. */
@@ -97,8 +98,12 @@ enum {
 };
 
 enum { HEARTH_NORM_RMS = 1, HEARTH_NORM_LAYER = 2 };
-enum { HEARTH_ACTIVATION_SILU = 1, HEARTH_ACTIVATION_GELU_TANH = 2, HEARTH_ACTIVATION_RELU = 3,
-       HEARTH_ACTIVATION_GELU = 4 };
+enum {
+  HEARTH_ACTIVATION_SILU = 1,
+  HEARTH_ACTIVATION_GELU_TANH = 2,
+  HEARTH_ACTIVATION_RELU = 3,
+  HEARTH_ACTIVATION_GELU = 4
+};
 enum { HEARTH_POSITION_ROPE = 1, HEARTH_POSITION_LEARNED = 2 };
 /** HALF pairs (i, i + rope_dim/2), as Hugging Face checkpoints; INTERLEAVED pairs (2i, 2i + 1), as
  *  GGUF files of architecture llama. */
@@ -109,7 +114,7 @@ typedef struct hearth_model_spec {
   uint32_t size;
   uint32_t vocab_size;
   uint32_t hidden_size;
-  uint32_t embedding_size; /* width of the token embedding; differs from hidden_size with projections */
+  uint32_t embedding_size; /* of the token embedding; not hidden_size where it is projected */
   uint32_t intermediate_size;
   uint32_t num_layers;
   uint32_t num_heads;
@@ -117,9 +122,9 @@ typedef struct hearth_model_spec {
   uint32_t head_dim;     /* even, at most 256 */
   uint32_t max_position; /* longest context the model was made for, in tokens */
   uint32_t norm_kind;
-  uint32_t norm_after;   /* 0: norm before each sublayer; 1: after the residual (OPT-350m) */
+  uint32_t norm_after; /* 0: norm before each sublayer; 1: after the residual (OPT-350m) */
   uint32_t activation;
-  uint32_t gated;        /* 1: down(act(gate x) * up x); 0: down(act(up x)) */
+  uint32_t gated; /* 1: down(act(gate x) * up x); 0: down(act(up x)) */
   uint32_t position_kind;
   uint32_t position_offset; /* added to the position before the learned lookup (OPT: 2) */
   uint32_t rope_style;
@@ -127,9 +132,9 @@ typedef struct hearth_model_spec {
   uint32_t sliding_window; /* a token sees itself and the window - 1 tokens before it; 0: all */
   uint32_t sliding_window_first_layer; /* layers before this one see all */
   float norm_eps;
-  float attention_scale; /* multiplies q . k; usually 1/sqrt(head_dim) */
-  float rope_scale;      /* multiplies cos and sin (YaRN's attention factor); usually 1 */
-  uint32_t tied_embeddings; /* 1: the lm_head is the token embedding, no LM_HEAD tensor */
+  float attention_scale;         /* multiplies q . k; usually 1/sqrt(head_dim) */
+  float rope_scale;              /* multiplies cos and sin (YaRN's attention factor); usually 1 */
+  uint32_t tied_embeddings;      /* 1: the lm_head is the token embedding, no LM_HEAD tensor */
   uint32_t rope_inv_freq_offset; /* f32[rope_dim/2] in the flat buffer, RoPE scaling applied */
   uint32_t rope_inv_freq_count;
   uint64_t fingerprint; /* names the weights: distinguishes models in names of KV blocks */
@@ -143,7 +148,7 @@ enum {
   HEARTH_TENSOR_PROJECT_OUT = 4,        /* [embedding_size, hidden] */
   HEARTH_TENSOR_FINAL_NORM_WEIGHT = 5,  /* [hidden]; absent with norm_after */
   HEARTH_TENSOR_FINAL_NORM_BIAS = 6,
-  HEARTH_TENSOR_LM_HEAD = 7,            /* [vocab, embedding_size] */
+  HEARTH_TENSOR_LM_HEAD = 7, /* [vocab, embedding_size] */
   /* of a layer: */
   HEARTH_TENSOR_ATTENTION_NORM_WEIGHT = 16, /* [hidden] */
   HEARTH_TENSOR_ATTENTION_NORM_BIAS = 17,
@@ -155,8 +160,8 @@ enum {
   HEARTH_TENSOR_V_BIAS = 23,
   HEARTH_TENSOR_O_WEIGHT = 24, /* [hidden, num_heads * head_dim] */
   HEARTH_TENSOR_O_BIAS = 25,
-  HEARTH_TENSOR_Q_NORM_WEIGHT = 26, /* [head_dim] */
-  HEARTH_TENSOR_K_NORM_WEIGHT = 27, /* [head_dim] */
+  HEARTH_TENSOR_Q_NORM_WEIGHT = 26,   /* [head_dim] */
+  HEARTH_TENSOR_K_NORM_WEIGHT = 27,   /* [head_dim] */
   HEARTH_TENSOR_MLP_NORM_WEIGHT = 28, /* [hidden] */
   HEARTH_TENSOR_MLP_NORM_BIAS = 29,
   HEARTH_TENSOR_GATE_WEIGHT = 30, /* [intermediate, hidden]; only when gated */
@@ -173,9 +178,9 @@ typedef struct hearth_tensor {
   uint32_t role;
   uint32_t layer; /* 0 for tensors that belong to no layer */
   uint32_t dtype;
-  uint32_t num_dims; /* 1 or 2 */
-  uint32_t file;     /* index into the file table */
-  uint64_t shape[2]; /* row-major, outermost first; shape[1] is 1 for vectors */
+  uint32_t num_dims;    /* 1 or 2 */
+  uint32_t file;        /* index into the file table */
+  uint64_t shape[2];    /* row-major, outermost first; shape[1] is 1 for vectors */
   uint64_t file_offset; /* of its first byte, in the file */
   uint64_t num_bytes;   /* must equal what dtype and shape make */
   uint32_t name_offset; /* its name in the file, UTF-8, in the flat buffer: for messages */
@@ -195,11 +200,11 @@ typedef struct hearth_file {
 /** 0 means the default wherever a default is named. 104 bytes. */
 typedef struct hearth_engine_options {
   uint32_t size;
-  uint32_t device_kind;  /* HEARTH_DEVICE_* */
+  uint32_t device_kind; /* HEARTH_DEVICE_* */
   uint32_t device_index;
-  uint32_t manual;       /* 1: no thread; hearth_step runs each step */
-  uint32_t num_threads;  /* CPU compute threads; 0: the cores this process may use */
-  uint32_t isa;          /* HEARTH_ISA_*; a path the CPU lacks is HEARTH_UNSUPPORTED */
+  uint32_t manual;           /* 1: no thread; hearth_step runs each step */
+  uint32_t num_threads;      /* CPU compute threads; 0: the cores this process may use */
+  uint32_t isa;              /* HEARTH_ISA_*; a path the CPU lacks is HEARTH_UNSUPPORTED */
   uint32_t activation_dtype; /* AUTO (INT8 for quantized weights, F32 else), F32 or INT8 */
   uint32_t kv_cache_dtype;   /* AUTO (F32 where activation_dtype is F32, else F16), F32, F16 */
   uint32_t block_size;       /* tokens a KV block: 16 (default), 32 or 64 */
@@ -230,8 +235,8 @@ typedef struct hearth_engine_options {
  * flat     options->flat_bytes bytes that the structs address
  * engine   out: the handle; hearth_engine_close frees it
  *
- * Returns HEARTH_OK; HEARTH_INVALID_ARGUMENT (a field, a tensor that is missing, doubled, of a wrong
- * shape or out of its file's bounds), HEARTH_IO_ERROR (a file that cannot be opened),
+ * Returns HEARTH_OK; HEARTH_INVALID_ARGUMENT (a field, a tensor that is missing, doubled, of a
+ * wrong shape or out of its file's bounds), HEARTH_IO_ERROR (a file that cannot be opened),
  * HEARTH_UNSUPPORTED (device or instruction path), HEARTH_OUT_OF_MEMORY.
  */
 HEARTH_API hearth_status hearth_engine_open(const hearth_engine_options* options,
@@ -242,8 +247,8 @@ HEARTH_API hearth_status hearth_engine_open(const hearth_engine_options* options
 
 /**
  * Take no new requests. drain = 1: running and waiting requests finish first; drain = 0: they are
- * cancelled (finish reason CANCELLED). When nothing is left, hearth_poll returns HEARTH_CLOSED after
- * the last event was delivered. May be called again with drain = 0 to cut a drain short.
+ * cancelled (finish reason CANCELLED). When nothing is left, hearth_poll returns HEARTH_CLOSED
+ * after the last event was delivered. May be called again with drain = 0 to cut a drain short.
  */
 HEARTH_API void hearth_engine_stop(hearth_engine* engine, uint32_t drain);
 
@@ -264,13 +269,13 @@ enum { HEARTH_LOGPROBS_NONE = -1 };
 /** One request. 120 bytes. Arrays lie in the flat buffer of hearth_submit. */
 typedef struct hearth_request_options {
   uint32_t size;
-  uint32_t num_sequences; /* n: continuations that share the prompt's blocks, 1 to 128 */
-  uint32_t max_tokens;    /* output tokens of a sequence; 0 only with prompt_logprobs >= 0 */
-  uint32_t min_tokens;    /* stop ids cannot be sampled before; at most max_tokens */
-  float temperature;      /* 0: greedy; at most 2 */
-  float top_p;            /* (0, 1]; 1: off */
-  float min_p;            /* [0, 1]; 0: off */
-  uint32_t top_k;         /* 0: off */
+  uint32_t num_sequences;   /* n: continuations that share the prompt's blocks, 1 to 128 */
+  uint32_t max_tokens;      /* output tokens of a sequence; 0 only with prompt_logprobs >= 0 */
+  uint32_t min_tokens;      /* stop ids cannot be sampled before; at most max_tokens */
+  float temperature;        /* 0: greedy; at most 2 */
+  float top_p;              /* (0, 1]; 1: off */
+  float min_p;              /* [0, 1]; 0: off */
+  uint32_t top_k;           /* 0: off */
   float repetition_penalty; /* > 0; 1: off; over prompt and output, as Transformers */
   float presence_penalty;   /* [-2, 2]; 0: off; over output */
   float frequency_penalty;  /* [-2, 2]; 0: off; over output */
@@ -344,8 +349,8 @@ enum {
 };
 
 enum {
-  HEARTH_FINISH_STOP = 1,     /* a stop id was sampled, or HEARTH_CANCEL_STOP */
-  HEARTH_FINISH_LENGTH = 2,   /* max_tokens or max_model_len */
+  HEARTH_FINISH_STOP = 1,   /* a stop id was sampled, or HEARTH_CANCEL_STOP */
+  HEARTH_FINISH_LENGTH = 2, /* max_tokens or max_model_len */
   HEARTH_FINISH_CANCELLED = 3,
   HEARTH_FINISH_DEADLINE = 4
 };
@@ -355,11 +360,11 @@ typedef struct hearth_event {
   uint32_t size;
   uint32_t kind;
   uint64_t request;
-  uint32_t sequence;      /* 0 to n - 1; PROMPT_LOGPROB: index of the prompt token */
+  uint32_t sequence; /* 0 to n - 1; PROMPT_LOGPROB: index of the prompt token */
   uint32_t token;
-  float logprob;          /* natural logarithm, of the raw logits; NaN when not asked for */
-  uint32_t finish_reason; /* FINISH; ERROR: the hearth_status, negated */
-  uint32_t cached_tokens; /* prompt tokens taken from the prefix cache; TOKEN and FINISH */
+  float logprob;           /* natural logarithm, of the raw logits; NaN when not asked for */
+  uint32_t finish_reason;  /* FINISH; ERROR: the hearth_status, negated */
+  uint32_t cached_tokens;  /* prompt tokens taken from the prefix cache; TOKEN and FINISH */
   uint32_t payload_offset; /* into the payload buffer, a multiple of 8 */
   uint32_t payload_bytes;
   uint32_t num_output_tokens; /* TOKEN: this one's number, from 1; FINISH: that count */
@@ -372,8 +377,8 @@ typedef struct hearth_token_logprob {
 
 /**
  * Wait until there is at least one event, or timeout_ms, and hand over what there is.
- * Returns early when either buffer is full; the rest comes with the next call. Events of one sequence
- * are in order. payload_capacity must be at least 4096.
+ * Returns early when either buffer is full; the rest comes with the next call. Events of one
+ * sequence are in order. payload_capacity must be at least 4096.
  *
  * Returns the number of events (0 after the timeout), HEARTH_CLOSED after the last one, or another
  * negative status for bad arguments.
@@ -393,8 +398,13 @@ HEARTH_API hearth_status hearth_step(hearth_engine* engine, uint32_t* num_tokens
 HEARTH_API hearth_status hearth_check_integrity(hearth_engine* engine, char* error,
                                                 uint32_t error_capacity);
 
-enum { HEARTH_STATE_LOADING = 1, HEARTH_STATE_READY = 2, HEARTH_STATE_FAILED = 3,
-       HEARTH_STATE_CLOSING = 4, HEARTH_STATE_CLOSED = 5 };
+enum {
+  HEARTH_STATE_LOADING = 1,
+  HEARTH_STATE_READY = 2,
+  HEARTH_STATE_FAILED = 3,
+  HEARTH_STATE_CLOSING = 4,
+  HEARTH_STATE_CLOSED = 5
+};
 
 /** Counters since open and gauges of now. 256 bytes. */
 typedef struct hearth_engine_stats {

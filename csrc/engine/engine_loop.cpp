@@ -2,19 +2,21 @@
 //   Threads    Any number of callers: submit, cancel, stop, stats. One poller. One stepping thread,
 //              which loads the weights and then runs every step; in manual mode there is none, and
 //              whoever calls step() takes its part under step_mutex_.
-//   Queues     inbox_: commands of the callers, in the order of their calls, taken whole before each
-//              step. events_: what happened, pushed once after each step; no bound, see event_queue.h.
-//   Locks      step_mutex_ before submit_mutex_ before the event queue's own. submit_mutex_ guards all
-//              that callers see (inbox, live requests, copies of figures) and is never held while a
-//              step runs: submit, cancel and stats wait for nobody.
-//   Ordering   A step's figures are published before its events: who has read a FINISH event finds the
-//              request gone (hearth_cancel: NOT_FOUND) and its blocks counted as released.
+//   Queues     inbox_: commands of the callers, in the order of their calls, taken whole before
+//              each step. events_: what happened, pushed once after each step; no bound, see
+//              event_queue.h.
+//   Locks      step_mutex_ before submit_mutex_ before the event queue's own. submit_mutex_ guards
+//              all that callers see (inbox, live requests, copies of figures) and is never held
+//              while a step runs: submit, cancel and stats wait for nobody.
+//   Ordering   A step's figures are published before its events: who has read a FINISH event finds
+//              the request gone (hearth_cancel: NOT_FOUND) and its blocks counted as released.
 //   Idle       Without requests the thread sleeps on wake_. With requests a step always gets on, so
 //              that the loop never turns in vain.
-//   Stop       stopping_ refuses new requests. The thread leaves when the inbox is empty and no request
-//              is left, and closes the event queue: the poll returns CLOSED behind the last event.
-//   Failure    A step that throws fails its own requests (pipeline.cpp). What throws beyond that is a
-//              defect: all requests fail, the engine is FAILED and waits to be stopped.
+//   Stop       stopping_ refuses new requests. The thread leaves when the inbox is empty and no
+//              request is left, and closes the event queue: the poll returns CLOSED behind the last
+//              event.
+//   Failure    A step that throws fails its own requests (pipeline.cpp). What throws beyond that is
+//              a defect: all requests fail, the engine is FAILED and waits to be stopped.
 #include "engine_loop.h"
 
 #include <algorithm>
@@ -23,12 +25,9 @@
 namespace hearth {
 
 Engine::Engine(const EngineConfig& config, std::unique_ptr<StepRunner> runner)
-    : config_(config),
-      runner_(std::move(runner)),
-      scheduler_(config.scheduler, *runner_),
+    : config_(config), runner_(std::move(runner)), scheduler_(config.scheduler, *runner_),
       pipeline_(scheduler_, *runner_, config.scheduler, config.pipeline_depth),
-      seeds_(std::random_device{}()),
-      stats_(config.stats) {
+      seeds_(std::random_device{}()), stats_(config.stats) {
   stats_.size = sizeof(stats_);
   stats_.state = HEARTH_STATE_LOADING;
   publish();
@@ -204,9 +203,9 @@ uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
 
   if (!options.values.has_seed) options.values.seed = seeds_();
   const uint32_t num_sequences = values.num_sequences;
-  auto request = std::make_unique<Request>(next_id++, std::move(prompt), std::move(options),
-                                           config_.limits.max_model_len, Clock::now(),
-                                           config_.ageing);
+  auto request =
+      std::make_unique<Request>(next_id++, std::move(prompt), std::move(options),
+                                config_.limits.max_model_len, Clock::now(), config_.ageing);
   const uint64_t id = request->id;
   inbox_.push_back({std::move(request), id, 0, 0, 0});
   live_.emplace(id, Live{std::vector<bool>(num_sequences), num_sequences});
@@ -234,16 +233,19 @@ void Engine::check_queue(uint32_t num_tokens) const {
   }
 }
 
-// Refuses what measured rates say to be impossible: the fewest tokens it may make would come too late.
+// Refuses what measured rates say to be impossible: the fewest tokens it may make would come too
+// late.
 void Engine::check_deadline(uint32_t num_tokens, const hearth_request_options& options) const {
   if (options.deadline_ms == 0) return;
   const int32_t num_output = int32_t(std::max(options.min_tokens, 1u));
   const double needed_ms =
       throughput_.expected_time(backlog(), int32_t(num_tokens), num_output) * 1000;
   if (needed_ms <= options.deadline_ms) return;
-  throw Error(HEARTH_DEADLINE,
-              format("Cannot submit request: deadline_ms must be >= %.0f, by measured rates: current "
-                     "value is %u", needed_ms, options.deadline_ms));
+  throw Error(
+      HEARTH_DEADLINE,
+      format("Cannot submit request: deadline_ms must be >= %.0f, by measured rates: current "
+             "value is %u",
+             needed_ms, options.deadline_ms));
 }
 
 Backlog Engine::backlog() const {

@@ -38,16 +38,16 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Loads the weights: in a thread that then runs the steps, or, in manual mode, in this call, which
-  /// throws what load() throws.
+  /// Loads the weights: in a thread that then runs the steps, or, in manual mode, in this call,
+  /// which throws what load() throws.
   void start();
 
   // As hearth_*, any thread. What fails throws Error.
   uint64_t submit(const uint32_t* tokens, uint32_t num_tokens,
                   const hearth_request_options& options, const uint8_t* flat);
   hearth_status cancel(uint64_t request, int32_t sequence, uint32_t reason, uint32_t keep_tokens);
-  int32_t poll(hearth_event* events, uint32_t capacity, uint8_t* payload,
-               uint32_t payload_capacity, std::chrono::milliseconds timeout) {
+  int32_t poll(hearth_event* events, uint32_t capacity, uint8_t* payload, uint32_t payload_capacity,
+               std::chrono::milliseconds timeout) {
     return events_.poll(events, capacity, payload, payload_capacity, timeout);
   }
   void stop(bool drain);
@@ -108,7 +108,7 @@ class Engine {
   bool cancels_all_ = false;
   uint64_t num_submitted_ = 0;
   std::mt19937_64 seeds_;
-  std::string failure_;  // why loading or stepping failed
+  std::string failure_;        // why loading or stepping failed
   hearth_engine_stats stats_;  // as of the last step, like the next two
   SchedulerGauges gauges_;
   Throughput throughput_;

@@ -53,8 +53,8 @@ Event prompt_logprob_event(uint64_t request, uint32_t index, uint32_t token, flo
   return event;
 }
 
-Event finish_event(uint64_t request, uint32_t sequence, uint32_t reason,
-                   uint32_t num_output_tokens, uint32_t cached_tokens) {
+Event finish_event(uint64_t request, uint32_t sequence, uint32_t reason, uint32_t num_output_tokens,
+                   uint32_t cached_tokens) {
   Event event = event_of(HEARTH_EVENT_FINISH, request);
   event.header.sequence = sequence;
   event.header.finish_reason = reason;

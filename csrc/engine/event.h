@@ -22,10 +22,11 @@ Event token_event(uint64_t request, uint32_t sequence, uint32_t token, float log
                   uint32_t cached_tokens);
 Event prompt_logprob_event(uint64_t request, uint32_t index, uint32_t token, float logprob,
                            std::span<const hearth_token_logprob> top);
-Event finish_event(uint64_t request, uint32_t sequence, uint32_t reason,
-                   uint32_t num_output_tokens, uint32_t cached_tokens);
+Event finish_event(uint64_t request, uint32_t sequence, uint32_t reason, uint32_t num_output_tokens,
+                   uint32_t cached_tokens);
 /// kind: HEARTH_EVENT_ERROR, or _FAILED with request 0.
-Event error_event(uint32_t kind, uint64_t request, hearth_status status, const std::string& message);
+Event error_event(uint32_t kind, uint64_t request, hearth_status status,
+                  const std::string& message);
 Event ready_event();
 
 }  // namespace hearth

@@ -1,7 +1,7 @@
 // Events on their way from the engine's thread to hearth_poll.
 //
-// The queue has no bound: a slow reader never stops the engine and never loses an event. What it can
-// hold is bounded by the requests that were let in: max_tokens events a sequence.
+// The queue has no bound: a slow reader never stops the engine and never loses an event. What it
+// can hold is bounded by the requests that were let in: max_tokens events a sequence.
 #pragma once
 
 #include <chrono>
@@ -22,8 +22,8 @@ class EventQueue {
   void close();
 
   /// hearth_poll: arguments checked by the caller. Returns the number of events or HEARTH_CLOSED.
-  int32_t poll(hearth_event* events, uint32_t capacity, uint8_t* payload,
-               uint32_t payload_capacity, std::chrono::milliseconds timeout);
+  int32_t poll(hearth_event* events, uint32_t capacity, uint8_t* payload, uint32_t payload_capacity,
+               std::chrono::milliseconds timeout);
 
  private:
   std::mutex mutex_;

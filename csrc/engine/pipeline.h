@@ -19,11 +19,12 @@ struct PipelineCounters {
 class Pipeline {
  public:
   /// depth: steps in flight at once, 1 or 2.
-  Pipeline(Scheduler& scheduler, StepRunner& runner, const SchedulerOptions& options, int32_t depth);
+  Pipeline(Scheduler& scheduler, StepRunner& runner, const SchedulerOptions& options,
+           int32_t depth);
 
-  /// Plans and stages steps until depth are in flight, then commits the oldest. Returns the number of
-  /// input tokens that it computed; 0 where there was nothing to do. A step that cannot be run fails
-  /// its requests.
+  /// Plans and stages steps until depth are in flight, then commits the oldest. Returns the number
+  /// of input tokens that it computed; 0 where there was nothing to do. A step that cannot be run
+  /// fails its requests.
   int32_t step();
   const PipelineCounters& counters() const { return counters_; }
 

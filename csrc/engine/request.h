@@ -22,8 +22,8 @@ struct Request;
 ///             |-- computed -------------|-- staged --|
 ///             0                  computed_len   planned_len
 ///
-/// computed: K and V are committed and may be named. staged: a step in flight computes them. pending:
-/// drawn by a step in flight (0 or 1 token, in row pending_row of the newest staged step).
+/// computed: K and V are committed and may be named. staged: a step in flight computes them.
+/// pending: drawn by a step in flight (0 or 1 token, in row pending_row of the newest staged step).
 struct Sequence {
   enum class Place { kNone, kWaiting, kRunning };
 
@@ -32,7 +32,7 @@ struct Sequence {
   Request* request;
   uint32_t index;  // 0 to n - 1
   Place place = Place::kNone;
-  bool finished = false;  // its FINISH or ERROR event is made; results that still come are discarded
+  bool finished = false;  // its last event is made; results that still come are discarded
 
   std::vector<uint32_t> output;
   int32_t num_pending = 0;
@@ -46,7 +46,7 @@ struct Sequence {
 
   int32_t num_in_flight = 0;  // staged steps that it is in
   uint64_t last_plan = 0;     // number of the newest of them
-  uint32_t epoch = 0;         // raised when it gives its blocks up: results of older steps bring no K, V
+  uint32_t epoch = 0;  // raised when it gives its blocks up: results of older steps bring no K, V
   int32_t sampler = -1;
   Clock::time_point running_since;
 
@@ -81,7 +81,8 @@ struct Request {
   std::vector<Sequence> sequences;  // never resized
 
   int32_t prompt_len() const { return int32_t(prompt.size()); }
-  /// Until the fork, the first sequence computes the prompt for all (even if it is finished itself).
+  /// Until the fork, the first sequence computes the prompt for all (even if it is finished
+  /// itself).
   Sequence& leader() { return sequences.front(); }
   int32_t num_unfinished() const;
   bool wants_prompt_logprobs() const {

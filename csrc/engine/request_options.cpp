@@ -48,8 +48,8 @@ std::vector<T> copy_array(const char* field, uint32_t offset, uint32_t count, co
   return values;
 }
 
-void check_prompt(const uint32_t* tokens, uint32_t num_tokens,
-                  const hearth_request_options& values, const RequestLimits& limits) {
+void check_prompt(const uint32_t* tokens, uint32_t num_tokens, const hearth_request_options& values,
+                  const RequestLimits& limits) {
   const int32_t room_for_output = values.max_tokens > 0 ? 1 : 0;
   if (num_tokens < 1) refuse("num_tokens must be >= 1: current value is 0");
   if (num_tokens > uint32_t(limits.max_model_len - room_for_output)) {
@@ -74,7 +74,9 @@ void check_values(const hearth_request_options& values, const RequestLimits& lim
     refuse(format("min_tokens must be <= max_tokens, which is %u: current value is %u",
                   values.max_tokens, values.min_tokens));
   }
-  const auto is_in = [](float value, float low, float high) { return value >= low && value <= high; };
+  const auto is_in = [](float value, float low, float high) {
+    return value >= low && value <= high;
+  };
   check(is_in(values.temperature, 0, 2), "temperature", "0 to 2", values.temperature);
   check(values.top_p > 0 && values.top_p <= 1, "top_p", "above 0 and at most 1", values.top_p);
   check(is_in(values.min_p, 0, 1), "min_p", "0 to 1", values.min_p);

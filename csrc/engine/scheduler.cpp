@@ -25,8 +25,8 @@ void Scheduler::plan(StepPlan& plan, Clock::time_point now) {
   }
 }
 
-// Lets the best waiting sequence run, at its place in running_. False where it has to wait, and with
-// it all behind it: smaller requests do not overtake.
+// Lets the best waiting sequence run, at its place in running_. False where it has to wait, and
+// with it all behind it: smaller requests do not overtake.
 bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point now) {
   Request& request = *sequence.request;
   if (sequence.num_pending > 0) return false;  // preempted while its last token is being drawn
@@ -69,7 +69,8 @@ bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point
 bool Scheduler::has_room(int32_t num_blocks, size_t position) const {
   num_blocks -= kv_.num_available();
   for (size_t i = running_.size(); i > position && num_blocks > 0; --i) {
-    for (int32_t block : running_[i - 1]->block_table) num_blocks -= kv_.reference_count(block) == 1;
+    for (int32_t block : running_[i - 1]->block_table)
+      num_blocks -= kv_.reference_count(block) == 1;
   }
   return num_blocks <= 0;
 }
@@ -117,8 +118,8 @@ void Scheduler::schedule(size_t position, StepPlan& plan, Clock::time_point now)
   if (sequence.decodes()) {
     if (!make_room_for_decode(sequence, plan)) return;
   } else {
-    count = std::min(sequence.total_len() - begin,
-                     plan.budget_left() - num_decodes_behind(position));
+    count =
+        std::min(sequence.total_len() - begin, plan.budget_left() - num_decodes_behind(position));
     if (count <= 0) return;
   }
 
@@ -161,7 +162,8 @@ void Scheduler::add_prompt_scores(Sequence& sequence, int32_t begin, StepPlan& p
   Request& request = *sequence.request;
   const int32_t end = sequence.planned_len;
   const int32_t last = std::min(end, request.prompt_len() - 1);
-  for (int32_t position = std::max(begin, request.num_prompt_logprobs); position < last; ++position) {
+  for (int32_t position = std::max(begin, request.num_prompt_logprobs); position < last;
+       ++position) {
     plan.add_score(sequence, plan.add_logits(end - 1 - position), position + 1);
     request.num_prompt_logprobs = position + 1;
   }
@@ -240,8 +242,8 @@ void Scheduler::accept(Sequence& sequence, const SampleResult& sample, Clock::ti
   events_.push_back(token_event(request.id, sequence.index, sample.token, logprob, sample.top,
                                 num_output, request.cached_tokens));
 
-  const bool stops = request.options.is_stop(sample.token) &&
-                     num_output > request.options.values.min_tokens;
+  const bool stops =
+      request.options.is_stop(sample.token) && num_output > request.options.values.min_tokens;
   if (!stops && int32_t(num_output) < request.max_output) return;
   const std::chrono::duration<double> ran = now - sequence.running_since;
   throughput_.observe_sequence(ran.count());
@@ -257,7 +259,6 @@ void Scheduler::publish(Sequence& sequence) {
     kv_.publish(sequence.block_table[block], sequence.last_name);
   }
 }
-
 
 // A step could not be run: the requests in it fail, the others go on.
 void Scheduler::fail(const StepPlan& plan, const Error& error) {
@@ -344,8 +345,8 @@ void Scheduler::finish(Sequence& sequence, uint32_t reason, uint32_t num_output_
   sequence.finished = true;
   ++counters_.num_finished[reason];
   const Request& request = *sequence.request;
-  events_.push_back(finish_event(request.id, sequence.index, reason, num_output_tokens,
-                                 request.cached_tokens));
+  events_.push_back(
+      finish_event(request.id, sequence.index, reason, num_output_tokens, request.cached_tokens));
 }
 
 void Scheduler::fail(Request& request, const Error& error) {
@@ -363,8 +364,8 @@ void Scheduler::settle(const StepPlan& plan) {
   for (const uint64_t id : ids) settle(*requests_.at(id));
 }
 
-// Lets go of what finished sequences hold, as far as no step in flight needs it; deletes the request
-// with the last of them.
+// Lets go of what finished sequences hold, as far as no step in flight needs it; deletes the
+// request with the last of them.
 void Scheduler::settle(Request& request) {
   const bool prompt_is_needed = !request.forked && request.num_unfinished() > 0;
   bool is_gone = true;
@@ -415,8 +416,9 @@ int32_t Scheduler::num_slots_taken(size_t end) const {
 }
 
 int32_t Scheduler::num_decodes_behind(size_t position) const {
-  return int32_t(std::count_if(running_.begin() + position + 1, running_.end(),
-                               [](const Sequence* s) { return s->decodes() && s->has_input_left(); }));
+  return int32_t(
+      std::count_if(running_.begin() + position + 1, running_.end(),
+                    [](const Sequence* s) { return s->decodes() && s->has_input_left(); }));
 }
 
 int32_t Scheduler::blocks_for(int32_t num_tokens) const {

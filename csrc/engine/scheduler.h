@@ -1,25 +1,25 @@
 // Decides what each step computes, and alone changes a request's state.
 //
 // DESIGN
-//   A step is plan -> run -> commit. At pipeline depth 2, step N + 1 is planned while N's results are
-//   unknown: what N draws for a sequence is its pending token.
+//   A step is plan -> run -> commit. At pipeline depth 2, step N + 1 is planned while N's results
+//   are unknown: what N draws for a sequence is its pending token.
 //
 //   Order      Sequences are served best first: by arrival + priority * ageing, a constant, so that
-//              ageing needs no re-sorting and two requests never change places. running_ and waiting_
-//              are kept in this order and a plan merges them: each waiting sequence is tried at its
-//              place among the running ones.
-//   Budget     A decode takes one token. A prefill takes what is left of the step's budget after the
-//              decodes behind it have theirs: decodes are never held up by a prompt, long prompts are
-//              computed in chunks.
-//   Blocks     A sequence gets the blocks of all its known tokens when it is admitted, and more as it
-//              decodes. It is admitted only if one block more for each better sequence stays over.
-//              When blocks run out, the worst running sequence is preempted: it gives its blocks up
-//              and waits to be computed again (often found in the prefix cache). A victim is always
-//              worse than the one that gains, so the best sequence always gets on: no livelock. A
-//              sequence for which nobody is worse keeps its blocks and waits.
-//   Fork       A prompt with n sequences is computed once, by the first of them (the leader). When the
-//              last chunk is staged, the others join with references to its blocks; each draws from
-//              the same row of logits. Who writes into a shared block first gets a copy.
+//              ageing needs no re-sorting and two requests never change places. running_ and
+//              waiting_ are kept in this order and a plan merges them: each waiting sequence is
+//              tried at its place among the running ones.
+//   Budget     A decode takes one token. A prefill takes what is left of the step's budget after
+//              the decodes behind it have theirs: decodes are never held up by a prompt, long
+//              prompts are computed in chunks.
+//   Blocks     A sequence gets the blocks of all its known tokens when it is admitted, and more as
+//              it decodes. It is admitted only if one block more for each better sequence stays
+//              over. When blocks run out, the worst running sequence is preempted: it gives its
+//              blocks up and waits to be computed again (often found in the prefix cache). A victim
+//              is always worse than the one that gains, so the best sequence always gets on: no
+//              livelock. A sequence for which nobody is worse keeps its blocks and waits.
+//   Fork       A prompt with n sequences is computed once, by the first of them (the leader). When
+//              the last chunk is staged, the others join with references to its blocks; each draws
+//              from the same row of logits. Who writes into a shared block first gets a copy.
 //   Release    Blocks of a finished sequence are released when no step that writes into them is in
 //              flight. Blocks of a preempted one are released at once: steps run in order, so what
 //              step N still writes there comes before what N + 1 writes for the next holder.
@@ -148,8 +148,8 @@ class Scheduler {
   KvAllocator kv_;
   BlockNamer namer_;
   std::unordered_map<uint64_t, std::unique_ptr<Request>> requests_;
-  std::vector<Sequence*> running_;              // best first
-  std::set<Sequence*, ServedBefore> waiting_;   // best first
+  std::vector<Sequence*> running_;             // best first
+  std::set<Sequence*, ServedBefore> waiting_;  // best first
   std::vector<Event> events_;
   SchedulerCounters counters_;
   Throughput throughput_;

@@ -13,7 +13,8 @@ class StepRunner {
  public:
   virtual ~StepRunner() = default;
 
-  /// Reads the weights, adding to bytes_loaded as it goes. Throws Error; CLOSING once cancelled is true.
+  /// Reads the weights, adding to bytes_loaded as it goes. Throws Error; CLOSING once cancelled is
+  /// true.
   virtual void load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled) = 0;
   /// Device bytes of activations and scratch; valid after load().
   virtual uint64_t workspace_bytes() const = 0;

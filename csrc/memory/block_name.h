@@ -4,9 +4,9 @@
 //   name of b[i] = hash(name of b[i - 1], tokens of b[i])
 //
 // Two blocks of one name are taken to hold the same K and V without comparing tokens. The hash is
-// SipHash-2-4 with 128 bits of output (Aumasson, Bernstein 2012) under a key that this process draws
-// and never shows: without the key nobody can search for collisions, and by accident 2^32 blocks
-// collide with a probability of 2^-65.
+// SipHash-2-4 with 128 bits of output (Aumasson, Bernstein 2012) under a key that this process
+// draws and never shows: without the key nobody can search for collisions, and by accident 2^32
+// blocks collide with a probability of 2^-65.
 #pragma once
 
 #include <cstddef>

@@ -82,8 +82,8 @@ void KvAllocator::check_list(const List& list, bool named, std::vector<bool>& se
     seen[block] = true;
   }
   if (count != list.count) {
-    throw Error(HEARTH_INTERNAL, format("Cannot trust the KV cache: %d blocks on a list of %d",
-                                        count, list.count));
+    throw Error(HEARTH_INTERNAL,
+                format("Cannot trust the KV cache: %d blocks on a list of %d", count, list.count));
   }
 }
 
@@ -99,8 +99,9 @@ void KvAllocator::check_integrity(const std::vector<int32_t>& num_holders) const
                          block, reference_count, num_holders[block]));
     }
     if (reference_count == 0 && !on_list[block]) {
-      throw Error(HEARTH_INTERNAL,
-                  format("Cannot trust the KV cache: block %d is neither free, cached nor held", block));
+      throw Error(
+          HEARTH_INTERNAL,
+          format("Cannot trust the KV cache: block %d is neither free, cached nor held", block));
     }
   }
   names_.check_integrity();

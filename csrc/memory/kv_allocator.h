@@ -36,8 +36,9 @@ class KvAllocator {
   int32_t allocate();
   /// One reference more. The block is held, or cached and then taken off its list.
   void acquire(int32_t block);
-  /// One reference less; the last one makes the block cached where it has a name, else free. Release
-  /// a table from its end: a chain is of no use without its beginning, so its end is evicted first.
+  /// One reference less; the last one makes the block cached where it has a name, else free.
+  /// Release a table from its end: a chain is of no use without its beginning, so its end is
+  /// evicted first.
   void release(int32_t block);
 
   /// Gives a held block, whose K and V are computed, its name. Nothing happens where another block

@@ -26,8 +26,9 @@ void PrefixCache::check_integrity() const {
     if (!names_[block]) continue;
     ++num_named;
     if (find(*names_[block]) != int32_t(block)) {
-      throw Error(HEARTH_INTERNAL,
-                  format("Cannot trust the prefix cache: block %zu is not where its name leads", block));
+      throw Error(
+          HEARTH_INTERNAL,
+          format("Cannot trust the prefix cache: block %zu is not where its name leads", block));
     }
   }
   if (num_named != blocks_.size()) {

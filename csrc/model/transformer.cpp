@@ -5,8 +5,8 @@
 namespace hearth {
 namespace {
 
-/// Rows of logits that exist at a time: a prompt's logprobs and large batches go in slices, so that a
-/// vocabulary of 150,000 costs 38 MB and not gigabytes.
+/// Rows of logits that exist at a time: a prompt's logprobs and large batches go in slices, so that
+/// a vocabulary of 150,000 costs 38 MB and not gigabytes.
 constexpr int32_t kLogitsSliceRows = 64;
 
 constexpr NormView kNoNorm{};

@@ -15,8 +15,8 @@ struct TransformerLimits {
 
 class Transformer {
  public:
-  /// Takes loaded weights, which must outlive it, and a KV cache in its backend's memory. Allocates the
-  /// activations of one step. Throws Error(HEARTH_OUT_OF_MEMORY).
+  /// Takes loaded weights, which must outlive it, and a KV cache in its backend's memory. Allocates
+  /// the activations of one step. Throws Error(HEARTH_OUT_OF_MEMORY).
   Transformer(Backend& backend, const ModelSpec& spec, const Weights& weights, const KvCache& kv,
               const TransformerLimits& limits);
   ~Transformer();

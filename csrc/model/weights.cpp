@@ -19,7 +19,8 @@
 namespace hearth {
 namespace {
 
-constexpr size_t kJobBytes = 1u << 20;  // packed bytes a thread makes between two looks at the counter
+constexpr size_t kJobBytes =
+    1u << 20;  // packed bytes a thread makes between two looks at the counter
 constexpr size_t kVectorAlignment = 16;  // floats: 64 bytes
 
 [[noreturn]] void reject(const std::string& message) {
@@ -127,9 +128,10 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
                             tensor.name_bytes, flat, flat_bytes);
     const char* name = source.name.c_str();
     if (tensor.dtype > HEARTH_DTYPE_Q4_1) {
-      reject(format("dtype of tensor %s must be F32, F16, BF16, Q8_0, Q4_0 or Q4_1: current value "
-                    "is %u",
-                    name, tensor.dtype));
+      reject(
+          format("dtype of tensor %s must be F32, F16, BF16, Q8_0, Q4_0 or Q4_1: current value "
+                 "is %u",
+                 name, tensor.dtype));
     }
     if (tensor.num_dims < 1 || tensor.num_dims > 2) {
       reject(format("num_dims of tensor %s must be 1 or 2: current value is %u", name,
@@ -155,9 +157,10 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
     source.offset = tensor.file_offset;
     source.num_bytes = tensor.num_bytes;
     if (is_quantized(source.dtype) && cols % 32 != 0) {
-      reject(format("columns of the quantized tensor %s must be a multiple of 32: current value is "
-                    "%llu",
-                    name, (unsigned long long)cols));
+      reject(
+          format("columns of the quantized tensor %s must be a multiple of 32: current value is "
+                 "%llu",
+                 name, (unsigned long long)cols));
     }
     const uint64_t expected = row_bytes(source.dtype, source.cols) * rows;
     if (tensor.num_bytes != expected) {
@@ -221,8 +224,7 @@ Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSour
     linear("k", layer.k, HEARTH_TENSOR_K_WEIGHT, i, kv_size, hidden);
     linear("v", layer.v, HEARTH_TENSOR_V_WEIGHT, i, kv_size, hidden);
     linear("o", layer.o, HEARTH_TENSOR_O_WEIGHT, i, hidden, q_size);
-    if (const auto* q_norm =
-            table.take(HEARTH_TENSOR_Q_NORM_WEIGHT, i, 1, spec.head_dim)) {
+    if (const auto* q_norm = table.take(HEARTH_TENSOR_Q_NORM_WEIGHT, i, 1, spec.head_dim)) {
       layer.q_norm = {NormKind::kRms, nullptr, nullptr, spec.head_dim, spec.norm_eps};
       place(*q_norm, layer.q_norm.weight);
       norm("k_norm", layer.k_norm, HEARTH_TENSOR_K_NORM_WEIGHT, i, spec.head_dim, false);
@@ -283,8 +285,7 @@ void Weights::place(const TensorSource& tensor, WeightView& view) {
                        "is %zu",
                        tensor.name.c_str(), kPageBytes, tile_bytes));
   }
-  const int32_t num_tiles =
-      (tensor.rows + view.layout.tile_rows - 1) / view.layout.tile_rows;
+  const int32_t num_tiles = (tensor.rows + view.layout.tile_rows - 1) / view.layout.tile_rows;
   for (int32_t tile = 0; tile < num_tiles;) {
     if (page_bytes_.empty() || page_bytes_.back() + tile_bytes > kPageBytes) {
       page_bytes_.push_back(0);
@@ -300,8 +301,8 @@ void Weights::place(const TensorSource& tensor, WeightView& view) {
 
 void Weights::place(const TensorSource& tensor, const float*& vector) {
   if (is_quantized(tensor.dtype)) {
-    reject(format("dtype of tensor %s must be F32, F16 or BF16: it is a vector",
-                  tensor.name.c_str()));
+    reject(
+        format("dtype of tensor %s must be F32, F16 or BF16: it is a vector", tensor.name.c_str()));
   }
   vectors_.push_back({&tensor, &vector, vector_floats_});
   const size_t size = size_t(tensor.cols);
@@ -323,8 +324,7 @@ void Weights::allocate() {
 void Weights::read(const TensorSource& tensor, uint64_t offset, size_t bytes,
                    std::byte* target) const {
   while (bytes > 0) {
-    const ssize_t got =
-        ::pread(files_[tensor.file], target, bytes, off_t(tensor.offset + offset));
+    const ssize_t got = ::pread(files_[tensor.file], target, bytes, off_t(tensor.offset + offset));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) {
       throw Error(HEARTH_IO_ERROR,
@@ -396,8 +396,7 @@ void Weights::load(int32_t num_threads, std::atomic<uint64_t>& bytes_loaded,
   for (const TileRun& run : runs_) {
     const int32_t step = std::max<int32_t>(1, int32_t(kJobBytes / run.view->layout.tile_bytes));
     for (int32_t tile = 0; tile < run.num_tiles; tile += step) {
-      jobs.push_back(
-          {&run, run.first_tile + tile, std::min(step, run.num_tiles - tile), nullptr});
+      jobs.push_back({&run, run.first_tile + tile, std::min(step, run.num_tiles - tile), nullptr});
     }
   }
   for (const Vector& vector : vectors_) jobs.push_back({nullptr, 0, 0, &vector});
@@ -417,8 +416,8 @@ void Weights::load(int32_t num_threads, std::atomic<uint64_t>& bytes_loaded,
         load_tiles(*job.run, job.first_tile, job.num_tiles);
         const TensorSource& tensor = *job.run->tensor;
         const int32_t tile_rows = job.run->view->layout.tile_rows;
-        const int32_t rows = std::min(job.num_tiles * tile_rows,
-                                      tensor.rows - job.first_tile * tile_rows);
+        const int32_t rows =
+            std::min(job.num_tiles * tile_rows, tensor.rows - job.first_tile * tile_rows);
         bytes_loaded += rows * row_bytes(tensor.dtype, tensor.cols);
       }
     } catch (...) {

@@ -3,14 +3,14 @@
 // DESIGN
 //   The constructor checks everything that can be checked without reading weights: that each tensor
 //   the spec calls for is there once, with its shape, and lies inside its file. It also fixes where
-//   every tile will lie. load() then reads and packs in parallel, in any order: a tile's bytes depend
-//   on its rows alone.
+//   every tile will lie. load() then reads and packs in parallel, in any order: a tile's bytes
+//   depend on its rows alone.
 //
 //     file   |----- tensor: rows 0 .. n ------|
 //     page   |tile 0|tile 1|tile 2| ... |  |tile k| ...     a tile never straddles two pages
 //
-//   Pages are 16 MiB (the unit that a pager moves), the last one only as long as needed. Norm weights
-//   and biases are small, kept as float32 in an arena of their own.
+//   Pages are 16 MiB (the unit that a pager moves), the last one only as long as needed. Norm
+//   weights and biases are small, kept as float32 in an arena of their own.
 #pragma once
 
 #include <atomic>
@@ -67,8 +67,8 @@ class Weights {
   /// Bytes that load() will read.
   uint64_t file_bytes() const { return file_bytes_; }
 
-  /// Allocates, reads and packs with num_threads threads; adds to bytes_loaded as it goes and gives up
-  /// when cancelled turns true. Throws Error: OUT_OF_MEMORY, IO_ERROR, CLOSING (cancelled).
+  /// Allocates, reads and packs with num_threads threads; adds to bytes_loaded as it goes and gives
+  /// up when cancelled turns true. Throws Error: OUT_OF_MEMORY, IO_ERROR, CLOSING (cancelled).
   void load(int32_t num_threads, std::atomic<uint64_t>& bytes_loaded,
             const std::atomic<bool>& cancelled);
 

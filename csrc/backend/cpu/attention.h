@@ -11,10 +11,10 @@
 //            prefill     tokens  |--item--|--item--|--item--|      each over all its context
 //            decode      context |-item-|-item-|-item-|            then merged
 //
-//   Order  The context is reduced in chunks of kChunkTokens, counted from position 0, and chunks are
-//          merged in order, one at a time, also by the item that finishes a cut context. What a row
-//          goes through is therefore the same in every plan; attention_kernel.h says why a chunk's
-//          result is. Chunks that a row does not see are skipped by all.
+//   Order  The context is reduced in chunks of kChunkTokens, counted from position 0, and chunks
+//          are merged in order, one at a time, also by the item that finishes a cut context. What a
+//          row goes through is therefore the same in every plan; attention_kernel.h says why a
+//          chunk's result is. Chunks that a row does not see are skipped by all.
 #pragma once
 
 #include <atomic>

@@ -8,7 +8,7 @@
 namespace hearth {
 
 /// Tokens that go through the weights together: their activations stay in L1 and L2 meanwhile.
-inline constexpr int kTokenBlock = 32;
+inline constexpr int kTokenBlock = 16;
 
 /// Packed tiles that lie behind one another (packing.h).
 struct TileRun {

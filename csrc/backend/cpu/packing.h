@@ -3,9 +3,9 @@
 // path.
 //
 //   F32, F16, BF16    [cols][16 rows]
-//   Q8_0              per 32 columns  f16 scale[16] · i8 [8 groups][16 rows][4 columns]     544 bytes
-//   Q4_0              per 32 columns  f16 scale[16] · u8 [4 groups][16 rows][4 columns]     288 bytes
-//   Q4_1              ... f16 scale[16] · f16 minimum[16] · u8 [4 groups][16 rows][4]       320 bytes
+//   Q8_0              per 32 columns  f16 scale[16] · i8 [8 groups][16 rows][4 columns]  544 bytes
+//   Q4_0              per 32 columns  f16 scale[16] · u8 [4 groups][16 rows][4 columns]  288 bytes
+//   Q4_1              ... f16 scale[16] · f16 minimum[16] · u8 [4 groups][16 rows][4]    320 bytes
 //
 // Group g of the 8 holds columns 4g to 4g + 3. A byte of a 4-bit type holds two columns, as in the
 // file: the low nibble one of group g < 4, the high nibble the one 16 columns further.

@@ -3,8 +3,8 @@
 // DESIGN
 //   A row is a few passes over the vocabulary, never a sort of it:
 //     scan     largest logit of each block of 256, and whether all are finite
-//     edit     bans, biases and penalties touch few tokens: they are written into the row, and taken
-//              back afterwards, since several sequences may sample from one row
+//     edit     bans, biases and penalties touch few tokens: they are written into the row, and
+//              taken back afterwards, since several sequences may sample from one row
 //     select   the k largest, by a threshold that rises; most blocks are skipped by their maximum
 //     draw     min_p, top_k and top_p leave the tokens down to some (logit, id); the inverse of the
 //              cumulative weights of those, in the order of their ids, in blocks
