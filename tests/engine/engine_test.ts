@@ -1,0 +1,337 @@
+import assert from "node:assert/strict";
+import { Engine } from "../../engine/engine.ts";
+import type { GenerateChunk, GenerateRequest, Generation } from "../../engine/types.ts";
+import { loadModel } from "../../model/load.ts";
+import { promptOf, tiny } from "./requests.ts";
+
+const open = (options = {}) => Engine.open(tiny, { maxModelLen: 256, ...options });
+
+const greedy = (length: number, rest: Partial<GenerateRequest> = {}): GenerateRequest => ({
+  tokens: promptOf(length),
+  maxTokens: 12,
+  temperature: 0,
+  ignoreEos: true,
+  ...rest,
+});
+
+async function collect(generation: Generation): Promise<GenerateChunk[]> {
+  const chunks: GenerateChunk[] = [];
+  for await (const chunk of generation) chunks.push(chunk);
+  return chunks;
+}
+
+/** Waits until the library has let go of everything. */
+async function idle(engine: Engine): Promise<void> {
+  for (;;) {
+    const { kvBlocks, numRequestsRunning, numRequestsWaiting } = engine.stats();
+    if (kvBlocks.held + numRequestsRunning + numRequestsWaiting === 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+Deno.test("Engine.generate() streams text, tokens and one finish reason", async () => {
+  await using engine = await open();
+  const generation = engine.generate(greedy(5, { logprobs: 1 }));
+  const chunks = await collect(generation);
+  assert.deepEqual(chunks.filter((chunk) => chunk.finishReason !== null), [chunks.at(-1)]);
+  assert.equal(chunks.at(-1)?.finishReason, "length");
+  const tokens = chunks.flatMap((chunk) => chunk.tokens);
+  assert.equal(tokens.length, 12);
+  assert.equal(generation.numOutputTokens, 12);
+  assert.deepEqual(generation.promptTokens, promptOf(5));
+  assert.deepEqual(
+    chunks.flatMap((chunk) => chunk.logprobs?.map(({ token }) => token) ?? []),
+    tokens,
+  );
+  const text = chunks.map((chunk) => chunk.text).join("");
+  const { tokenizer } = engine.model;
+  const whole = tokenizer.decode([...promptOf(5), ...tokens], { skipSpecialTokens: true });
+  assert.ok(text.length > 0 && whole.endsWith(text));
+});
+
+Deno.test("Engine.generate() takes text and answers as for its tokens", async () => {
+  await using engine = await open();
+  const prompt = "the quick brown fox";
+  const generation = engine.generate({ prompt, maxTokens: 12, temperature: 0, ignoreEos: true });
+  const chunks = await collect(generation);
+  const tokens = await engine.tokenize(prompt);
+  assert.deepEqual(generation.promptTokens, tokens);
+  const again = await collect(engine.generate(greedy(0, { tokens })));
+  const textOf = (chunks: GenerateChunk[]) => chunks.map(({ text }) => text).join("");
+  assert.equal(textOf(chunks), textOf(again));
+});
+
+Deno.test("Many requests at a time each get what they get alone", async () => {
+  await using engine = await open({ maxNumBatchedTokens: 64, numKvBlocks: 40 });
+  const requests = Array.from(
+    { length: 24 },
+    (_, i) => greedy(1 + 7 * i, { seed: i, temperature: i % 2, logprobs: 2 }),
+  );
+  const together = await Promise.all(requests.map((it) => collect(engine.generate(it))));
+  for (const [i, request] of requests.entries()) {
+    const alone = await collect(engine.generate(request));
+    const bitsOf = (chunks: GenerateChunk[]) => chunks.flatMap(({ logprobs }) => logprobs);
+    assert.deepEqual(bitsOf(together[i]!), bitsOf(alone), `request ${i}`);
+  }
+  await idle(engine);
+});
+
+Deno.test("Leaving the loop cancels the request", async () => {
+  await using engine = await open();
+  for await (const _ of engine.generate(greedy(5, { maxTokens: 200 }))) break;
+  await idle(engine);
+  assert.equal(engine.stats().numFinished.cancelled, 1);
+  assert.ok(engine.stats().numGenerationTokens < 200);
+});
+
+Deno.test("An exception in the loop cancels the request", async () => {
+  await using engine = await open();
+  await assert.rejects(async () => {
+    for await (const _ of engine.generate(greedy(5, { maxTokens: 200 }))) throw new Error("mine");
+  }, /mine/);
+  await idle(engine);
+  assert.equal(engine.stats().numFinished.cancelled, 1);
+});
+
+Deno.test("cancel() ends the stream with its reason", async () => {
+  await using engine = await open();
+  const generation = engine.generate(greedy(5, { maxTokens: 250, n: 2 }));
+  const reasons: string[] = [];
+  for await (const { finishReason } of generation) {
+    generation.cancel();
+    if (finishReason !== null) reasons.push(finishReason);
+  }
+  assert.deepEqual(reasons, ["cancelled", "cancelled"]);
+  generation.cancel(); // harmless
+});
+
+Deno.test("An AbortSignal ends the request with its reason", async () => {
+  await using engine = await open();
+  const controller = new AbortController();
+  const { signal } = controller;
+  let numChunks = 0;
+  await assert.rejects(async () => {
+    for await (const _ of engine.generate(greedy(5, { maxTokens: 250, signal }))) {
+      if (++numChunks === 2) controller.abort(new Error("no more"));
+    }
+  }, /no more/);
+  assert.equal(numChunks, 2);
+  await idle(engine);
+  assert.equal(engine.stats().numFinished.cancelled, 1);
+});
+
+Deno.test("An AbortSignal that is aborted already throws at once", async () => {
+  await using engine = await open();
+  const signal = AbortSignal.abort(new Error("too late"));
+  assert.throws(() => engine.generate(greedy(5, { signal })), /too late/);
+  assert.equal(engine.stats().numRequestsSubmitted, 0);
+});
+
+Deno.test("An AbortSignal that outlives the request does no harm", async () => {
+  await using engine = await open();
+  const controller = new AbortController();
+  const generation = engine.generate(greedy(5, { signal: controller.signal }));
+  assert.equal((await collect(generation)).at(-1)?.finishReason, "length");
+  controller.abort();
+});
+
+Deno.test("A deadline ends the stream with its reason", async () => {
+  await using engine = await open({ maxNumSeqs: 1 });
+  const long = collect(engine.generate(greedy(5, { maxTokens: 240 })));
+  const generation = engine.generate(greedy(5, { deadlineMs: 1 }));
+  await generation.accepted;
+  const chunks = await collect(generation);
+  assert.equal(chunks.at(-1)?.finishReason, "deadline");
+  await long;
+});
+
+Deno.test("Invalid fields throw at once", async () => {
+  await using engine = await open();
+  assert.throws(() => engine.generate(greedy(5, { temperature: NaN })), {
+    code: "invalid_argument",
+    param: "temperature",
+  });
+});
+
+Deno.test("A prompt that is too long rejects with both numbers, from accepted and the loop", async () => {
+  await using engine = await open();
+  for (const length of [256, 300]) {
+    const generation = engine.generate(greedy(length));
+    const expected = { code: "context_length_exceeded", message: new RegExp(`256.*${length}`) };
+    await assert.rejects(generation.accepted, expected);
+    await assert.rejects(collect(generation), expected);
+  }
+  await engine.generate(greedy(255)).accepted;
+});
+
+Deno.test("A full queue rejects and says when to come back", async () => {
+  await using engine = await open({ maxNumSeqs: 1, maxQueuedRequests: 1 });
+  const generations = Array.from({ length: 8 }, () => engine.generate(greedy(5)));
+  const outcomes = await Promise.allSettled(generations.map((it) => it.accepted));
+  const refused = outcomes.filter((it) => it.status === "rejected").map((it) => it.reason);
+  assert.ok(refused.length > 0 && refused.length < 8);
+  for (const { code, retryAfterMs } of refused) {
+    assert.equal(code, "queue_full");
+    assert.ok(retryAfterMs >= 0);
+  }
+  const served = generations.filter((_, i) => outcomes[i]!.status === "fulfilled");
+  for (const chunks of await Promise.all(served.map(collect))) {
+    assert.equal(chunks.at(-1)?.finishReason, "length");
+  }
+});
+
+Deno.test("Messages without a chat template are refused", async () => {
+  const model = { ...await loadModel(tiny), chatTemplate: undefined };
+  await using engine = await Engine.open(model);
+  const messages = [{ role: "user", content: "Hello" }];
+  assert.throws(() => engine.generate({ messages }), {
+    code: "invalid_argument",
+    param: "messages",
+    message: /carries none/,
+  });
+});
+
+Deno.test("A chat template's refusal reaches the caller", async () => {
+  const render = () => {
+    throw new Error("roles must alternate");
+  };
+  const model = { ...await loadModel(tiny), chatTemplate: { render } };
+  await using engine = await Engine.open(model);
+  assert.throws(() => engine.generate({ messages: [{ role: "user", content: "Hello" }] }), {
+    param: "messages",
+    message: /roles must alternate/,
+  });
+});
+
+Deno.test("Engine.open() returns before the weights are loaded when asked to", async () => {
+  await using engine = await open({ waitUntilReady: false });
+  assert.ok(engine.maxModelLen > 0);
+  await engine.ready;
+  assert.equal(engine.stats().state, "ready");
+  assert.equal(engine.stats().bytesLoaded, engine.stats().bytesTotal);
+});
+
+Deno.test("An engine may be closed while it loads", async () => {
+  const engine = await open({ waitUntilReady: false });
+  const ready = engine.ready.then(() => "ready", (error) => error.code);
+  await engine.close();
+  assert.ok(["ready", "closing"].includes(await ready));
+});
+
+Deno.test("Engine.open() refuses options out of range, and names them", async () => {
+  await assert.rejects(open({ blockSize: 17 }), { code: "invalid_argument", param: "blockSize" });
+  await assert.rejects(open({ device: "cuda" }), { code: "unsupported" });
+});
+
+Deno.test("Engine.open() refuses weights that are cut short", async () => {
+  const model = await loadModel(tiny);
+  const path = await Deno.makeTempFile();
+  try {
+    const bytes = await Deno.readFile(model.files[0]!);
+    await Deno.writeFile(path, bytes.subarray(0, bytes.length - 100));
+    await assert.rejects(Engine.open({ ...model, files: [path] }), (error: { code: string }) => {
+      assert.match(error.code, /^(invalid_argument|io_error)$/);
+      return true;
+    });
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("stop() drains: running requests finish, new ones are refused", async () => {
+  await using engine = await open();
+  const running = collect(engine.generate(greedy(5, { maxTokens: 60 })));
+  const stopped = engine.stop({ drain: true });
+  await assert.rejects(engine.generate(greedy(5)).accepted, { code: "closing" });
+  await stopped;
+  assert.equal((await running).at(-1)?.finishReason, "length");
+});
+
+Deno.test("stop() without draining cancels what runs, a drain included", async () => {
+  await using engine = await open();
+  const running = collect(engine.generate(greedy(5, { maxTokens: 250 })));
+  const drained = engine.stop({ drain: true });
+  await engine.stop({ drain: false });
+  await drained;
+  assert.equal((await running).at(-1)?.finishReason, "cancelled");
+});
+
+Deno.test("A closed engine refuses, and closes again without harm", async () => {
+  const engine = await open();
+  await engine.close();
+  await engine.close();
+  await assert.rejects(engine.generate(greedy(5)).accepted, { code: "closing" });
+  assert.throws(() => engine.stats(), { code: "closing" });
+});
+
+Deno.test("An engine works again after it was idle", async () => {
+  await using engine = await open();
+  for (let i = 0; i < 3; i++) {
+    assert.equal((await collect(engine.generate(greedy(5)))).at(-1)?.finishReason, "length");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+});
+
+Deno.test("detokenize() takes back what tokenize() made", async () => {
+  await using engine = await open();
+  const text = "the quick brown fox jumps";
+  const tokens = await engine.tokenize(text, { addSpecialTokens: false });
+  assert.equal(engine.detokenize(tokens), text);
+  assert.throws(() => engine.detokenize([-1]), { code: "invalid_argument", param: "tokens" });
+});
+
+Deno.test("describe() names device and kernels", async () => {
+  await using engine = await open();
+  assert.match(engine.describe(), /^device: cpu$/m);
+});
+
+/** Runs a program in a process of its own, with the server's permissions for the library. */
+async function program(body: string): Promise<{ code: number; out: string; err: string }> {
+  const url = (path: string) => new URL(`../../${path}`, import.meta.url);
+  const source = `
+    import { Engine } from "${url("mod.ts").href}";
+    const engine = await Engine.open("${tiny}", { maxModelLen: 256 });
+    const request = { tokens: [20, 21, 22], maxTokens: 200, ignoreEos: true };
+    ${body}`;
+  const path = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(path, source);
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "--no-prompt",
+        `--config=${url("deno.json").pathname}`,
+        `--allow-ffi=${url("build/libhearth.so").pathname}`,
+        "--allow-read",
+        "--allow-env",
+        path,
+      ],
+      env: { NO_COLOR: "1" },
+    }).output();
+    const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    return { code, out: out!, err: err! };
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+Deno.test("A program ends by itself though it closes no engine", async () => {
+  const { code, out, err } = await program(`
+    for await (const { finishReason } of engine.generate(request)) console.log(finishReason);`);
+  assert.equal(code, 0, err);
+  assert.match(out, /length\n$/);
+});
+
+Deno.test("An uncaught error while tokens come is a message, not a crash", async () => {
+  const { code, err } = await program(`
+    engine.generate(request);
+    setTimeout(() => { throw new Error("mine"); }, 1);`);
+  assert.equal(code, 1, err);
+  assert.match(err, /Uncaught Error: mine/);
+});
+
+Deno.test("Deno.exit() while tokens come keeps its code", async () => {
+  const { code, err } = await program(`
+    for await (const _ of engine.generate(request)) Deno.exit(7);`);
+  assert.equal(code, 7, err);
+});
