@@ -42,7 +42,13 @@ export interface Rope {
  * (`modeling_rope_utils.py`); linear divides all positions, llama3 and yarn only those of long waves.
  */
 export function rope(dim: number, base: number, scaling: RopeScaling): Rope {
-  const plain = Array.from({ length: dim / 2 }, (_, i) => base ** (-2 * i / dim));
+  // Rounded where torch rounds, since positions multiply the difference: in float64 the log
+  // probabilities of the tests' checkpoints come out up to 7e-5 apart, so by 1e-5.
+  const f32 = Math.fround;
+  const plain = Array.from(
+    { length: dim / 2 },
+    (_, i) => f32(1 / f32(f32(base) ** f32(2 * i / dim))),
+  );
   switch (scaling.type) {
     case "none":
       return { invFreq: Float32Array.from(plain), scale: 1 };
