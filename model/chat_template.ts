@@ -6,6 +6,8 @@
 import { Template } from "@huggingface/jinja";
 import { type ChatTemplate, ModelError, type Tokenizer } from "./spec.ts";
 
+const kMaxTemplateLength = 1 << 17; // the longest in use have about 20,000
+
 /**
  * Compile a chat template.
  *
@@ -19,6 +21,12 @@ export function createChatTemplate(
   template: string,
   tokenizer: Pick<Tokenizer, "bosToken" | "eosToken">,
 ): ChatTemplate {
+  if (template.length > kMaxTemplateLength) {
+    throw new ModelError(
+      `Cannot open model ${source}: its chat template must have at most ${kMaxTemplateLength} ` +
+        `characters: it has ${template.length}`,
+    );
+  }
   let compiled: Template;
   try {
     compiled = new Template(template);

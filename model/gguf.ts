@@ -48,7 +48,7 @@ const kMaxTensors = 65_536;
 const kMaxMetadata = 65_536;
 const kMaxArrayLength = 1 << 22; // sixteen times the largest vocabulary in use
 const kMaxStringBytes = 1 << 24;
-const kMaxHeaderBytes = 1 << 28;
+const kMaxHeaderBytes = 1 << 26; // four times that of a vocabulary of 262,000
 const kShortBytes = 32;
 const kReadBytes = 1 << 21; // the header of a 49k vocabulary is 1.7 MB
 

@@ -67,6 +67,9 @@ const kUnknown = 2;
 const kControl = 3;
 const kUserDefined = 4;
 
+/** SentencePiece's own limit is 16; all ways to cut a piece are tried, which takes its square. */
+const kLongestPiece = 128;
+
 /** Control tokens by which the chat formats of the supported families end a turn or a text. */
 const kEndsOfText = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"];
 
@@ -195,6 +198,10 @@ function sentencePiece(metadata: Fields, vocabulary: Vocabulary): TokenizerParts
       `tokenizer.ggml.scores must hold ${vocabulary.tokens.length} values: it holds ${scores.length}`,
     );
   }
+  const long = vocabulary.tokens.findIndex((token, id) =>
+    token.length > kLongestPiece && Number(vocabulary.kinds[id]) === kNormal
+  );
+  if (long >= 0) metadata.fail(`token ${long} must have at most ${kLongestPiece} characters`);
   const spaces = { type: "Replace", pattern: { String: " " }, content: "▁" };
   const decoders = [
     { type: "Replace", pattern: { String: "▁" }, content: " " },

@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 import { openGguf } from "./gguf_model.ts";
 import { openHfFolder } from "./hf_folder.ts";
 import type { OnProgress } from "./progress.ts";
-import { type Model, ModelError } from "./spec.ts";
+import { type Model, ModelError, type Tokenizer } from "./spec.ts";
 
 /** Options of {@linkcode loadModel}. */
 export interface LoadOptions {
@@ -38,16 +38,27 @@ export async function loadModel(source: string, options: LoadOptions = {}): Prom
   return openPath(await fetchFromHub(id, options), source);
 }
 
+const sources = new WeakMap<Tokenizer, string>();
+
+/** The file or folder that `loadModel` made a tokenizer from, so that a worker can make the same. */
+export function tokenizerSource(tokenizer: Tokenizer): string | undefined {
+  return sources.get(tokenizer);
+}
+
 /** @param name what to call the model; by default its file or folder */
 function openPath(path: string, name: string | undefined): Model {
   try {
     const model = Deno.statSync(path).isDirectory ? openFolder(path) : openGguf(path);
+    sources.set(model.tokenizer, path);
     return name === undefined ? model : { ...model, name };
   } catch (error) {
-    if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotFound) {
-      throw new ModelError(`Cannot open model ${path}: ${error.message}`);
-    }
-    throw error;
+    const foreseen = [
+      Deno.errors.PermissionDenied,
+      Deno.errors.NotFound,
+      RangeError, // JSON nested deeper than the stack
+    ];
+    if (!foreseen.some((kind) => error instanceof kind)) throw error;
+    throw new ModelError(`Cannot open model ${path}: ${(error as Error).message}`);
   }
 }
 

@@ -15,8 +15,8 @@ export interface SafetensorsHeader {
   readonly headerBytes: Uint8Array;
 }
 
-/** The header of a shard of a 405B model has 0.2 MB. */
-const kMaxHeaderBytes = 1 << 25;
+/** Room for 80,000 tensors; JSON takes many times its size in memory. */
+const kMaxHeaderBytes = 1 << 23;
 
 const kElementBytes: Readonly<Record<string, number>> = {
   BOOL: 1,
@@ -106,7 +106,7 @@ function readEntry(
     ? kElementBytes[dtype]
     : undefined;
   if (elementBytes === undefined) {
-    return fail(`tensor ${label} has unknown dtype ${JSON.stringify(dtype)?.slice(0, 80)}`);
+    return fail(`tensor ${label} has unknown dtype ${shown(dtype)}`);
   }
   if (!isSizes(shape) || shape.length > 8) return fail(`tensor ${label} has an invalid shape`);
   if (!isSizes(offsets) || offsets.length !== 2) {
@@ -140,6 +140,13 @@ function checkCover(
   if (end !== fileBytes) {
     fail(`its tensors end at byte ${end}, but the file has ${fileBytes} bytes (truncated?)`);
   }
+}
+
+/** A value of the header for a message; nested ones could be too deep to print. */
+function shown(value: unknown): string {
+  return typeof value === "object" && value !== null
+    ? "of a list or an object"
+    : String(JSON.stringify(value)).slice(0, 80);
 }
 
 function isSizes(value: unknown): value is number[] {

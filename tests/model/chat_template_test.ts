@@ -43,3 +43,12 @@ Deno.test("createChatTemplate() names the model whose template does not parse", 
     /Cannot open model some\/model: its chat template does not parse/,
   );
 });
+
+Deno.test("createChatTemplate() refuses what no template is", async () => {
+  await assertRefused(
+    () => createChatTemplate("m", "x".repeat(2_000_000), tokens),
+    /chat template must have at most 131072 characters: it has 2000000/,
+  );
+  const deep = `{{ ${"(".repeat(50_000)}1${")".repeat(50_000)} }}`;
+  await assertRefused(() => createChatTemplate("m", deep, tokens), /does not parse/);
+});

@@ -216,6 +216,17 @@ const refused: Record<string, [changes: Partial<GgufToWrite>, message: RegExp]> 
     { metadata: withKeys({ "tokenizer.ggml.pre": undefined }) },
     /tokenizer.ggml.pre is missing/,
   ],
+  "a SentencePiece piece of 200 characters": [
+    {
+      metadata: withKeys({
+        "tokenizer.ggml.model": [gguf.string, "llama"],
+        "tokenizer.ggml.tokens": [gguf.array, [gguf.string, ["a", "b".repeat(200)]]],
+        "tokenizer.ggml.token_type": [gguf.array, [gguf.i32, [1, 1]]],
+        "tokenizer.ggml.scores": [gguf.array, [gguf.f32, [0, -1]]],
+      }),
+    },
+    /token 1 must have at most 128 characters/,
+  ],
   "more tokens than the embedding has rows": [
     key("tokenizer.ggml.tokens", gguf.array, [
       gguf.string,

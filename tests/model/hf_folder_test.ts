@@ -280,6 +280,16 @@ const refused: Record<string, [changes: TinyFolderChanges, message: RegExp]> = {
     tokenizer({ model: { type: "BPE", vocab: { a: 1e9 }, merges: [] } }),
     /token "a" has the invalid id 1000000000/,
   ],
+  "a token id nested 100,000 deep": [
+    file(
+      "tokenizer.json",
+      JSON.stringify(tinyTokenizer()).replace(
+        '"merges":[',
+        `"merges":[${"[".repeat(100_000)}${"]".repeat(100_000)},`,
+      ),
+    ),
+    /Cannot open model .*stack/,
+  ],
   "an added token without text": [
     tokenizer({ added_tokens: [{ id: 0 }] }),
     /added_tokens must have a content/,

@@ -57,9 +57,13 @@ const refused: Record<string, [bytes: Uint8Array, message: RegExp]> = {
     /header is not JSON/,
   ],
   "a header that is a list": [rawSafetensors("[1]", 0), /header must be a JSON object/],
-  "a header nested 100,000 deep": [
-    rawSafetensors(`{"t":${"[".repeat(100_000)}${"]".repeat(100_000)}}`, 0),
-    /Cannot open weights/,
+  "a dtype nested 100,000 deep": [
+    rawSafetensors(`{"t":{"dtype":${"[".repeat(100_000)}${"]".repeat(100_000)}}}`, 0),
+    /unknown dtype of a list or an object/,
+  ],
+  "a header of 9 MB": [
+    rawSafetensors(`{"t":"${"x".repeat(9_000_000)}"}`, 0),
+    /header must have 2 to 8388608 bytes: it claims 9000008/,
   ],
   "an entry that is null": [one(null), /tensor "t" has unknown dtype undefined/],
   "an unknown dtype": [
