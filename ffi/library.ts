@@ -28,7 +28,8 @@ export function openLibrary(path: string = defaultLibraryPath()): Library {
   return library;
 }
 
-function defaultLibraryPath(): string {
+/** `HEARTH_LIBRARY`, else `build/libhearth.so` beside this package. */
+export function defaultLibraryPath(): string {
   const variable = "HEARTH_LIBRARY";
   const { state } = Deno.permissions.querySync({ name: "env", variable });
   const chosen = state === "granted" ? Deno.env.get(variable) : undefined;
