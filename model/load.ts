@@ -48,7 +48,7 @@ export function tokenizerSource(tokenizer: Tokenizer): string | undefined {
 /** @param name what to call the model; by default its file or folder */
 function openPath(path: string, name: string | undefined): Model {
   try {
-    const model = Deno.statSync(path).isDirectory ? openFolder(path) : openGguf(path);
+    const model = openKind(path);
     sources.set(model.tokenizer, path);
     return name === undefined ? model : { ...model, name };
   } catch (error) {
@@ -60,6 +60,18 @@ function openPath(path: string, name: string | undefined): Model {
     if (!foreseen.some((kind) => error instanceof kind)) throw error;
     throw new ModelError(`Cannot open model ${path}: ${(error as Error).message}`);
   }
+}
+
+function openKind(path: string): Model {
+  const info = Deno.statSync(path);
+  if (info.isDirectory) return openFolder(path);
+  if (!info.isFile) throw new ModelError(`Cannot open model ${path}: it is no file and no folder`);
+  if (path.endsWith(".safetensors")) {
+    throw new ModelError(
+      `Cannot open model ${path}: name its folder, which has the config.json too`,
+    );
+  }
+  return openGguf(path);
 }
 
 async function exists(path: string): Promise<boolean> {

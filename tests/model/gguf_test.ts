@@ -200,7 +200,7 @@ Deno.test("loadModel() of a GGUF file with flipped bytes succeeds or throws a Mo
       await loadModel(path).catch((error) => {
         assert.ok(error instanceof ModelError, `${error?.stack}`);
       });
-      assert.ok(performance.now() - start < 1000);
+      assert.ok(performance.now() - start < 2000);
     }),
     { numRuns: 400 },
   );

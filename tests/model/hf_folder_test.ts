@@ -342,6 +342,9 @@ Deno.test("loadModel() names what it cannot find", async () => {
   using folder = new ScratchFolder();
   await assertRefused(() => loadModel(`${folder.path}/none.gguf`), /no such file or folder/);
   await assertRefused(() => loadModel(folder.path), /config.json is missing/);
+  const weights = folder.write("model.safetensors", "x");
+  await assertRefused(() => loadModel(weights), /name its folder/);
+  await assertRefused(() => loadModel("/dev/null"), /it is no file and no folder/);
   folder.write("a.gguf", "x");
   folder.write("b.gguf", "y");
   await assertRefused(() => loadModel(folder.path), /holds 2 GGUF files; name one.*a.gguf, b.gguf/);
