@@ -8,7 +8,11 @@
 namespace hearth {
 
 /// Tokens that go through the weights together: their activations stay in L1 and L2 meanwhile.
-inline constexpr int kTokenBlock = 16;
+inline constexpr int kTokenBlock = 32;
+
+/// How far ahead of its reads a kernel prefetches weights: with 2 KiB one thread reads at 0.93 of
+/// what a plain loop reads, without at 0.70 (Zen 3, Q4_1, one token; 1 KiB 0.73, 4 KiB 0.90).
+inline constexpr size_t kPrefetchBytes = 2048;
 
 /// Packed tiles that lie behind one another (packing.h).
 struct TileRun {

@@ -10,7 +10,7 @@ namespace {
 // Rows up to which each thread prepares the whole input for itself.
 constexpr int32_t kOwnRows = 4;
 // Sums of one item: what a thread keeps on its stack and in L1.
-constexpr int32_t kItemFloats = 4096;
+constexpr int32_t kItemFloats = 2048;
 constexpr int32_t kMaxItemTiles = 32;
 
 int32_t divide_up(int32_t a, int32_t b) { return (a + b - 1) / b; }

@@ -39,6 +39,12 @@ inline __m256i load(const std::byte* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
 }
 
+inline void prefetch_ahead(const std::byte* from, size_t bytes) {
+  for (size_t line = 0; line < bytes; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes + line), _MM_HINT_T0);
+  }
+}
+
 inline __m256 load_halves(const std::byte* from) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
@@ -101,6 +107,7 @@ void linear_int8_tile(const std::byte* tile, int32_t num_groups, const Int8Token
   for (int32_t g = 0; g < num_groups; ++g) {
     const std::byte* group = tile + g * group_bytes(kDType);
     const std::byte* quants = group + header_bytes(kDType);
+    prefetch_ahead(group, group_bytes(kDType));
     const int8_t* values = x.values + size_t(g) * num_tokens * kGroupCols;
     const float* token_scales = x.scales + size_t(g) * num_tokens;
     const float* token_sums = x.sums + size_t(g) * num_tokens;
@@ -269,7 +276,10 @@ void linear_f32_tiles(const TileRun& run, int32_t tile, const float* x, int32_t 
     alignas(32) float scratch[kTiles][kChunkCols * kRows];
     const float* weights[kTiles];
     for (int i = 0; i < kTiles; ++i) {
-      weights[i] = dequantize(run, run.tiles + (tile + i) * run.tile_bytes, begin, end, scratch[i]);
+      const std::byte* from = run.tiles + (tile + i) * run.tile_bytes;
+      prefetch_ahead(from + run.tile_bytes * begin / run.cols,
+                     run.tile_bytes * (end - begin) / run.cols);
+      weights[i] = dequantize(run, from, begin, end, scratch[i]);
     }
     int32_t t = 0;
     for (; kTiles == 1 && t + 4 <= num_tokens; t += 4) {

@@ -41,6 +41,12 @@ constexpr size_t group_bytes(uint32_t dtype) {
 
 inline __m512i load(const std::byte* from) { return _mm512_loadu_si512(from); }
 
+inline void prefetch_ahead(const std::byte* from, size_t bytes) {
+  for (size_t line = 0; line < bytes; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes + line), _MM_HINT_T0);
+  }
+}
+
 inline __m512 load_halves(const std::byte* from) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 }
@@ -98,8 +104,9 @@ template <uint32_t kDType>
 void one_token(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c) {
   __m512 sums = _mm512_setzero_ps();
   for (int32_t g = 0; g < num_groups; ++g) {
-    sums = Group<kDType>(tile + g * group_bytes(kDType))
-               .accumulate(x.values + g * kGroupCols, x.scales[g], x.sums[g], sums);
+    const std::byte* group = tile + g * group_bytes(kDType);
+    prefetch_ahead(group, group_bytes(kDType));
+    sums = Group<kDType>(group).accumulate(x.values + g * kGroupCols, x.scales[g], x.sums[g], sums);
   }
   _mm512_storeu_ps(c, sums);
 }
@@ -112,7 +119,9 @@ void many_tokens(const std::byte* tile, int32_t num_groups, const Int8Tokens& x,
     _mm512_storeu_ps(c + size_t(t) * c_stride, _mm512_setzero_ps());
   }
   for (int32_t g = 0; g < num_groups; ++g) {
-    const Group<kDType> group(tile + g * group_bytes(kDType));
+    const std::byte* from = tile + g * group_bytes(kDType);
+    prefetch_ahead(from, group_bytes(kDType));
+    const Group<kDType> group(from);
     const int8_t* values = x.values + size_t(g) * num_tokens * kGroupCols;
     const float* scales = x.scales + size_t(g) * num_tokens;
     const float* token_sums = x.sums + size_t(g) * num_tokens;
@@ -245,7 +254,10 @@ void linear_f32_tiles(const TileRun& run, int32_t tile, const float* x, int32_t 
     alignas(64) float scratch[kTiles][kChunkCols * kRows];
     const float* weights[kTiles];
     for (int i = 0; i < kTiles; ++i) {
-      weights[i] = dequantize(run, run.tiles + (tile + i) * run.tile_bytes, begin, end, scratch[i]);
+      const std::byte* from = run.tiles + (tile + i) * run.tile_bytes;
+      prefetch_ahead(from + run.tile_bytes * begin / run.cols,
+                     run.tile_bytes * (end - begin) / run.cols);
+      weights[i] = dequantize(run, from, begin, end, scratch[i]);
     }
     int32_t t = 0;
     for (; kTiles == 1 && t + kTokens <= num_tokens; t += kTokens) {
