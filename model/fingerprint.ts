@@ -6,9 +6,9 @@
 import { createHash } from "node:crypto";
 
 /**
- * 64 bits that change when a weights file does: over names, sizes, modification times and headers. The
- * weights themselves are not read, so a file that is altered in place within its own modification time
- * goes unnoticed.
+ * 64 bits that change when a weights file does: over names, sizes, modification times and headers.
+ * The weights themselves are not read, so a file that is altered in place within its own
+ * modification time goes unnoticed.
  *
  * @param files paths of the weights, in order
  * @param headers what was read of each: metadata, names and places of tensors

@@ -1,8 +1,9 @@
 /**
  * The header of a GGUF file: its metadata and where its tensors lie.
  *
- * Nothing in the file is trusted. Every length is compared with what is left of the file before memory
- * is taken for it, so that a file that lies costs no more than its own size and no time worth noting.
+ * Nothing in the file is trusted. Every length is compared with what is left of the file before
+ * memory is taken for it, so that a file that lies costs no more than its own size and no time
+ * worth noting.
  *
  * @module
  */
@@ -349,9 +350,9 @@ class HeaderReader {
 }
 
 /**
- * Text of one- and two-byte UTF-8 sequences, undefined where there is anything else. Nearly all of a
- * vocabulary is that short, and TextDecoder takes three times as long per call: it made half of the
- * time to open a model.
+ * Text of one- and two-byte UTF-8 sequences, undefined where there is anything else. Nearly all of
+ * a vocabulary is that short, and TextDecoder takes three times as long per call: it made half of
+ * the time to open a model.
  */
 function decodeShort(buffer: Uint8Array, start: number, end: number): string | undefined {
   let text = "";

@@ -26,7 +26,10 @@ const kOutputBias: TensorPatterns = { o_bias: "blk.{}.attn_output.bias" };
 
 /** What differs between the architectures that a GGUF file can name. */
 interface Family {
-  /** llama.cpp's converter reorders the query and key rows of `llama` so that pairs lie side by side. */
+  /**
+   * llama.cpp's converter reorders the query and key rows of `llama` so that pairs lie side by
+   * side.
+   */
   readonly ropeStyle: "half" | "interleaved";
   readonly required: TensorPatterns;
   readonly optional: TensorPatterns;

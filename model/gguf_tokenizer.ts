@@ -2,8 +2,9 @@
  * The tokenizer inside a GGUF file, brought into the shape of a `tokenizer.json`.
  *
  * The file holds tokens, their kinds and either merges or scores. How text is cut before merging is
- * only named there (`tokenizer.ggml.pre`); llama.cpp's source is what the name means, so a name that is
- * not in the table below is an error: a near miss would give other tokens without any sign of it.
+ * only named there (`tokenizer.ggml.pre`); llama.cpp's source is what the name means, so a name
+ * that is not in the table below is an error: a near miss would give other tokens without any sign
+ * of it.
  *
  * @module
  */
@@ -234,9 +235,9 @@ function sentencePiece(metadata: Fields, vocabulary: Vocabulary): TokenizerParts
 }
 
 /**
- * Merge rules of a SentencePiece BPE vocabulary, best first. A token of score s can arise from any two
- * tokens that it splits into; SentencePiece merges the pair whose result scores highest, so the rules
- * are ordered by the result's score, and among its splits by the ids of the parts.
+ * Merge rules of a SentencePiece BPE vocabulary, best first. A token of score s can arise from any
+ * two tokens that it splits into; SentencePiece merges the pair whose result scores highest, so the
+ * rules are ordered by the result's score, and among its splits by the ids of the parts.
  */
 function ranksFromScores(
   { tokens, kinds, ids }: Vocabulary,

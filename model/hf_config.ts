@@ -1,8 +1,8 @@
 /**
  * `config.json` of a Hugging Face folder to a ModelSpec and the names of its tensors.
  *
- * Defaults are those of Transformers' configuration classes: what a file leaves out means what it means
- * there.
+ * Defaults are those of Transformers' configuration classes: what a file leaves out means what it
+ * means there.
  *
  * @module
  */

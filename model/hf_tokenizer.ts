@@ -46,7 +46,9 @@ export function readHfTokenizer(folder: string): HfTokenizer {
   };
 }
 
-/** The older form of GPT-2's tokenizer, which OPT's repositories still have, as a `tokenizer.json`. */
+/**
+ * The older form of GPT-2's tokenizer, which OPT's repositories still have, as a `tokenizer.json`.
+ */
 function readGpt2Files(folder: string, config: Record<string, unknown>): Record<string, unknown> {
   const vocab = readJsonObject(join(folder, "vocab.json"), kMaxTokenizerBytes);
   const merges = readTextFile(join(folder, "merges.txt"), kMaxTokenizerBytes);

@@ -66,8 +66,8 @@ export function parseHubId(text: string): HubId | undefined {
  * Make sure that a model of the Hub is in the cache.
  *
  * @returns path of its folder, or of its GGUF file
- * @throws {ModelError} when it does not exist, access is denied, or the Hub cannot be reached and the
- * cache does not hold it
+ * @throws {ModelError} when it does not exist, access is denied, or the Hub cannot be reached and
+ * the cache does not hold it
  */
 export async function fetchFromHub(id: HubId, options: HubOptions = {}): Promise<string> {
   const store = join(hubCacheFolder(), `models--${id.repo.replaceAll("/", "--")}`);

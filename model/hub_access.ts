@@ -1,5 +1,6 @@
 /**
- * How the Hugging Face Hub is reached: `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
+ * How the Hugging Face Hub is reached: `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`,
+ * `HF_HUB_OFFLINE`.
  *
  * @module
  */

@@ -20,8 +20,8 @@ export interface LoadOptions {
 /**
  * Read a model, all but its weights.
  *
- * @param source a `.gguf` file, a Hugging Face folder, a folder that holds one `.gguf` file, or a Hub
- * id: `org/name`, for one file of it `org/name:file.gguf`, with `@revision` behind either
+ * @param source a `.gguf` file, a Hugging Face folder, a folder that holds one `.gguf` file, or a
+ * Hub id: `org/name`, for one file of it `org/name:file.gguf`, with `@revision` behind either
  * @throws {ModelError} when it is missing, damaged or not supported
  */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<Model> {
@@ -40,7 +40,9 @@ export async function loadModel(source: string, options: LoadOptions = {}): Prom
 
 const sources = new WeakMap<Tokenizer, string>();
 
-/** The file or folder that `loadModel` made a tokenizer from, so that a worker can make the same. */
+/**
+ * The file or folder that `loadModel` made a tokenizer from, so that a worker can make the same.
+ */
 export function tokenizerSource(tokenizer: Tokenizer): string | undefined {
   return sources.get(tokenizer);
 }

@@ -1,6 +1,7 @@
 /**
- * Sizes that no model of the supported families passes: a file that claims more is damaged. The native
- * library refuses them too (csrc/model/spec.cpp); refused here, the message names the file's field.
+ * Sizes that no model of the supported families passes: a file that claims more is damaged. The
+ * native library refuses them too (csrc/model/spec.cpp); refused here, the message names the file's
+ * field.
  *
  * @module
  */

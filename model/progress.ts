@@ -18,7 +18,8 @@ export interface Progress {
 export type OnProgress = (progress: Progress) => void;
 
 /**
- * Writes progress to stderr: one line that is rewritten on a terminal, a line every tenth elsewhere.
+ * Writes progress to stderr: one line that is rewritten on a terminal, a line every tenth
+ * elsewhere.
  *
  * @param stream where to write; given by tests
  */

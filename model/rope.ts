@@ -39,7 +39,8 @@ export interface Rope {
  * Inverse frequencies `base^(-2i / dim)` for `i < dim / 2`, with the scaling applied.
  *
  * The arithmetic of each scaling is that of its paper as Transformers computes it
- * (`modeling_rope_utils.py`); linear divides all positions, llama3 and yarn only those of long waves.
+ * (`modeling_rope_utils.py`); linear divides all positions, llama3 and yarn only those of long
+ * waves.
  */
 export function rope(dim: number, base: number, scaling: RopeScaling): Rope {
   // Rounded where torch rounds, since positions multiply the difference: in float64 the log

@@ -1,5 +1,6 @@
 /**
- * Headers of safetensors files: where the tensors lie. The data itself is read by the native library.
+ * Headers of safetensors files: where the tensors lie. The data itself is read by the native
+ * library.
  *
  * The format is a little-endian u64 (length of the header), a JSON object, the data. Each tensor's
  * `data_offsets` count from the start of the data; together they cover it without holes.

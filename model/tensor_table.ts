@@ -57,8 +57,8 @@ const kGlobal: ReadonlySet<TensorRole> = new Set([
 /**
  * The tensor table of a model: every named tensor with its role, layer and checked shape.
  *
- * @throws {ModelError} naming the tensor that is missing, doubled, unknown, of an unsupported type or
- * of a shape that contradicts the spec.
+ * @throws {ModelError} naming the tensor that is missing, doubled, unknown, of an unsupported type
+ * or of a shape that contradicts the spec.
  */
 export function tensorTable(
   source: string,

@@ -1,9 +1,10 @@
 /**
  * Text to token ids by `@huggingface/tokenizers` and our own merging, and back by our own code.
  *
- * Decoding is ours because a token has to be known by its raw bytes (halves of characters, logprobs'
- * `bytes`), and because the text of a list must be exactly the text of its bytes: streaming compares
- * the decodings of growing lists. So nothing is "cleaned up" and special tokens are told by id.
+ * Decoding is ours because a token has to be known by its raw bytes (halves of characters,
+ * logprobs' `bytes`), and because the text of a list must be exactly the text of its bytes:
+ * streaming compares the decodings of growing lists. So nothing is "cleaned up" and special tokens
+ * are told by id.
  *
  * @module
  */
@@ -11,7 +12,9 @@ import { Tokenizer as Encoder } from "@huggingface/tokenizers";
 import { type BpeRules, BytePairEncoder } from "./bpe.ts";
 import { ModelError, type Tokenizer } from "./spec.ts";
 
-/** A tokenizer as `tokenizer.json` describes it, its model apart; read by the library but as named. */
+/**
+ * A tokenizer as `tokenizer.json` describes it, its model apart; read by the library but as named.
+ */
 export interface TokenizerJson {
   readonly normalizer: unknown;
   readonly pre_tokenizer: unknown;
@@ -159,7 +162,9 @@ interface Decoding {
   readonly stripsLeadingSpace: boolean;
 }
 
-/** How tokens become bytes: GPT-2's alphabet of bytes, or SentencePiece's spaces and byte tokens. */
+/**
+ * How tokens become bytes: GPT-2's alphabet of bytes, or SentencePiece's spaces and byte tokens.
+ */
 function decoding(decoder: DecoderJson | null): Decoding {
   const steps = decoder?.type === "Sequence" ? decoder.decoders ?? [] : decoder ? [decoder] : [];
   const types = steps.map((step) => step.type);

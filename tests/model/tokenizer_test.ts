@@ -35,7 +35,8 @@ Deno.test("decode() gives back any text that a byte-level tokenizer encoded", ()
 Deno.test("decode() gives back any text that a SentencePiece tokenizer encoded", () => {
   fc.assert(fc.property(anyText, (text) => {
     const tokens = sentencePiece.encode(text, { addSpecialTokens: false });
-    // A space goes before each stretch of text, and the lower block of the text is the space's sign.
+    // A space goes before each stretch of text, and the lower block of the text is the space's
+    // sign.
     const bare = (value: string) => value.replaceAll("▁", " ").replaceAll(" ", "");
     assert.equal(bare(sentencePiece.decode(tokens)), bare(text));
   }));
