@@ -88,21 +88,30 @@ export class ServerProcess implements AsyncDisposable {
     return { sent, arrivals, completionTokens };
   }
 
-  /** A counter or gauge of `/metrics`, summed over its labels. */
-  async metric(name: string): Promise<number> {
+  /** A counter or gauge of `/metrics`; of the series whose labels contain `label`. */
+  async metric(name: string, label = ""): Promise<number> {
     const text = await (await fetch(`${this.url}/metrics`)).text();
-    const lines = text.split("\n").filter((line) => line.split(/[{ ]/)[0] === name);
-    if (lines.length === 0) throw new Error(`Cannot read metric ${name}: it is not exported`);
-    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+    const line = text.split("\n").find((l) => l.split(/[{ ]/)[0] === name && l.includes(label));
+    if (line === undefined) throw new Error(`Cannot read metric ${name}: it is not exported`);
+    return Number(line.slice(line.lastIndexOf(" ")));
   }
 
-  /** Highest resident memory of the server so far, in bytes: the largest of the task's processes. */
-  async peakMemoryBytes(pid = this.child.pid): Promise<number> {
-    const status = await Deno.readTextFile(`/proc/${pid}/status`);
-    const children = await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`);
-    const own = Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
-    const pids = children.split(" ").filter((child) => child !== "").map(Number);
-    return Math.max(own, ...await Promise.all(pids.map((child) => this.peakMemoryBytes(child))));
+  /** Resolves when no request runs or waits. */
+  async idle(): Promise<void> {
+    const busy = ["hearth_num_requests_running", "hearth_num_requests_waiting"];
+    while ((await Promise.all(busy.map((name) => this.metric(name)))).some((n) => n > 0)) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** Resident memory of the server now, in bytes. */
+  memoryBytes(): Promise<number> {
+    return largest(this.child.pid, "VmRSS");
+  }
+
+  /** Its highest so far, in bytes. */
+  peakMemoryBytes(): Promise<number> {
+    return largest(this.child.pid, "VmHWM");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -114,6 +123,15 @@ export class ServerProcess implements AsyncDisposable {
 /** Token ids that no earlier prompt shared, so that the prefix cache cannot help. */
 export function randomPrompt(length: number): number[] {
   return Array.from({ length }, () => 1000 + Math.floor(Math.random() * 39_000));
+}
+
+/** A memory figure of the largest process below this one: `deno task` starts the server as a child. */
+async function largest(pid: number, field: "VmRSS" | "VmHWM"): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  const children = await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`);
+  const own = Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]) * 1024;
+  const pids = children.split(" ").filter((child) => child !== "").map(Number);
+  return Math.max(own, ...await Promise.all(pids.map((child) => largest(child, field))));
 }
 
 function freePort(): number {
