@@ -478,7 +478,7 @@ void Scheduler::check_integrity() const {
       check(sequence.computed_len <= sequence.planned_len, "has computed more than planned", id);
       check(sequence.planned_len <= table_len, "has planned more than its blocks hold", id);
       check(sequence.planned_len <= sequence.total_len(), "has planned more than it has", id);
-      check(sequence.num_pending <= 1, "waits for more than one token", id);
+      check(sequence.finished || sequence.num_pending <= 1, "waits for more than one token", id);
       num_running += sequence.place == Place::kRunning;
       num_waiting += sequence.place == Place::kWaiting;
       check(sequence.place != Place::kWaiting || table_len == 0, "waits and holds blocks", id);
