@@ -70,6 +70,7 @@ uint64_t FakeRunner::context(const StepInput& input, int32_t token) {
 
 void FakeRunner::run(const StepInput& input) {
   if (fails_run.count(++num_run_calls_)) throw std::runtime_error("the fake device is lost");
+  std::this_thread::sleep_for(step_delay);
   const StepResult& previous = results_[(num_begun_ + 3) % 4];
   StepResult& result = results_[num_begun_++ % 4];
   result.samples.clear();

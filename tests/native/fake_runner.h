@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <map>
 #include <optional>
 #include <set>
@@ -42,6 +43,7 @@ class FakeRunner final : public StepRunner {
   std::set<int32_t> fails_finish;
   std::set<int32_t> fails_bind;
   std::optional<std::string> load_failure;
+  std::chrono::milliseconds step_delay{0};
   bool waits_for_cancel = false;  // load() ends only when it is cancelled
 
  private:

@@ -1,0 +1,330 @@
+// The engine's doors: by hand, and from many threads at once (the ThreadSanitizer's part).
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "check.h"
+#include "engine/engine_loop.h"
+#include "harness.h"
+
+namespace hearth::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+EngineConfig config_of(bool manual, int32_t depth = 1) {
+  EngineConfig config{};
+  config.scheduler = {.num_blocks = 24,
+                      .block_tokens = 16,
+                      .max_num_seqs = 6,
+                      .max_num_batched_tokens = 40,
+                      .prefix_caching = true,
+                      .fingerprint = 1};
+  config.limits = {kFakeVocab, 200, 6};
+  config.manual = manual;
+  config.pipeline_depth = depth;
+  config.max_queued_requests = 100000;
+  config.max_queued_tokens = 1u << 30;
+  config.ageing = milliseconds(1000);
+  return config;
+}
+
+/// An engine over a fake runner, and the outcomes of its requests.
+struct Fixture {
+  explicit Fixture(const EngineConfig& config, std::unique_ptr<FakeRunner> fake = nullptr)
+      : owned(fake ? std::move(fake) : std::make_unique<FakeRunner>(24, 16)),
+        runner(*owned),
+        engine(config, std::move(owned)) {
+    engine.start();
+  }
+
+  uint64_t submit(const Ask& ask) {
+    const hearth_request_options values = request_values(ask);
+    std::lock_guard lock(mutex);  // before the poller can see an event of it
+    const uint64_t id =
+        engine.submit(ask.prompt.data(), uint32_t(ask.prompt.size()), values,
+                      reinterpret_cast<const uint8_t*>(ask.stop_ids.data()));
+    Outcome& outcome = outcomes[id];
+    outcome.ask = ask;
+    outcome.output.resize(ask.num_sequences);
+    outcome.finish_reason.resize(ask.num_sequences);
+    outcome.num_output_tokens.resize(ask.num_sequences);
+    return id;
+  }
+
+  /// Polls once with a buffer of few events; returns what hearth_poll returns.
+  int32_t poll(uint32_t capacity = 3, milliseconds timeout = milliseconds(0)) {
+    std::vector<hearth_event> events(capacity);
+    alignas(8) uint8_t payload[4096];
+    const int32_t count =
+        engine.poll(events.data(), capacity, payload, sizeof(payload), timeout);
+    std::lock_guard lock(mutex);
+    for (int32_t i = 0; i < count; ++i) {
+      const hearth_event& event = events[size_t(i)];
+      CHECK_EQUAL(event.payload_offset % 8, 0u);
+      if (event.request == 0) {
+        engine_events.push_back(event);
+        engine_texts.emplace_back(reinterpret_cast<char*>(payload) + event.payload_offset,
+                                  event.payload_bytes);
+      } else {
+        record(outcomes.at(event.request), event, payload + event.payload_offset);
+      }
+    }
+    return count;
+  }
+  void poll_until_closed() {
+    while (poll(3, milliseconds(5000)) != HEARTH_CLOSED) {
+    }
+  }
+  /// Manual mode: steps until nothing is left and takes all events in.
+  void finish() {
+    while (engine.step() > 0) engine.check_integrity();
+    while (poll(64) > 0) {
+    }
+  }
+
+  std::unique_ptr<FakeRunner> owned;  // until the engine has it
+  FakeRunner& runner;
+  Engine engine;
+  std::mutex mutex;
+  std::map<uint64_t, Outcome> outcomes;
+  std::vector<hearth_event> engine_events;
+  std::vector<std::string> engine_texts;
+};
+
+TEST("Engine runs by hand: READY, tokens, FINISH, CLOSED") {
+  for (const int32_t depth : {1, 2}) {
+    Fixture fixture(config_of(true, depth));
+    CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_READY));
+    CHECK_EQUAL(fixture.engine.step(), 0);
+    const uint64_t id = fixture.submit({.prompt = prompt_of(30), .max_tokens = 5, .logprobs = 2});
+    CHECK_EQUAL(fixture.engine.stats().num_requests_waiting, 1u);
+    CHECK_EQUAL(fixture.engine.stats().num_queued_tokens, 30u);
+    CHECK_EQUAL(fixture.engine.step(), 30);
+    fixture.finish();
+    CHECK_EQUAL(fixture.engine_events.at(0).kind, uint32_t(HEARTH_EVENT_READY));
+    CHECK_EQUAL(fixture.outcomes[id].output[0].size(), 5u);
+    fixture.outcomes[id].check();
+    const hearth_engine_stats stats = fixture.engine.stats();
+    CHECK_EQUAL(stats.num_requests_submitted, 1u);
+    CHECK_EQUAL(stats.num_finished_length, 1u);
+    CHECK_EQUAL(stats.num_steps, 5u);
+    CHECK_EQUAL(stats.step_bytes, 50u);
+    CHECK_EQUAL(stats.kv_blocks_held + stats.num_requests_running + stats.num_requests_waiting, 0u);
+
+    fixture.engine.stop(true);
+    CHECK_EQUAL(fixture.poll(), int32_t(HEARTH_CLOSED));
+    CHECK_ERROR(HEARTH_CLOSING, "closing", fixture.submit({.prompt = prompt_of(3)}));
+    CHECK_ERROR(HEARTH_CLOSED, "stopped", fixture.engine.step());
+  }
+}
+
+TEST("Engine drains by hand, and can be cut short") {
+  Fixture fixture(config_of(true, 2));
+  const uint64_t first = fixture.submit({.prompt = prompt_of(30), .max_tokens = 3});
+  const uint64_t second = fixture.submit({.prompt = prompt_of(30), .max_tokens = 100, .num_sequences = 2});
+  fixture.engine.step();
+  fixture.engine.stop(true);
+  CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_CLOSING));
+  for (int i = 0; i < 5; ++i) fixture.engine.step();
+  fixture.engine.stop(false);
+  CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_CLOSED));
+  fixture.poll_until_closed();
+  CHECK_EQUAL(fixture.outcomes[first].finish_reason[0], uint32_t(HEARTH_FINISH_LENGTH));
+  CHECK_EQUAL(fixture.outcomes[second].finish_reason[0], uint32_t(HEARTH_FINISH_CANCELLED));
+  CHECK_EQUAL(fixture.outcomes[second].finish_reason[1], uint32_t(HEARTH_FINISH_CANCELLED));
+  CHECK_EQUAL(fixture.engine.stats().kv_blocks_held, 0u);
+}
+
+TEST("Engine refuses when the queue is full, in requests and in tokens") {
+  EngineConfig config = config_of(true);
+  config.max_queued_requests = 2;
+  config.max_queued_tokens = 100;
+  Fixture fixture(config);
+  fixture.submit({.prompt = prompt_of(50)});
+  CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_tokens is 100", fixture.submit({.prompt = prompt_of(51)}));
+  fixture.submit({.prompt = prompt_of(50)});
+  CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_requests is 2", fixture.submit({.prompt = prompt_of(1)}));
+  fixture.engine.step();  // the first one runs: it waits no more
+  fixture.submit({.prompt = prompt_of(10)});
+  fixture.finish();
+  CHECK_EQUAL(fixture.engine.stats().num_requests_submitted, 3u);
+}
+
+TEST("Engine refuses a deadline that measured rates cannot meet") {
+  auto runner = std::make_unique<FakeRunner>(24, 16);
+  runner->step_delay = milliseconds(5);
+  Fixture fixture(config_of(true), std::move(runner));
+  fixture.submit({.prompt = prompt_of(100), .max_tokens = 4, .deadline_ms = 1000000});
+  fixture.finish();
+  CHECK_ERROR(HEARTH_DEADLINE, "deadline_ms must be >=",
+              fixture.submit({.prompt = prompt_of(150, 2), .deadline_ms = 3}));
+  fixture.submit({.prompt = prompt_of(150, 2), .deadline_ms = 100000});
+  CHECK(fixture.engine.stats().expected_wait_ms >= 5);  // the prefill that is queued
+  fixture.finish();
+  CHECK_EQUAL(fixture.engine.stats().expected_wait_ms, 0u);
+}
+
+TEST("Engine::cancel tells what is gone") {
+  Fixture fixture(config_of(true));
+  const uint64_t id = fixture.submit({.prompt = prompt_of(30), .max_tokens = 50, .num_sequences = 2});
+  Engine& engine = fixture.engine;
+  fixture.engine.step();
+  CHECK_EQUAL(engine.cancel(id, 2, 0, UINT32_MAX), int32_t(HEARTH_INVALID_ARGUMENT));
+  CHECK_EQUAL(engine.cancel(id, -2, 0, UINT32_MAX), int32_t(HEARTH_INVALID_ARGUMENT));
+  CHECK_EQUAL(engine.cancel(id + 1, 0, 0, UINT32_MAX), int32_t(HEARTH_NOT_FOUND));
+  CHECK_EQUAL(engine.cancel(id, 0, 0, UINT32_MAX), int32_t(HEARTH_OK));
+  fixture.engine.step();
+  CHECK_EQUAL(engine.cancel(id, 0, 0, UINT32_MAX), int32_t(HEARTH_NOT_FOUND));
+  CHECK_EQUAL(engine.cancel(id, HEARTH_CANCEL_ALL_SEQUENCES, HEARTH_CANCEL_STOP, 1), int32_t(HEARTH_OK));
+  fixture.finish();
+  CHECK_EQUAL(engine.cancel(id, HEARTH_CANCEL_ALL_SEQUENCES, 0, UINT32_MAX), int32_t(HEARTH_NOT_FOUND));
+  CHECK_EQUAL(fixture.outcomes[id].finish_reason[1], uint32_t(HEARTH_FINISH_STOP));
+  CHECK_EQUAL(fixture.outcomes[id].num_output_tokens[1], 1u);
+}
+
+TEST("Engine draws different seeds where none is given") {
+  Fixture fixture(config_of(true));
+  const auto prompt = prompt_of(5);
+  hearth_request_options values = request_values({.prompt = prompt, .max_tokens = 20});
+  values.has_seed = 0;
+  std::vector<uint32_t> tokens[2];
+  for (auto& drawn : tokens) {
+    fixture.engine.submit(prompt.data(), 5, values, nullptr);
+    while (fixture.engine.step() > 0) {
+    }
+    hearth_event events[64];
+    uint8_t payload[4096];
+    const int32_t count = fixture.engine.poll(events, 64, payload, sizeof(payload), milliseconds(0));
+    for (int32_t i = 0; i < count; ++i) drawn.push_back(events[i].token);
+  }
+  CHECK(tokens[0] != tokens[1]);
+}
+
+TEST("Engine takes requests only once it is loaded, and can be stopped before") {
+  auto runner = std::make_unique<FakeRunner>(24, 16);
+  runner->waits_for_cancel = true;
+  Fixture fixture(config_of(false), std::move(runner));
+  CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_LOADING));
+  CHECK_ERROR(HEARTH_NOT_READY, "loading", fixture.submit({.prompt = prompt_of(3)}));
+  CHECK_EQUAL(fixture.poll(3, milliseconds(1)), 0);
+  fixture.engine.stop(false);
+  fixture.poll_until_closed();
+  CHECK(fixture.engine_events.empty());
+}
+
+TEST("Engine tells why loading failed") {
+  auto runner = std::make_unique<FakeRunner>(24, 16);
+  runner->load_failure = "Cannot read weights: the disk is gone";
+  Fixture fixture(config_of(false), std::move(runner));
+  while (fixture.poll(3, milliseconds(5000)) == 0) {
+  }
+  CHECK_EQUAL(fixture.engine_events.at(0).kind, uint32_t(HEARTH_EVENT_FAILED));
+  CHECK_EQUAL(fixture.engine_events[0].finish_reason, uint32_t(-HEARTH_IO_ERROR));
+  CHECK_EQUAL(fixture.engine_texts.at(0), std::string("Cannot read weights: the disk is gone"));
+  CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_FAILED));
+  CHECK_ERROR(HEARTH_NOT_READY, "the disk is gone", fixture.submit({.prompt = prompt_of(3)}));
+  fixture.engine.stop(true);
+  fixture.poll_until_closed();
+}
+
+TEST("Engine is closed while it works") {
+  for (int i = 0; i < 20; ++i) {
+    Fixture fixture(config_of(false, 1 + i % 2));
+    while (fixture.engine.stats().state == HEARTH_STATE_LOADING) std::this_thread::yield();
+    for (int j = 0; j < 10; ++j) fixture.submit({.prompt = prompt_of(50), .max_tokens = 100});
+    if (i % 4 == 0) fixture.poll(2);
+  }
+}
+
+TEST("Engine serves many threads that submit, cancel, look and poll") {
+  constexpr int kThreads = 3;
+  constexpr int kRequests = 60;
+  for (const int32_t depth : {1, 2}) {
+    Fixture fixture(config_of(false, depth));
+    while (fixture.engine.stats().state == HEARTH_STATE_LOADING) std::this_thread::yield();
+    std::atomic<bool> done{false};
+    std::thread poller([&] { fixture.poll_until_closed(); });
+    std::thread watcher([&] {
+      while (!done) {
+        const hearth_engine_stats stats = fixture.engine.stats();
+        CHECK_EQUAL(stats.kv_blocks_free + stats.kv_blocks_cached + stats.kv_blocks_held, 24u);
+        std::this_thread::sleep_for(milliseconds(1));
+      }
+    });
+    std::vector<std::thread> clients;
+    for (int client = 0; client < kThreads; ++client) {
+      clients.emplace_back([&, client] {
+        std::mt19937_64 random(uint64_t(client) + 1);
+        for (int i = 0; i < kRequests; ++i) {
+          Ask ask;
+          ask.prompt = prompt_of(int32_t(1 + random() % 120), random() % 3);
+          ask.max_tokens = uint32_t(1 + random() % 40);
+          ask.num_sequences = uint32_t(1 + random() % 3);
+          ask.priority = int32_t(random() % 3);
+          const uint64_t id = fixture.submit(ask);
+          if (random() % 3 == 0) {
+            std::this_thread::sleep_for(std::chrono::microseconds(random() % 500));
+            fixture.engine.cancel(id, random() % 2 ? HEARTH_CANCEL_ALL_SEQUENCES : 0,
+                                  uint32_t(random() % 2), uint32_t(random() % 10));
+          }
+        }
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    fixture.engine.stop(true);
+    poller.join();
+    done = true;
+    watcher.join();
+    CHECK_EQUAL(fixture.outcomes.size(), size_t(kThreads * kRequests));
+    for (const auto& [id, outcome] : fixture.outcomes) {
+      CHECK(outcome.is_finished());
+      outcome.check();
+    }
+    CHECK_EQUAL(fixture.engine.stats().kv_blocks_held, 0u);
+    CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_CLOSED));
+  }
+}
+
+TEST("EventQueue splits over small buffers and loses nothing") {
+  EventQueue queue;
+  std::vector<Event> events;
+  const std::string text(kMaxErrorText + 100, 'x');
+  for (uint64_t i = 1; i <= 5; ++i) {
+    events.push_back(error_event(HEARTH_EVENT_ERROR, i, HEARTH_INTERNAL, text));
+  }
+  queue.push(events);
+  queue.close();
+  hearth_event headers[16];
+  uint8_t payload[4096];
+  uint64_t next = 1;
+  for (;;) {
+    const int32_t count = queue.poll(headers, 16, payload, sizeof(payload), milliseconds(0));
+    if (count == HEARTH_CLOSED) break;
+    CHECK_EQUAL(count, next < 5 ? 2 : 1);  // two texts fill the buffer
+    for (int32_t i = 0; i < count; ++i) {
+      CHECK_EQUAL(headers[i].request, next++);
+      CHECK_EQUAL(headers[i].payload_bytes, kMaxErrorText);
+      CHECK_EQUAL(headers[i].payload_offset, uint32_t(i) * kMaxErrorText);
+    }
+  }
+  CHECK_EQUAL(next, 6u);
+}
+
+TEST("Throughput promises nothing before it has measured") {
+  Throughput throughput;
+  const Backlog backlog{1000, 10, 2};
+  CHECK_EQUAL(throughput.expected_wait(backlog), 0.0);
+  throughput.observe_step(100, true, 1.0);
+  CHECK_EQUAL(throughput.expected_wait(backlog), 10.0);
+  throughput.observe_sequence(4.0);
+  CHECK_EQUAL(throughput.expected_wait(backlog), 18.0);  // 9 places short, one every 2 s
+  throughput.observe_step(2, false, 0.5);
+  CHECK_EQUAL(throughput.expected_time({0, 0, 2}, 100, 3), 2.0);
+}
+
+}  // namespace
+}  // namespace hearth::test
