@@ -8,7 +8,7 @@
 //           (8 * 2 * 15 * 127 = 30,480 < 32,768), so that one vpmaddwd a group makes them 32 bits.
 //           Q8_0 is signed: |w| times x with w's sign, widened at once (2 * 128 * 127 fits, more not).
 //           c += sx (d Σ q x + m Σ x), group by group.
-// f32       64 columns of a tile are dequantized into L1, then multiplied by broadcast activations:
+// f32       64 columns of a tile, dequantized into L1 where that pays, times broadcast activations:
 //           columns in order within a run of 64, the runs' sums in order.
 // Work      int8: 8 rows of a group are unpacked into 8 registers and used for all tokens, whose
 // sums
@@ -25,7 +25,13 @@ constexpr int kRows = 16;
 constexpr int kHalfRows = 8;  // of a tile: one register
 constexpr int kGroupCols = 32;
 constexpr int kChunkCols = 64;
+// f32: one tile by 4 tokens, or 4 tiles by one token, go through together.
+constexpr int kManyTokens = 4;
+constexpr int kManyTiles = 4;
 
+constexpr uint32_t kF32 = HEARTH_DTYPE_F32;
+constexpr uint32_t kF16 = HEARTH_DTYPE_F16;
+constexpr uint32_t kBF16 = HEARTH_DTYPE_BF16;
 constexpr uint32_t kQ8_0 = HEARTH_DTYPE_Q8_0;
 constexpr uint32_t kQ4_0 = HEARTH_DTYPE_Q4_0;
 constexpr uint32_t kQ4_1 = HEARTH_DTYPE_Q4_1;
@@ -198,44 +204,40 @@ void dequantize_groups(const std::byte* group, int32_t num_groups, float* out) {
   }
 }
 
-// Columns [begin, end) of a tile as floats [end - begin][16]: in `scratch`, or where they lie.
-const float* dequantize(const TileRun& run, const std::byte* tile, int32_t begin, int32_t end,
-                        float* scratch) {
-  const int32_t count = (end - begin) * kRows, num_groups = (end - begin) / kGroupCols;
-  const int32_t group = begin / kGroupCols;
-  switch (run.dtype) {
-    case HEARTH_DTYPE_F32: return reinterpret_cast<const float*>(tile) + size_t(begin) * kRows;
-    case HEARTH_DTYPE_F16:
-      tile += size_t(begin) * kRows * 2;
-      for (int32_t i = 0; i < count; i += 8) {
-        _mm256_storeu_ps(scratch + i, load_halves(tile + i * 2));
-      }
-      break;
-    case HEARTH_DTYPE_BF16:
-      tile += size_t(begin) * kRows * 2;
-      for (int32_t i = 0; i < count; i += 8) {
-        const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(tile + i * 2));
-        const __m256i bits = _mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16);
-        _mm256_storeu_ps(scratch + i, _mm256_castsi256_ps(bits));
-      }
-      break;
-    case kQ8_0:
-      dequantize_groups<kQ8_0>(tile + group * group_bytes(kQ8_0), num_groups, scratch);
-      break;
-    case kQ4_0:
-      dequantize_groups<kQ4_0>(tile + group * group_bytes(kQ4_0), num_groups, scratch);
-      break;
-    case kQ4_1:
-      dequantize_groups<kQ4_1>(tile + group * group_bytes(kQ4_1), num_groups, scratch);
-      break;
+// Elements index to index + 7 of a tile, as floats.
+template <uint32_t kDType>
+inline __m256 load_floats(const std::byte* tile, size_t index) {
+  if (kDType == kF16) return load_halves(tile + index * 2);
+  if (kDType == kBF16) {
+    const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(tile + index * 2));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16));
   }
-  return scratch;
+  return _mm256_loadu_ps(reinterpret_cast<const float*>(tile) + index);
 }
 
-// c += W x for kTiles tiles and kTokens tokens over `cols` columns: their 8 or so sums in registers
-// hide the latency of an FMA.
-template <int kTiles, int kTokens>
-void multiply_f32(const float* const* weights, int32_t cols, const float* x, int32_t x_stride,
+template <uint32_t kDType>
+void convert_columns(const std::byte* tile, int32_t begin, int32_t end, float* out) {
+  for (int32_t i = begin * kRows; i < end * kRows; i += 8, out += 8) {
+    _mm256_storeu_ps(out, load_floats<kDType>(tile, i));
+  }
+}
+
+// Columns [begin, end) of a tile, dequantized, as [end - begin][16].
+void dequantize(uint32_t dtype, const std::byte* tile, int32_t begin, int32_t end, float* out) {
+  const int32_t group = begin / kGroupCols, num_groups = (end - begin) / kGroupCols;
+  switch (dtype) {
+    case kF16: return convert_columns<kF16>(tile, begin, end, out);
+    case kBF16: return convert_columns<kBF16>(tile, begin, end, out);
+    case kQ8_0: return dequantize_groups<kQ8_0>(tile + group * group_bytes(kQ8_0), num_groups, out);
+    case kQ4_0: return dequantize_groups<kQ4_0>(tile + group * group_bytes(kQ4_0), num_groups, out);
+    case kQ4_1: return dequantize_groups<kQ4_1>(tile + group * group_bytes(kQ4_1), num_groups, out);
+  }
+}
+
+// c += W x for kTiles tiles and kTokens tokens over `cols` columns of kDType: their 8 sums in
+// registers hide the latency of an FMA.
+template <uint32_t kDType, int kTiles, int kTokens>
+void multiply_f32(const std::byte* const* weights, int32_t cols, const float* x, int32_t x_stride,
                   float* c, int32_t c_stride) {
   __m256 sums[kTiles][kTokens][2];
   for (int i = 0; i < kTiles; ++i) {
@@ -243,8 +245,8 @@ void multiply_f32(const float* const* weights, int32_t cols, const float* x, int
   }
   for (int32_t col = 0; col < cols; ++col) {
     for (int i = 0; i < kTiles; ++i) {
-      const __m256 low = _mm256_loadu_ps(weights[i] + size_t(col) * kRows);
-      const __m256 high = _mm256_loadu_ps(weights[i] + size_t(col) * kRows + kHalfRows);
+      const __m256 low = load_floats<kDType>(weights[i], size_t(col) * kRows);
+      const __m256 high = load_floats<kDType>(weights[i], size_t(col) * kRows + kHalfRows);
       for (int t = 0; t < kTokens; ++t) {
         const __m256 value = _mm256_set1_ps(x[size_t(t) * x_stride + col]);
         sums[i][t][0] = _mm256_fmadd_ps(low, value, sums[i][t][0]);
@@ -262,10 +264,11 @@ void multiply_f32(const float* const* weights, int32_t cols, const float* x, int
   }
 }
 
-// kTiles tiles from `tile` on.
-template <int kTiles>
+// kTiles tiles from `tile` on. kDType is what is multiplied: what is stored, or F32 from L1.
+template <uint32_t kDType, int kTiles>
 void linear_f32_tiles(const TileRun& run, int32_t tile, const float* x, int32_t x_stride,
                       int32_t num_tokens, float* c) {
+  constexpr size_t kElement = kDType == kF32 ? 4 : 2;
   const int32_t c_stride = run.num_tiles * kRows;
   c += tile * kRows;
   for (int32_t t = 0; t < num_tokens; ++t) {
@@ -273,36 +276,51 @@ void linear_f32_tiles(const TileRun& run, int32_t tile, const float* x, int32_t 
   }
   for (int32_t begin = 0; begin < run.cols; begin += kChunkCols) {
     const int32_t end = begin + kChunkCols < run.cols ? begin + kChunkCols : run.cols;
-    alignas(32) float scratch[kTiles][kChunkCols * kRows];
-    const float* weights[kTiles];
+    alignas(64) float scratch[kTiles][kChunkCols * kRows];
+    const std::byte* weights[kTiles];
     for (int i = 0; i < kTiles; ++i) {
       const std::byte* from = run.tiles + (tile + i) * run.tile_bytes;
-      prefetch_ahead(from + run.tile_bytes * begin / run.cols,
-                     run.tile_bytes * (end - begin) / run.cols);
-      weights[i] = dequantize(run, from, begin, end, scratch[i]);
+      if (run.dtype == kDType) {
+        weights[i] = from + size_t(begin) * kRows * kElement;
+      } else {
+        dequantize(run.dtype, from, begin, end, scratch[i]);
+        weights[i] = reinterpret_cast<const std::byte*>(scratch[i]);
+      }
     }
     int32_t t = 0;
-    for (; kTiles == 1 && t + 4 <= num_tokens; t += 4) {
-      multiply_f32<1, 4>(weights, end - begin, x + size_t(t) * x_stride + begin, x_stride,
-                         c + size_t(t) * c_stride, c_stride);
+    for (; kTiles == 1 && t + kManyTokens <= num_tokens; t += kManyTokens) {
+      multiply_f32<kDType, 1, kManyTokens>(weights, end - begin, x + size_t(t) * x_stride + begin,
+                                           x_stride, c + size_t(t) * c_stride, c_stride);
     }
     for (; t < num_tokens; ++t) {
-      multiply_f32<kTiles, 1>(weights, end - begin, x + size_t(t) * x_stride + begin, x_stride,
-                              c + size_t(t) * c_stride, c_stride);
+      multiply_f32<kDType, kTiles, 1>(weights, end - begin, x + size_t(t) * x_stride + begin,
+                                      x_stride, c + size_t(t) * c_stride, c_stride);
     }
+  }
+}
+
+template <uint32_t kDType>
+void linear_f32_as(const TileRun& run, const float* x, int32_t x_stride, int32_t num_tokens,
+                   float* c) {
+  int32_t tile = 0;
+  if (num_tokens < kManyTokens) {
+    for (; tile + kManyTiles <= run.num_tiles; tile += kManyTiles) {
+      linear_f32_tiles<kDType, kManyTiles>(run, tile, x, x_stride, num_tokens, c);
+    }
+  }
+  for (; tile < run.num_tiles; ++tile) {
+    linear_f32_tiles<kDType, 1>(run, tile, x, x_stride, num_tokens, c);
   }
 }
 
 void linear_f32(const TileRun& run, const float* x, int32_t x_stride, int32_t num_tokens,
                 float* c) {
-  int32_t tile = 0;
-  if (num_tokens < 4) {
-    for (; tile + 4 <= run.num_tiles; tile += 4) {
-      linear_f32_tiles<4>(run, tile, x, x_stride, num_tokens, c);
-    }
-  }
-  for (; tile < run.num_tiles; ++tile) {
-    linear_f32_tiles<1>(run, tile, x, x_stride, num_tokens, c);
+  // 16-bit floats are converted on the way into a register where few tokens use them.
+  const uint32_t multiplied = num_tokens < kManyTokens ? run.dtype : kF32;
+  switch (multiplied) {
+    case kF16: return linear_f32_as<kF16>(run, x, x_stride, num_tokens, c);
+    case kBF16: return linear_f32_as<kBF16>(run, x, x_stride, num_tokens, c);
+    default: return linear_f32_as<kF32>(run, x, x_stride, num_tokens, c);
   }
 }
 

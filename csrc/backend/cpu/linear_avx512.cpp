@@ -8,7 +8,7 @@
 //           4 broadcast activations and adds the four products into 32 bits: 8 of them a group.
 //           Q8_0 is made unsigned by adding 128; 128 Σ x is taken off afterwards, exactly (all sums
 //           are integers below 2^24).   c += sx (d Σ q x + m Σ x), group by group.
-// f32       64 columns of a tile are dequantized into L1, then multiplied by broadcast activations:
+// f32       64 columns of a tile, dequantized into L1 where that pays, times broadcast activations:
 //           columns in order within a run of 64, the runs' sums in order.
 // Work      int8: a group is unpacked into 8 registers and used for all tokens, whose sums wait in
 //           L1; for one token they stay in a register.
@@ -29,7 +29,13 @@ namespace {
 constexpr int kRows = 16;
 constexpr int kGroupCols = 32;
 constexpr int kChunkCols = 64;
+// f32: one tile by 8 tokens, or 8 tiles by one token, go through together.
+constexpr int kManyTokens = 8;
+constexpr int kManyTiles = 8;
 
+constexpr uint32_t kF32 = HEARTH_DTYPE_F32;
+constexpr uint32_t kF16 = HEARTH_DTYPE_F16;
+constexpr uint32_t kBF16 = HEARTH_DTYPE_BF16;
 constexpr uint32_t kQ8_0 = HEARTH_DTYPE_Q8_0;
 constexpr uint32_t kQ4_0 = HEARTH_DTYPE_Q4_0;
 constexpr uint32_t kQ4_1 = HEARTH_DTYPE_Q4_1;
@@ -181,42 +187,40 @@ void dequantize_groups(const std::byte* group, int32_t num_groups, float* out) {
   }
 }
 
-// Columns [begin, end) of a tile as floats [end - begin][16]: in `scratch`, or where they lie.
-const float* dequantize(const TileRun& run, const std::byte* tile, int32_t begin, int32_t end,
-                        float* scratch) {
-  const int32_t num_groups = (end - begin) / kGroupCols, group = begin / kGroupCols;
-  switch (run.dtype) {
-    case HEARTH_DTYPE_F32: return reinterpret_cast<const float*>(tile) + size_t(begin) * kRows;
-    case HEARTH_DTYPE_F16:
-      for (int32_t col = begin; col < end; ++col) {
-        _mm512_storeu_ps(scratch + (col - begin) * kRows, load_halves(tile + size_t(col) * 32));
-      }
-      break;
-    case HEARTH_DTYPE_BF16:
-      for (int32_t col = begin; col < end; ++col) {
-        const __m256i row =
-            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile + size_t(col) * 32));
-        const __m512i bits = _mm512_slli_epi32(_mm512_cvtepu16_epi32(row), 16);
-        _mm512_storeu_ps(scratch + (col - begin) * kRows, _mm512_castsi512_ps(bits));
-      }
-      break;
-    case kQ8_0:
-      dequantize_groups<kQ8_0>(tile + group * group_bytes(kQ8_0), num_groups, scratch);
-      break;
-    case kQ4_0:
-      dequantize_groups<kQ4_0>(tile + group * group_bytes(kQ4_0), num_groups, scratch);
-      break;
-    case kQ4_1:
-      dequantize_groups<kQ4_1>(tile + group * group_bytes(kQ4_1), num_groups, scratch);
-      break;
+// Elements index to index + 15 of a tile, as floats.
+template <uint32_t kDType>
+inline __m512 load_floats(const std::byte* tile, size_t index) {
+  if (kDType == kF16) return load_halves(tile + index * 2);
+  if (kDType == kBF16) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile + index * 2));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
   }
-  return scratch;
+  return _mm512_loadu_ps(reinterpret_cast<const float*>(tile) + index);
 }
 
-// c += W x for kTiles tiles and kTokens tokens over `cols` columns: their sums in registers hide
-// the latency of an FMA.
-template <int kTiles, int kTokens>
-void multiply_f32(const float* const* weights, int32_t cols, const float* x, int32_t x_stride,
+template <uint32_t kDType>
+void convert_columns(const std::byte* tile, int32_t begin, int32_t end, float* out) {
+  for (int32_t i = begin * kRows; i < end * kRows; i += kRows, out += kRows) {
+    _mm512_storeu_ps(out, load_floats<kDType>(tile, i));
+  }
+}
+
+// Columns [begin, end) of a tile, dequantized, as [end - begin][16].
+void dequantize(uint32_t dtype, const std::byte* tile, int32_t begin, int32_t end, float* out) {
+  const int32_t group = begin / kGroupCols, num_groups = (end - begin) / kGroupCols;
+  switch (dtype) {
+    case kF16: return convert_columns<kF16>(tile, begin, end, out);
+    case kBF16: return convert_columns<kBF16>(tile, begin, end, out);
+    case kQ8_0: return dequantize_groups<kQ8_0>(tile + group * group_bytes(kQ8_0), num_groups, out);
+    case kQ4_0: return dequantize_groups<kQ4_0>(tile + group * group_bytes(kQ4_0), num_groups, out);
+    case kQ4_1: return dequantize_groups<kQ4_1>(tile + group * group_bytes(kQ4_1), num_groups, out);
+  }
+}
+
+// c += W x for kTiles tiles and kTokens tokens over `cols` columns of kDType: their 8 sums in
+// registers hide the latency of an FMA.
+template <uint32_t kDType, int kTiles, int kTokens>
+void multiply_f32(const std::byte* const* weights, int32_t cols, const float* x, int32_t x_stride,
                   float* c, int32_t c_stride) {
   __m512 sums[kTiles][kTokens];
   for (int i = 0; i < kTiles; ++i) {
@@ -224,7 +228,7 @@ void multiply_f32(const float* const* weights, int32_t cols, const float* x, int
   }
   for (int32_t col = 0; col < cols; ++col) {
     for (int i = 0; i < kTiles; ++i) {
-      const __m512 rows = _mm512_loadu_ps(weights[i] + size_t(col) * kRows);
+      const __m512 rows = load_floats<kDType>(weights[i], size_t(col) * kRows);
       for (int t = 0; t < kTokens; ++t) {
         const __m512 value = _mm512_set1_ps(x[size_t(t) * x_stride + col]);
         sums[i][t] = _mm512_fmadd_ps(rows, value, sums[i][t]);
@@ -239,11 +243,11 @@ void multiply_f32(const float* const* weights, int32_t cols, const float* x, int
   }
 }
 
-// kTiles tiles from `tile` on.
-template <int kTiles>
+// kTiles tiles from `tile` on. kDType is what is multiplied: what is stored, or F32 from L1.
+template <uint32_t kDType, int kTiles>
 void linear_f32_tiles(const TileRun& run, int32_t tile, const float* x, int32_t x_stride,
                       int32_t num_tokens, float* c) {
-  constexpr int kTokens = 8;
+  constexpr size_t kElement = kDType == kF32 ? 4 : 2;
   const int32_t c_stride = run.num_tiles * kRows;
   c += tile * kRows;
   for (int32_t t = 0; t < num_tokens; ++t) {
@@ -252,35 +256,50 @@ void linear_f32_tiles(const TileRun& run, int32_t tile, const float* x, int32_t 
   for (int32_t begin = 0; begin < run.cols; begin += kChunkCols) {
     const int32_t end = begin + kChunkCols < run.cols ? begin + kChunkCols : run.cols;
     alignas(64) float scratch[kTiles][kChunkCols * kRows];
-    const float* weights[kTiles];
+    const std::byte* weights[kTiles];
     for (int i = 0; i < kTiles; ++i) {
       const std::byte* from = run.tiles + (tile + i) * run.tile_bytes;
-      prefetch_ahead(from + run.tile_bytes * begin / run.cols,
-                     run.tile_bytes * (end - begin) / run.cols);
-      weights[i] = dequantize(run, from, begin, end, scratch[i]);
+      if (run.dtype == kDType) {
+        weights[i] = from + size_t(begin) * kRows * kElement;
+      } else {
+        dequantize(run.dtype, from, begin, end, scratch[i]);
+        weights[i] = reinterpret_cast<const std::byte*>(scratch[i]);
+      }
     }
     int32_t t = 0;
-    for (; kTiles == 1 && t + kTokens <= num_tokens; t += kTokens) {
-      multiply_f32<1, kTokens>(weights, end - begin, x + size_t(t) * x_stride + begin, x_stride,
-                               c + size_t(t) * c_stride, c_stride);
+    for (; kTiles == 1 && t + kManyTokens <= num_tokens; t += kManyTokens) {
+      multiply_f32<kDType, 1, kManyTokens>(weights, end - begin, x + size_t(t) * x_stride + begin,
+                                           x_stride, c + size_t(t) * c_stride, c_stride);
     }
     for (; t < num_tokens; ++t) {
-      multiply_f32<kTiles, 1>(weights, end - begin, x + size_t(t) * x_stride + begin, x_stride,
-                              c + size_t(t) * c_stride, c_stride);
+      multiply_f32<kDType, kTiles, 1>(weights, end - begin, x + size_t(t) * x_stride + begin,
+                                      x_stride, c + size_t(t) * c_stride, c_stride);
     }
+  }
+}
+
+template <uint32_t kDType>
+void linear_f32_as(const TileRun& run, const float* x, int32_t x_stride, int32_t num_tokens,
+                   float* c) {
+  int32_t tile = 0;
+  if (num_tokens < kManyTokens) {
+    for (; tile + kManyTiles <= run.num_tiles; tile += kManyTiles) {
+      linear_f32_tiles<kDType, kManyTiles>(run, tile, x, x_stride, num_tokens, c);
+    }
+  }
+  for (; tile < run.num_tiles; ++tile) {
+    linear_f32_tiles<kDType, 1>(run, tile, x, x_stride, num_tokens, c);
   }
 }
 
 void linear_f32(const TileRun& run, const float* x, int32_t x_stride, int32_t num_tokens,
                 float* c) {
-  int32_t tile = 0;
-  if (num_tokens < 8) {
-    for (; tile + 8 <= run.num_tiles; tile += 8) {
-      linear_f32_tiles<8>(run, tile, x, x_stride, num_tokens, c);
-    }
-  }
-  for (; tile < run.num_tiles; ++tile) {
-    linear_f32_tiles<1>(run, tile, x, x_stride, num_tokens, c);
+  // 16-bit floats are converted on the way into a register where few tokens use them.
+  const uint32_t multiplied = num_tokens < kManyTokens ? run.dtype : kF32;
+  switch (multiplied) {
+    case kF16: return linear_f32_as<kF16>(run, x, x_stride, num_tokens, c);
+    case kBF16: return linear_f32_as<kBF16>(run, x, x_stride, num_tokens, c);
+    default: return linear_f32_as<kF32>(run, x, x_stride, num_tokens, c);
   }
 }
 
