@@ -11,6 +11,7 @@ import { openLibrary } from "../ffi/library.ts";
 import { NativeEngine, type NativeEvent } from "../ffi/native_engine.ts";
 import { loadModel } from "../model/load.ts";
 import type { Model } from "../model/spec.ts";
+import { Encoder } from "./encoder.ts";
 import { ActiveGeneration } from "./generation.ts";
 import { promptOf } from "./prompt.ts";
 import {
@@ -52,6 +53,7 @@ export class Engine implements AsyncDisposable {
   /** Resolves when the weights are loaded; rejects with an EngineError when loading failed. */
   readonly ready: Promise<void>;
   readonly #native: NativeEngine;
+  readonly #encoder: Encoder;
   readonly #limits: Limits;
   readonly #active = new Map<bigint, ActiveGeneration>();
   readonly #loaded = Promise.withResolvers<void>();
@@ -62,6 +64,7 @@ export class Engine implements AsyncDisposable {
   private constructor(model: Model, options: EngineOptions) {
     this.model = model;
     this.#native = NativeEngine.open(openLibrary(options.library), model, options);
+    this.#encoder = new Encoder(model.tokenizer);
     this.#limits = limitsOf(model, this.#native.stats());
     this.maxModelLen = this.#limits.maxModelLen;
     this.ready = this.#loaded.promise;
@@ -119,7 +122,11 @@ export class Engine implements AsyncDisposable {
     };
     const start = async () => {
       try {
-        submit("tokens" in prompt ? prompt.tokens : await this.tokenize(prompt.text, prompt));
+        // Short prompts are queued before generate() returns, in the order of its calls.
+        const tokens = "tokens" in prompt
+          ? prompt.tokens
+          : this.#encoder.encode(prompt.text, prompt.addSpecialTokens);
+        submit(tokens instanceof Promise ? await tokens : tokens);
       } catch (error) {
         generation.fail(error);
         throw error;
@@ -131,12 +138,11 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Token ids of a text. [addSpecialTokens: true] */
-  tokenize(
+  async tokenize(
     text: string,
     options: { readonly addSpecialTokens?: boolean } = {},
   ): Promise<number[]> {
-    const { addSpecialTokens = true } = options;
-    return Promise.resolve(this.model.tokenizer.encode(text, { addSpecialTokens }));
+    return await this.#encoder.encode(text, options.addSpecialTokens ?? true);
   }
 
   /**
@@ -180,6 +186,7 @@ export class Engine implements AsyncDisposable {
   async close(): Promise<void> {
     await this.stop({ drain: false });
     this.#native.close();
+    await this.#encoder.close();
   }
 
   /** As {@linkcode close}, for `await using`. */
