@@ -131,7 +131,8 @@ fuzz: $(FUZZERS) ## Fuzz what takes untrusted bytes (clang), each for FUZZ_SECON
 	done
 FUZZ_SECONDS ?= 60
 
-$(OUT)/fuzz_%: $(OBJ)/tests/native/fuzz_%.o $(OBJECTS)
+# The model that they tamper with is the native tests' own.
+$(OUT)/fuzz_%: $(OBJ)/tests/native/fuzz_%.o $(OBJ)/tests/native/tiny_model.o $(OBJECTS)
 	@echo "link $@"
 	@$(LINK) -o $@ $^
 

@@ -1,0 +1,199 @@
+// hearth.h as a C caller sees it, over a real model of a few thousand weights.
+#include <cstring>
+#include <thread>
+
+#include "check.h"
+#include "tiny_model.h"
+
+namespace hearth::test {
+namespace {
+
+/// An open engine; fails the test when it cannot be opened.
+struct Handle {
+  explicit Handle(const TinyModel& model) {
+    std::string error;
+    if (model.open(&engine, error) != HEARTH_OK) fail(__FILE__, __LINE__, error);
+  }
+  ~Handle() { hearth_engine_close(engine); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
+  std::vector<hearth_event> poll(uint32_t timeout_ms = 0) {
+    std::vector<hearth_event> events(64);
+    const int32_t count =
+        hearth_poll(engine, events.data(), 64, payload, sizeof(payload), timeout_ms);
+    closed = count == HEARTH_CLOSED;
+    events.resize(size_t(count > 0 ? count : 0));
+    return events;
+  }
+  std::vector<uint32_t> generate(const std::vector<uint32_t>& prompt, uint32_t max_tokens) {
+    const hearth_request_options options = greedy_options(max_tokens);
+    uint64_t request = 0;
+    CHECK_EQUAL(hearth_submit(engine, prompt.data(), uint32_t(prompt.size()), &options, nullptr,
+                              &request, nullptr, 0), HEARTH_OK);
+    uint32_t num_tokens = 1;
+    std::vector<uint32_t> output;
+    while (num_tokens > 0) {
+      char error[256] = "";
+      CHECK_EQUAL(hearth_step(engine, &num_tokens, error, sizeof(error)), HEARTH_OK);
+      CHECK_EQUAL(hearth_check_integrity(engine, error, sizeof(error)), HEARTH_OK);
+      for (const hearth_event& event : poll()) {
+        if (event.kind == HEARTH_EVENT_TOKEN) output.push_back(event.token);
+      }
+    }
+    return output;
+  }
+
+  hearth_engine* engine = nullptr;
+  alignas(8) uint8_t payload[4096];
+  bool closed = false;
+};
+
+std::vector<uint32_t> some_prompt(uint32_t length) {
+  std::vector<uint32_t> prompt;
+  for (uint32_t i = 0; i < length; ++i) prompt.push_back((i * i + 3) % TinyModel::kVocab);
+  return prompt;
+}
+
+TEST("hearth_* says what the library is") {
+  CHECK_EQUAL(hearth_abi_version(), uint32_t(HEARTH_ABI_VERSION));
+  char text[8] = "xxxxxxx";
+  const int32_t length = hearth_build_info(text, 4);
+  CHECK(length > 20);
+  CHECK_EQUAL(std::string(text), std::string("hea"));
+  CHECK_EQUAL(hearth_build_info(nullptr, 0), length);
+  hearth_device device;
+  CHECK_EQUAL(hearth_devices(nullptr, 0), 1);
+  CHECK_EQUAL(hearth_devices(nullptr, 1), int32_t(HEARTH_INVALID_ARGUMENT));
+  CHECK_EQUAL(hearth_devices(&device, 1), 1);
+  CHECK_EQUAL(device.size, sizeof(device));
+  CHECK_EQUAL(device.kind, uint32_t(HEARTH_DEVICE_CPU));
+  CHECK(device.num_cores >= 1 && device.free_bytes > 0);
+}
+
+TEST("A real model gives the same tokens in any chunking, at any depth, from cache or not") {
+  TinyModel model;
+  std::vector<uint32_t> expected;
+  for (const uint32_t budget : {64u, 8u, 17u}) {
+    for (const uint32_t depth : {1u, 2u}) {
+      model.options.max_num_batched_tokens = budget;
+      model.options.pipeline_depth = depth;
+      Handle handle(model);
+      const auto output = handle.generate(some_prompt(70), 20);
+      if (expected.empty()) expected = output;
+      CHECK_EQUAL(output.size(), 20u);
+      CHECK(output == expected);
+      CHECK(handle.generate(some_prompt(70), 20) == expected);
+      hearth_engine_stats stats;
+      CHECK_EQUAL(hearth_stats(handle.engine, &stats), HEARTH_OK);
+      CHECK_EQUAL(stats.num_prompt_tokens_cached, 64u);
+      CHECK_EQUAL(stats.bytes_loaded, stats.bytes_total);
+      CHECK(stats.step_bytes > 0 && stats.step_flops > 0 && stats.workspace_bytes > 0);
+    }
+  }
+}
+
+TEST("hearth_engine_open with a thread: READY, tokens, drain, CLOSED") {
+  TinyModel model;
+  model.options.manual = 0;
+  Handle handle(model);
+  uint32_t num_tokens = 0;
+  CHECK_EQUAL(hearth_step(handle.engine, &num_tokens, nullptr, 0), int32_t(HEARTH_UNSUPPORTED));
+  CHECK_EQUAL(hearth_check_integrity(handle.engine, nullptr, 0), int32_t(HEARTH_UNSUPPORTED));
+  std::vector<hearth_event> events;
+  while (events.empty()) events = handle.poll(1000);
+  CHECK_EQUAL(events[0].kind, uint32_t(HEARTH_EVENT_READY));
+  const auto prompt = some_prompt(20);
+  const hearth_request_options options = greedy_options(10);
+  uint64_t request = 0;
+  CHECK_EQUAL(hearth_submit(handle.engine, prompt.data(), 20, &options, nullptr, &request, nullptr, 0), HEARTH_OK);
+  hearth_engine_stop(handle.engine, 1);
+  char error[100] = "";
+  CHECK_EQUAL(hearth_submit(handle.engine, prompt.data(), 20, &options, nullptr, &request, error,
+                            sizeof(error)), int32_t(HEARTH_CLOSING));
+  CHECK(std::strstr(error, "closing") != nullptr);
+  size_t num_events = 0;
+  while (!handle.closed) num_events += handle.poll(1000).size();
+  CHECK_EQUAL(num_events, 11u);
+  CHECK_EQUAL(hearth_cancel(handle.engine, request, 0, 0, 0), int32_t(HEARTH_NOT_FOUND));
+}
+
+TEST("hearth_* refuses null pointers and foreign sizes") {
+  const TinyModel model;
+  Handle handle(model);
+  hearth_engine* engine = handle.engine;
+  const uint32_t token = 1;
+  uint64_t request = 0;
+  uint32_t num_tokens = 0;
+  hearth_event event;
+  hearth_engine_stats stats;
+  char error[200] = "";
+  constexpr int32_t kInvalid = HEARTH_INVALID_ARGUMENT;
+  hearth_request_options options = greedy_options(1);
+
+  CHECK_EQUAL(hearth_submit(nullptr, &token, 1, &options, nullptr, &request, error, 200), kInvalid);
+  CHECK_EQUAL(std::string(error), std::string("engine must not be NULL"));
+  CHECK_EQUAL(hearth_submit(engine, nullptr, 1, &options, nullptr, &request, error, 200), kInvalid);
+  CHECK_EQUAL(hearth_submit(engine, &token, 1, nullptr, nullptr, &request, error, 200), kInvalid);
+  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, nullptr, error, 200), kInvalid);
+  options.flat_bytes = 4;
+  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, &request, error, 200), kInvalid);
+  options = greedy_options(1);
+  options.size = 119;
+  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, &request, error, 200), kInvalid);
+  CHECK_EQUAL(std::string(error), std::string("options.size must be 120: current value is 119"));
+  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, &request, nullptr, 0), kInvalid);
+  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, &request, error, 8), kInvalid);
+  CHECK_EQUAL(std::string(error), std::string("options"));  // cut, with its NUL
+  CHECK_EQUAL(request, 0u);
+
+  CHECK_EQUAL(hearth_poll(nullptr, &event, 1, handle.payload, 4096, 0), kInvalid);
+  CHECK_EQUAL(hearth_poll(engine, nullptr, 1, handle.payload, 4096, 0), kInvalid);
+  CHECK_EQUAL(hearth_poll(engine, &event, 0, handle.payload, 4096, 0), kInvalid);
+  CHECK_EQUAL(hearth_poll(engine, &event, 1, nullptr, 4096, 0), kInvalid);
+  CHECK_EQUAL(hearth_poll(engine, &event, 1, handle.payload, 4095, 0), kInvalid);
+  CHECK_EQUAL(hearth_step(nullptr, &num_tokens, nullptr, 0), kInvalid);
+  CHECK_EQUAL(hearth_step(engine, nullptr, nullptr, 0), kInvalid);
+  CHECK_EQUAL(hearth_check_integrity(nullptr, nullptr, 0), kInvalid);
+  CHECK_EQUAL(hearth_cancel(nullptr, 1, 0, 0, 0), kInvalid);
+  CHECK_EQUAL(hearth_cancel(engine, 1, 0, 2, 0), kInvalid);
+  CHECK_EQUAL(hearth_stats(nullptr, &stats), kInvalid);
+  CHECK_EQUAL(hearth_stats(engine, nullptr), kInvalid);
+  CHECK_EQUAL(hearth_engine_describe(nullptr, nullptr, 0), kInvalid);
+  CHECK(hearth_engine_describe(engine, nullptr, 0) > 20);
+  hearth_engine_stop(nullptr, 0);
+  hearth_engine_close(nullptr);
+}
+
+TEST("hearth_engine_open says what is wrong and gives no handle") {
+  const auto refuses = [](hearth_status status, const char* text, auto&& change) {
+    TinyModel model;
+    change(model);
+    hearth_engine* engine = nullptr;
+    std::string error;
+    CHECK_EQUAL(model.open(&engine, error), status);
+    CHECK(engine == nullptr);
+    if (error.find(text) == std::string::npos) fail(__FILE__, __LINE__, error + " lacks " + text);
+  };
+  constexpr hearth_status kInvalid = HEARTH_INVALID_ARGUMENT;
+  refuses(kInvalid, "options.size", [](auto& m) { m.options.size = 1; });
+  refuses(kInvalid, "spec.size", [](auto& m) { m.spec.size = 1; });
+  refuses(kInvalid, "size", [](auto& m) { m.tensors[3].size = 1; });
+  refuses(kInvalid, "size", [](auto& m) { m.files[0].size = 1; });
+  refuses(kInvalid, "num_layers", [](auto& m) { m.spec.num_layers = 0; });
+  refuses(kInvalid, "rope_inv_freq", [](auto& m) { m.spec.rope_inv_freq_offset = 1u << 20; });
+  refuses(kInvalid, "missing", [](auto& m) { m.tensors.pop_back(); });
+  refuses(kInvalid, "once", [](auto& m) { m.tensors.push_back(m.tensors.back()); });
+  refuses(kInvalid, "shape", [](auto& m) { m.tensors[3].shape[0] = 16, m.tensors[3].shape[1] = 64; });
+  refuses(kInvalid, "tensor", [](auto& m) { m.tensors[5].file_offset = 1u << 30; });
+  refuses(kInvalid, "file", [](auto& m) { m.tensors[5].file = 7; });
+  refuses(HEARTH_IO_ERROR, "", [](auto& m) { m.flat[m.files[0].path_offset + 1] ^= 1; });
+  refuses(HEARTH_UNSUPPORTED, "CUDA", [](auto& m) { m.options.device_kind = HEARTH_DEVICE_CUDA; });
+  refuses(HEARTH_OUT_OF_MEMORY, "num_kv_blocks", [](auto& m) { m.options.num_kv_blocks = 1u << 26; m.options.memory_limit_bytes = 1u << 26; });
+  refuses(kInvalid, "max_model_len", [](auto& m) { m.options.max_model_len = 129; });
+  hearth_engine* engine = nullptr;
+  CHECK_EQUAL(hearth_engine_open(nullptr, nullptr, nullptr, nullptr, nullptr, &engine, nullptr, 0), kInvalid);
+}
+
+}  // namespace
+}  // namespace hearth::test
