@@ -32,6 +32,7 @@ export {
   type SamplingParameters,
   type TokenLogprob,
 } from "./engine/types.ts";
+export { buildInfo, type DeviceInfo, listDevices } from "./ffi/library.ts";
 export { defaultModelPath } from "./model/default_model.ts";
 export { loadModel, type LoadOptions } from "./model/load.ts";
 export type { OnProgress, Progress } from "./model/progress.ts";

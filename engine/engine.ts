@@ -13,6 +13,7 @@ import { loadModel } from "../model/load.ts";
 import type { Model } from "../model/spec.ts";
 import { Encoder } from "./encoder.ts";
 import { ActiveGeneration } from "./generation.ts";
+import { checkOptions } from "./options.ts";
 import { promptOf } from "./prompt.ts";
 import {
   EngineError,
@@ -62,6 +63,7 @@ export class Engine implements AsyncDisposable {
   #polling = false;
 
   private constructor(model: Model, options: EngineOptions) {
+    checkOptions(options);
     this.model = model;
     this.#native = NativeEngine.open(openLibrary(options.library), model, options);
     this.#encoder = new Encoder(model.tokenizer);

@@ -137,7 +137,7 @@ class ChunkQueue {
     if (chunk === undefined || this.ended) return;
     const last = this.#chunks.at(-1);
     if (last !== undefined && last.index === chunk.index) {
-      this.#chunks[this.#chunks.length - 1] = join(last, chunk);
+      this.#chunks[this.#chunks.length - 1] = prolong(last, chunk);
     } else {
       this.#chunks.push(chunk);
     }
@@ -175,11 +175,14 @@ class ChunkQueue {
   }
 }
 
-function join(first: GenerateChunk, second: GenerateChunk): GenerateChunk {
+/** `first` with `second` behind it; takes over `first`'s arrays, which nobody else has seen. */
+function prolong(first: GenerateChunk, second: GenerateChunk): GenerateChunk {
+  (first.tokens as number[]).push(...second.tokens);
+  (first.logprobs as PositionLogprobs[] | undefined)?.push(...second.logprobs ?? []);
   return {
     ...second,
     text: first.text + second.text,
-    tokens: [...first.tokens, ...second.tokens],
-    logprobs: first.logprobs && [...first.logprobs, ...second.logprobs ?? []],
+    tokens: first.tokens,
+    logprobs: first.logprobs,
   };
 }

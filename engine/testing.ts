@@ -20,6 +20,7 @@ import { openLibrary } from "../ffi/library.ts";
 import { NativeEngine } from "../ffi/native_engine.ts";
 import { loadModel } from "../model/load.ts";
 import type { Model } from "../model/spec.ts";
+import { checkOptions } from "./options.ts";
 import { promptOf } from "./prompt.ts";
 import { type OutputEvent, RequestOutput } from "./request_output.ts";
 import {
@@ -94,6 +95,7 @@ export class ManualEngine implements Disposable {
   readonly #active = new Map<bigint, CollectedRequest>();
 
   private constructor(model: Model, options: EngineOptions) {
+    checkOptions(options);
     this.model = model;
     this.#native = NativeEngine.open(openLibrary(options.library), model, {
       ...options,

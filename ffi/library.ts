@@ -66,30 +66,44 @@ function dlopen<S extends Deno.ForeignLibraryInterface>(
   }
 }
 
-/** One line: version, commit, compiler, instruction sets compiled in. */
-export function buildInfo(library: Library): string {
-  return readText((text, capacity) => library.symbols.hearth_build_info(text, capacity));
+/**
+ * What the library is, in one line: version, commit, compiler, instruction sets compiled in.
+ *
+ * @param path of the library; by default the one that engines use
+ */
+export function buildInfo(path?: string): string {
+  const { symbols } = openLibrary(path);
+  return readText((text, capacity) => symbols.hearth_build_info(text, capacity));
 }
 
 /** A device that this process can run on. */
 export interface DeviceInfo {
+  /** What computes. */
   readonly kind: "cpu" | "cuda";
   /** Among its kind. */
   readonly index: number;
+  /** As the machine names it. */
   readonly name: string;
   /** CPU: the best instruction path; CUDA: the compute capability, such as `9.0`. */
   readonly capability: string;
   /** CPU: cores this process may use; CUDA: multiprocessors. */
   readonly numCores: number;
+  /** All there is; CPU: within the cgroup's limit. */
   readonly memoryBytes: number;
+  /** What is free now. */
   readonly freeBytes: number;
 }
 
-/** The devices that this process can run on. */
-export function listDevices(library: Library): DeviceInfo[] {
-  const capacity = library.symbols.hearth_devices(null, 0);
+/**
+ * The devices that this process can run on.
+ *
+ * @param path of the library; by default the one that engines use
+ */
+export function listDevices(path?: string): DeviceInfo[] {
+  const { symbols } = openLibrary(path);
+  const capacity = symbols.hearth_devices(null, 0);
   const view = Device.allocate(capacity);
-  const count = Math.min(capacity, library.symbols.hearth_devices(bytesOf(view), capacity));
+  const count = Math.min(capacity, symbols.hearth_devices(bytesOf(view), capacity));
   return Array.from({ length: count }, (_, i) => {
     const device = Device.decode(view, i * Device.byteLength);
     const cuda = device.kind === DeviceKind.cuda;

@@ -1,0 +1,59 @@
+/**
+ * Options of an engine, checked before the library sees them: in a C struct NaN would be 0, which
+ * means the default, and -1 a large number.
+ *
+ * @module
+ */
+import { EngineError, type EngineOptions } from "./types.ts";
+
+const maxUint32 = 0xffff_ffff;
+
+const largest = {
+  numThreads: maxUint32,
+  maxModelLen: maxUint32,
+  maxNumSeqs: maxUint32,
+  maxNumBatchedTokens: maxUint32,
+  kvCacheMemoryBytes: Number.MAX_SAFE_INTEGER,
+  numKvBlocks: maxUint32,
+  maxQueuedRequests: maxUint32,
+  maxQueuedTokens: Number.MAX_SAFE_INTEGER,
+  priorityAgeingMs: maxUint32,
+} as const satisfies { readonly [K in keyof EngineOptions]?: number };
+
+const choices = {
+  isa: ["auto", "generic", "avx2", "avx512", "amx"],
+  activationDtype: ["auto", "fp32", "int8"],
+  kvCacheDtype: ["auto", "fp32", "fp16"],
+  blockSize: [16, 32, 64],
+  pipelineDepth: [1, 2],
+} as const satisfies { readonly [K in keyof EngineOptions]?: readonly EngineOptions[K][] };
+
+/** @throws {EngineError} `invalid_argument` with the option in `param` */
+export function checkOptions(options: EngineOptions): void {
+  for (const field of Object.keys(largest) as (keyof typeof largest)[]) {
+    const value = options[field];
+    if (value === undefined) continue;
+    if (!Number.isInteger(value) || value < 1 || value > largest[field]) {
+      refuse(field, `an integer >= 1 and <= ${largest[field]}`, value);
+    }
+  }
+  for (const field of Object.keys(choices) as (keyof typeof choices)[]) {
+    const value = options[field];
+    const allowed: readonly unknown[] = choices[field];
+    if (value !== undefined && !allowed.includes(value)) {
+      refuse(field, `one of ${allowed.join(", ")}`, value);
+    }
+  }
+  const device = options.device ?? "auto";
+  if (!/^(auto|cpu|cuda|cuda:\d{1,4})$/.test(device)) {
+    refuse("device", "one of auto, cpu, cuda, cuda:N", device);
+  }
+}
+
+function refuse(field: string, rule: string, found: number | string): never {
+  throw new EngineError(
+    "invalid_argument",
+    `Cannot open engine: ${field} must be ${rule}: current value is ${found}`,
+    field,
+  );
+}

@@ -1,0 +1,16 @@
+import assert from "node:assert/strict";
+import { buildInfo, listDevices } from "../../mod.ts";
+
+Deno.test("listDevices() has the CPU with its cores and memory", () => {
+  const cpu = listDevices().find(({ kind }) => kind === "cpu");
+  assert.ok(cpu);
+  assert.equal(cpu.index, 0);
+  assert.match(cpu.capability, /^(generic|avx2|avx512|amx)$/);
+  assert.ok(cpu.numCores >= 1 && cpu.numCores <= 4096, `${cpu.numCores} cores`);
+  assert.ok(cpu.memoryBytes > 2 ** 28 && cpu.freeBytes <= cpu.memoryBytes);
+  assert.ok(cpu.name.length > 0);
+});
+
+Deno.test("buildInfo() is one line", () => {
+  assert.match(buildInfo(), /^\S.*\S$/);
+});
