@@ -99,6 +99,34 @@ export class Engine implements AsyncDisposable {
    *
    * @throws {EngineError} at once for a field that is out of range; what shows later (a prompt too
    * long once encoded, a full queue) rejects `accepted` and is thrown by the loop
+   *
+   * @example Three answers at once, each cut at a line's end, given up after ten seconds
+   * ```ts
+   * import { defaultModelPath, Engine } from "@hearth/hearth";
+   *
+   * await using engine = await Engine.open(await defaultModelPath());
+   * const messages = [{ role: "user", content: "Name a fruit." }];
+   * const signal = AbortSignal.timeout(10_000);
+   * const texts = ["", "", ""];
+   * const request = { messages, n: 3, seed: 1, maxTokens: 12, stop: ["\\n"], signal };
+   * for await (const { index, text } of engine.generate(request)) texts[index] += text;
+   * console.log(texts);
+   * ```
+   *
+   * @example What is wrong with a request
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { Engine, EngineError } from "@hearth/hearth";
+   *
+   * await using engine = await Engine.open("tests/data/llama2-fp32");
+   * try {
+   *   engine.generate({ prompt: "Hello", temperature: 3 });
+   * } catch (error) {
+   *   assert.ok(error instanceof EngineError);
+   *   assert.equal(error.code, "invalid_argument");
+   *   assert.equal(error.param, "temperature");
+   * }
+   * ```
    */
   generate(request: GenerateRequest): Generation {
     request.signal?.throwIfAborted();
@@ -139,7 +167,19 @@ export class Engine implements AsyncDisposable {
     return generation;
   }
 
-  /** Token ids of a text. [addSpecialTokens: true] */
+  /**
+   * Token ids of a text. [addSpecialTokens: true]
+   *
+   * @example There and back
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { Engine } from "@hearth/hearth";
+   *
+   * await using engine = await Engine.open("tests/data/llama2-fp32");
+   * const tokens = await engine.tokenize("the quick brown fox");
+   * assert.equal(engine.detokenize(tokens), "the quick brown fox");
+   * ```
+   */
   async tokenize(
     text: string,
     options: { readonly addSpecialTokens?: boolean } = {},
@@ -174,6 +214,18 @@ export class Engine implements AsyncDisposable {
   /**
    * Take no new requests; resolves when none is left. `drain: false` cancels those that run, also
    * those of a drain that was begun before. [drain: true]
+   *
+   * @example What runs may finish, for a while
+   * ```ts
+   * import { Engine } from "@hearth/hearth";
+   *
+   * const engine = await Engine.open("tests/data/llama2-fp32");
+   * engine.generate({ tokens: [20, 21, 22], maxTokens: 50 });
+   * const impatient = setTimeout(() => engine.stop({ drain: false }), 5000);
+   * await engine.stop();
+   * clearTimeout(impatient);
+   * await engine.close();
+   * ```
    */
   stop(options: { readonly drain?: boolean } = {}): Promise<void> {
     if (this.#state !== "stopped") {

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { parentPort, workerData } from "node:worker_threads";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { loadModel } from "../model/load.ts";
+import type { Tokenizer } from "../model/spec.ts";
 
 /** A text to encode. */
 export interface EncodeRequest {
@@ -16,14 +17,15 @@ export interface EncodeRequest {
 export type WorkerMessage = "listening" | EncodeReply;
 type EncodeReply = { readonly tokens: Uint32Array } | { readonly error: string };
 
-const { tokenizer } = await loadModel(workerData as string);
+if (parentPort !== null) await listen(parentPort, workerData as string);
 
-parentPort!.on("message", ({ text, addSpecialTokens }: EncodeRequest) => {
-  parentPort!.postMessage(encode(text, addSpecialTokens));
-});
-parentPort!.postMessage("listening");
+async function listen(port: MessagePort, source: string): Promise<void> {
+  const { tokenizer } = await loadModel(source);
+  port.on("message", (request: EncodeRequest) => port.postMessage(encode(tokenizer, request)));
+  port.postMessage("listening" satisfies WorkerMessage);
+}
 
-function encode(text: string, addSpecialTokens: boolean): EncodeReply {
+function encode(tokenizer: Tokenizer, { text, addSpecialTokens }: EncodeRequest): EncodeReply {
   try {
     return { tokens: Uint32Array.from(tokenizer.encode(text, { addSpecialTokens })) };
   } catch (error) {

@@ -97,6 +97,13 @@ export interface DeviceInfo {
 /**
  * The devices that this process can run on.
  *
+ * @example What there is
+ * ```ts
+ * import { listDevices } from "@hearth/hearth";
+ *
+ * for (const { kind, name, numCores } of listDevices()) console.log(kind, name, numCores);
+ * ```
+ *
  * @param path of the library; by default the one that engines use
  */
 export function listDevices(path?: string): DeviceInfo[] {
