@@ -11,6 +11,7 @@ import { isTextFormat, Message, toTemplateMessage } from "./wire/chat_message.ts
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
 import { eventStream } from "./wire/event_stream.ts";
+import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
 import { mergeChunks } from "./wire/merge_chunks.ts";
 import {
@@ -123,9 +124,11 @@ chatCompletions.openapi(route, async (c) => {
   const model = servedModel(c.var.instance, body.model);
   const [generation] = await submitAll(c, [toGenerateRequest(body)]);
   const answer = new Answer(c, body, model, generation!);
-  if (!body.stream) return c.json(await answer.whole(), 200);
-  // The schema above describes the JSON answer; OpenAPI has no word for events.
-  return eventStream(c, answer.events(), { cancel: () => generation!.cancel() }) as never;
+  const cancel = () => generation!.cancel();
+  // Neither response has a type that the route's schema could be compared with.
+  return (body.stream
+    ? eventStream(c, answer.events(), { cancel })
+    : await lateJson(c, answer.whole(), cancel)) as never;
 });
 
 export default withEngine(chatCompletions);

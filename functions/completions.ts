@@ -10,6 +10,7 @@ import { CompletionAnswer } from "./wire/completion_answer.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
 import { eventStream } from "./wire/event_stream.ts";
+import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
 import { isTextFormat } from "./wire/chat_message.ts";
 import { servedModel, StreamOptions, Usage } from "./wire/openai_format.ts";
@@ -115,10 +116,11 @@ completions.openapi(route, async (c) => {
       throw aboutPrompt(error);
     });
   const answer = new CompletionAnswer(c, body, model, prompts, generations);
-  if (!body.stream) return c.json(await answer.whole(), 200);
   const cancel = () => generations.forEach((generation) => generation.cancel());
-  // The schema above describes the JSON answer; OpenAPI has no word for events.
-  return eventStream(c, answer.events(), { cancel }) as never;
+  // Neither response has a type that the route's schema could be compared with.
+  return (body.stream
+    ? eventStream(c, answer.events(), { cancel })
+    : await lateJson(c, answer.whole(), cancel)) as never;
 });
 
 export default withEngine(completions);

@@ -11,6 +11,7 @@ import { Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
 import { eventStream } from "./wire/event_stream.ts";
+import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
 import { mergeChunks } from "./wire/merge_chunks.ts";
 import { finishReason, newId, servedModel } from "./wire/openai_format.ts";
@@ -80,26 +81,11 @@ generate.openapi(route, async (c) => {
   const body = c.req.valid("json");
   const model = servedModel(c.var.instance, body.model);
   const [generation] = await submitAll(c, [toRequest(body)]);
-  if (body.stream) {
-    const cancel = () => generation!.cancel();
-    // The schema above describes the JSON answer; OpenAPI has no word for events.
-    return eventStream(c, events(c, generation!), { cancel }) as never;
-  }
-  const sequences = await mergeChunks(chunksOf(c, generation!), body.n ?? 1);
-  return c.json({
-    id: newId("gen"),
-    model,
-    outputs: sequences.map(({ text, tokens, logprobs, ...sequence }, index) => ({
-      index,
-      text,
-      tokens,
-      ...(typeof body.logprobs === "number" && { logprobs: logprobs.map(onWire) }),
-      finish_reason: finishReason(sequence.finishReason),
-      stop_reason: sequence.stopReason,
-    })),
-    ...promptLogprobs(generation!),
-    usage: usageOf(generation!),
-  }, 200);
+  const cancel = () => generation!.cancel();
+  // Neither response has a type that the route's schema could be compared with.
+  return (body.stream
+    ? eventStream(c, events(c, generation!), { cancel })
+    : await lateJson(c, whole(c, body, model, generation!), cancel)) as never;
 });
 
 export default withEngine(generate);
@@ -126,6 +112,29 @@ function toRequest(body: z.infer<typeof GenerateBody>): GenerateRequest {
       logprobs: body.logprobs,
       addSpecialTokens: body.add_special_tokens,
     }),
+  };
+}
+
+async function whole(
+  c: Context<Env>,
+  body: z.infer<typeof GenerateBody>,
+  model: string,
+  generation: Generation,
+): Promise<z.infer<typeof GenerateAnswer>> {
+  const sequences = await mergeChunks(chunksOf(c, generation), body.n ?? 1);
+  return {
+    id: newId("gen"),
+    model,
+    outputs: sequences.map(({ text, tokens, logprobs, ...sequence }, index) => ({
+      index,
+      text,
+      tokens,
+      ...(typeof body.logprobs === "number" && { logprobs: logprobs.map(onWire) }),
+      finish_reason: finishReason(sequence.finishReason),
+      stop_reason: sequence.stopReason,
+    })),
+    ...promptLogprobs(generation),
+    usage: usageOf(generation),
   };
 }
 

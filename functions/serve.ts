@@ -16,6 +16,9 @@ import { VERSION } from "./server/version_number.ts";
 /** A second SIGTERM this soon is the same one, delivered to the process group as well. */
 const SAME_SIGNAL_MS = 1000;
 
+/** The address cannot be had. */
+class ListenError extends Error {}
+
 if (import.meta.main) await main(Deno.args);
 
 async function main(args: readonly string[]): Promise<void> {
@@ -26,7 +29,7 @@ async function main(args: readonly string[]): Promise<void> {
   const started = performance.now();
   const instance = new Instance(settings.instance);
   const app = createApp(instance);
-  const server = orExit(() => listen(settings, app.fetch), Deno.errors.AddrInUse);
+  const server = orExit(() => listen(settings, app.fetch), ListenError);
   const address = `http://${settings.host}:${server.addr.port}`;
   console.log(`listening on ${address}`);
 
@@ -52,10 +55,10 @@ function listen(
   try {
     return Deno.serve({ hostname: host, port, onListen() {} }, (request) => handler(request));
   } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    throw new Deno.errors.AddrInUse(
-      `Cannot listen on ${host}:${port}: the port is in use; choose another with --port`,
-    );
+    const reason = error instanceof Deno.errors.AddrInUse
+      ? "the port is in use; choose another with --port"
+      : (error as Error).message;
+    throw new ListenError(`Cannot listen on ${host}:${port}: ${reason}`);
   }
 }
 

@@ -6,6 +6,7 @@
 import type { Context } from "hono";
 import type { Env } from "../env.ts";
 import { toHttpError } from "../errors.ts";
+import { LATE, within } from "./within.ts";
 
 const PING_MS = 15_000;
 const encoder = new TextEncoder();
@@ -32,8 +33,8 @@ export function eventStream(
     async pull(controller) {
       next ??= iterator.next();
       try {
-        const result = await orSilence(next, pingMs);
-        if (result === "silence") return controller.enqueue(encoder.encode(": ping\n\n"));
+        const result = await within(next, pingMs);
+        if (result === LATE) return controller.enqueue(encoder.encode(": ping\n\n"));
         next = undefined;
         if (!result.done) return controller.enqueue(dataEvent(result.value));
         controller.enqueue(encoder.encode("data: [DONE]\n\n"));
@@ -62,15 +63,4 @@ export function eventStream(
 
 function dataEvent(value: object): Uint8Array {
   return encoder.encode(`data: ${JSON.stringify(value)}\n\n`);
-}
-
-/** The promise's value, or "silence" when it takes longer than `ms`. */
-async function orSilence<T>(promise: Promise<T>, ms: number): Promise<T | "silence"> {
-  const { promise: silence, resolve } = Promise.withResolvers<"silence">();
-  const timer = setTimeout(() => resolve("silence"), ms);
-  try {
-    return await Promise.race([promise, silence]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
