@@ -9,6 +9,7 @@
 #include "../../error.h"
 #include "packing.h"
 #include "rope_kv.h"
+#include "vector_kernels.h"
 
 namespace hearth {
 namespace {
@@ -32,10 +33,11 @@ CpuBackend::CpuBackend(const CpuOptions& options)
 std::string CpuBackend::describe() const {
   return format(
       "device: cpu\nisa: %s\nthreads: %d\nactivation_dtype: %s\nlinear_fp32: %s\n"
-      "linear_quantized: %s\n",
+      "linear_quantized: %s\nattention: %s\n",
       isa_name(isa_), pool_.size(), activation_dtype_ == DType::kInt8 ? "int8" : "fp32",
       kernels_.linear_f32_name,
-      activation_dtype_ == DType::kInt8 ? kernels_.linear_int8_name : kernels_.linear_f32_name);
+      activation_dtype_ == DType::kInt8 ? kernels_.linear_int8_name : kernels_.linear_f32_name,
+      vector_kernels(isa_).name);
 }
 
 WeightLayout CpuBackend::layout(DType dtype, int32_t rows, int32_t cols) const {

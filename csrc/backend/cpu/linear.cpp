@@ -8,7 +8,7 @@ namespace hearth {
 namespace {
 
 // Rows up to which each thread prepares the whole input for itself.
-constexpr int32_t kOwnRows = 4;
+constexpr int32_t kOwnRows = 8;
 // Sums of one item: what a thread keeps on its stack and in L1.
 constexpr int32_t kItemFloats = 2048;
 constexpr int32_t kMaxItemTiles = 32;

@@ -3,12 +3,13 @@
 //
 // DESIGN
 //   Work       An item is (32 tokens) x (a few tiles of one weight), handed out by a WorkQueue. All
-//              weights that read the same input (q, k, v) are items of one op: one barrier, not three.
+//              weights that read the same input (q, k, v) are items of one op: one barrier, not
+//              three.
 //   Input      For few tokens each thread norms and quantizes all of them for itself, into its own
-//              buffer: 0.3 us a row of 576 against about 1 us for a barrier. For more, threads share
-//              the rows, then meet.
-//   Same bits  An output's products are added by one thread in an order that only the weight's shape
-//              sets (kernels.h); the split decides who computes, not what.
+//              buffer: 0.3 us a row of 576 against about 1 us for a barrier. For more, threads
+//              share the rows, then meet.
+//   Same bits  An output's products are added by one thread in an order that only the weight's
+//              shape sets (kernels.h); the split decides who computes, not what.
 #pragma once
 
 #include <span>
