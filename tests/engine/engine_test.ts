@@ -140,6 +140,22 @@ Deno.test("An AbortSignal that outlives the request does no harm", async () => {
   controller.abort();
 });
 
+Deno.test("A request may end while its prompt is still encoded", async () => {
+  await using engine = await openLong();
+  const prompt = "the quick brown fox ".repeat(40);
+  await engine.tokenize(prompt); // from now on a worker encodes
+  const cancelled = engine.generate({ prompt });
+  cancelled.cancel();
+  const chunks = await collect(cancelled);
+  assert.deepEqual(chunks.map((chunk) => chunk.finishReason), ["cancelled"]);
+
+  const controller = new AbortController();
+  const aborted = engine.generate({ prompt, signal: controller.signal });
+  controller.abort(new Error("no more"));
+  await assert.rejects(collect(aborted), /no more/);
+  assert.equal(engine.stats().numRequestsSubmitted, 0);
+});
+
 Deno.test("A deadline ends the stream with its reason", async () => {
   await using engine = await openLong();
   const chunks = await collect(engine.generate(greedy(5, { ...long, deadlineMs: 5 })));

@@ -204,6 +204,17 @@ Deno.test("Prompt logprobs are of every token but the first, warm or cold", asyn
   assert.deepEqual(warm.promptLogprobs, promptLogprobs);
 });
 
+Deno.test("Prompt logprobs of a long prompt come over several polls", async () => {
+  using engine = await open({ maxModelLen: 2048 });
+  const tokens = promptOf(2000);
+  const request = engine.generate({ tokens, maxTokens: 1, promptLogprobs: 20, logprobs: 20 });
+  engine.runUntilIdle();
+  const positions = request.promptLogprobs!.slice(1);
+  assert.deepEqual(positions.map((it) => it?.token), tokens.slice(1));
+  assert.ok(positions.every((it) => it?.top.length === 20));
+  assert.equal(firstOf(request).logprobs?.[0]?.top.length, 20);
+});
+
 Deno.test("Prompt logprobs alone generate nothing", async () => {
   using engine = await open();
   const request = engine.generate(greedy(10, { promptLogprobs: 0, maxTokens: 0 }));
