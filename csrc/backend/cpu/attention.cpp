@@ -151,7 +151,6 @@ struct Attention::Run {
         chunk.q[i] = q + row_offset(item, row + i);
         chunk.partial[i] = slot(row + i);
       }
-      chunk.prefetch = row == 0;
       kernels.attend(chunk);
       for (int32_t i = 0; i < chunk.num_rows; ++i) done(row + i, chunk.partial[i]);
     }

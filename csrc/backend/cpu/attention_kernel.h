@@ -42,18 +42,6 @@ template <class Element, int kRows, int kColumns>
   }
 }
 
-/// The cells of the blocks that come next: scattered over the cache, they start too short to be
-/// foreseen by the hardware. V is wanted once all scores are there.
-template <class Element>
-inline void prefetch_blocks(const AttentionChunk& chunk, int32_t block, int32_t last) {
-  const int64_t bytes = int64_t(chunk.head_dim) * 16 * sizeof(Element);
-  const char* v = static_cast<const char*>(chunk.v[block]);
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(v + i);
-  if (block + 1 >= last || chunk.k_stride != 16) return;
-  const char* k = static_cast<const char*>(chunk.k[block + 1]);
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(k + i);
-}
-
 /// Scores of `columns` blocks of 16 tokens from `block` on, not scaled.
 template <class Element, int kRows, int kColumns>
 inline void score_blocks(const AttentionChunk& chunk, int32_t block,
@@ -171,9 +159,6 @@ void attend_rows(const AttentionChunk& chunk) {
   constexpr int kWide = kColumns[kRows];
   const int32_t last_block = (last + 15) / 16;
   int32_t block = first / 16;
-  if (chunk.prefetch) {
-    for (int32_t i = block; i < last_block; ++i) prefetch_blocks<Element>(chunk, i, last_block);
-  }
   for (; block + kWide <= last_block; block += kWide) {
     score_blocks<Element, kRows, kWide>(chunk, block, scores);
   }
@@ -228,7 +213,9 @@ void merge(float* state, const float* partial, int32_t head_dim, float scale) {
 
 void finish(const float* state, int32_t head_dim, float* out) {
   const float factor = 1 / state[padded_dim(head_dim) + 1];
-  for (int32_t i = 0; i < head_dim; ++i) out[i] = state[i] * factor;
+  int32_t i = 0;
+  for (; i + 16 <= head_dim; i += 16) store(out + i, multiply(load(state + i), broadcast(factor)));
+  for (; i < head_dim; ++i) out[i] = state[i] * factor;
 }
 
 }  // namespace

@@ -30,9 +30,8 @@ struct AttentionChunk {
   const void* v[kChunkBlocks];        // of 16 tokens: [16][head_dim]; both only up to the last end
   int32_t k_stride;
   int32_t head_dim;
-  bool is_half;   // else float
-  float scale;    // of q . k, times log2(e)
-  bool prefetch;  // nobody has read this K and V lately
+  bool is_half;  // else float
+  float scale;   // of q . k, times log2(e)
 };
 
 /// A row's softmax over some of its context: sum of exp2(scale (s - maximum)) v [padded head_dim],
