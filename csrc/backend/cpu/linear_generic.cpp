@@ -7,7 +7,8 @@
 // Order     int8: the products of a group are added exactly; then, group by group,
 //             c += sx (d Σ q x + m Σ x)        Q4_0 has m = -8 d, Q8_0 has none
 //           f32: columns in order within runs of 64, whose sums are added in order.
-// Work      one tile at a time, all its tokens.
+// Work      one tile at a time, all its tokens
+// Bytes     the run's tiles once (cost.h: linear_cost)
 #include <algorithm>
 #include <cmath>
 
