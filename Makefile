@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=$(shell nproc 2>/dev
 # A recipe that runs make again (through a Deno task) starts afresh: it cannot share our job slots.
 unexport MAKEFLAGS
 .DELETE_ON_ERROR:
+.SECONDARY:
 .DEFAULT_GOAL := help
 
 DENO_VERSION := 2.9.6
@@ -126,8 +127,8 @@ $(OUT)/native_tests: $(TEST_OBJECTS) $(OBJECTS)
 fuzz: $(FUZZERS) ## Fuzz what takes untrusted bytes (clang), each for FUZZ_SECONDS=60
 	@set -e; for fuzzer in $(FUZZERS); do \
 	  echo "fuzz $$fuzzer"; mkdir -p $$fuzzer.corpus; \
-	  $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
-	    -artifact_prefix=$$fuzzer. $$fuzzer.corpus; \
+	  $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_funcs=0 \
+	    -print_final_stats=1 -artifact_prefix=$$fuzzer. $$fuzzer.corpus; \
 	done
 FUZZ_SECONDS ?= 60
 
