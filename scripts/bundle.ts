@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { builtinModules } from "node:module";
 import { build } from "esbuild";
 
 const FOLDER = "functions";
@@ -25,6 +26,15 @@ await build({
   platform: "node",
   target: "esnext",
   logLevel: "info",
+  plugins: [{
+    // Deno knows `fs` as `node:fs` alone.
+    name: "node-prefix",
+    setup({ onResolve }) {
+      onResolve({ filter: /^[a-z]/ }, ({ path }) => {
+        return builtinModules.includes(path) ? { path: `node:${path}`, external: true } : undefined;
+      });
+    },
+  }],
   // CommonJS packages inside (prom-client) still require node's own modules.
   banner: {
     js:
