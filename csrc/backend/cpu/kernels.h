@@ -75,6 +75,8 @@ extern const Kernels kKernelsGeneric;
 #if defined(__x86_64__)
 extern const Kernels kKernelsAvx2;
 extern const Kernels kKernelsAvx512;
+/// Those of AVX-512, with AMX for many tokens.
+Kernels amx_kernels();
 #endif
 
 }  // namespace hearth

@@ -3,34 +3,21 @@
 //   c[t, r] = Σ_k W[r, k] x[t, k]
 //
 // Shapes    c [num_tokens, 16 num_tiles] f32 · x int8 by groups of 32, or f32 [num_tokens, cols]
-// int8      A register holds 4 columns of a tile's 16 rows. vpdpbusd multiplies its unsigned bytes
-// by
-//           4 broadcast activations and adds the four products into 32 bits: 8 of them a group.
-//           Q8_0 is made unsigned by adding 128; 128 Σ x is taken off afterwards, exactly (all sums
-//           are integers below 2^24).   c += sx (d Σ q x + m Σ x), group by group.
+// int8      vpdpbusd multiplies the unsigned quants of 4 columns of 16 rows by 4 broadcast
+//           activations and adds the four products into 32 bits: 8 of them a group. Then, group by
+//           group, c += sx (d Σ q x + m Σ x).
 // f32       64 columns of a tile, dequantized into L1 where that pays, times broadcast activations:
 //           columns in order within a run of 64, the runs' sums in order.
 // Work      int8: a group is unpacked into 8 registers and used for all tokens, whose sums wait in
 //           L1; for one token they stay in a register.
 // Bytes     the run's tiles once (cost.h: linear_cost); SmolLM2-135M Q4_1 98 MB a step
-// Measured  not yet on a CPU that has it; the arithmetic was checked on an emulation of the
-// intrinsics
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns of its own header's deliberately undefined values (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-
-#include <immintrin.h>
-
-#include "kernels.h"
+// Measured  not yet on a CPU that has it; the arithmetic was checked on emulated intrinsics
+#include "quants_avx512.h"
 #include "row_kernels.h"
 
 namespace hearth {
 namespace {
 
-constexpr int kRows = 16;
-constexpr int kGroupCols = 32;
 constexpr int kChunkCols = 64;
 // f32: one tile by 8 tokens, or 8 tiles by one token, go through together.
 constexpr int kManyTokens = 8;
@@ -39,26 +26,6 @@ constexpr int kManyTiles = 8;
 constexpr uint32_t kF32 = HEARTH_DTYPE_F32;
 constexpr uint32_t kF16 = HEARTH_DTYPE_F16;
 constexpr uint32_t kBF16 = HEARTH_DTYPE_BF16;
-constexpr uint32_t kQ8_0 = HEARTH_DTYPE_Q8_0;
-constexpr uint32_t kQ4_0 = HEARTH_DTYPE_Q4_0;
-constexpr uint32_t kQ4_1 = HEARTH_DTYPE_Q4_1;
-
-constexpr size_t header_bytes(uint32_t dtype) { return dtype == kQ4_1 ? 64 : 32; }
-constexpr size_t group_bytes(uint32_t dtype) {
-  return header_bytes(dtype) + kRows * (dtype == kQ8_0 ? 32 : 16);
-}
-
-inline __m512i load(const std::byte* from) { return _mm512_loadu_si512(from); }
-
-inline void prefetch_ahead(const std::byte* from, size_t bytes) {
-  for (size_t line = 0; line < bytes; line += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes + line), _MM_HINT_T0);
-  }
-}
-
-inline __m512 load_halves(const std::byte* from) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-}
 
 inline __m512i broadcast4(const int8_t* from) {
   int32_t four;
@@ -66,48 +33,17 @@ inline __m512i broadcast4(const int8_t* from) {
   return _mm512_set1_epi32(four);
 }
 
-// 32 columns of 16 rows: quants[i] holds columns 4i to 4i + 3.
+// sums + sx (d Σ q x + m Σ x)
 template <uint32_t kDType>
-struct Group {
-  __m512 scale;
-  __m512 minimum;
-  __m512i quants[8];  // unsigned; Q8_0: 128 more than they are
-
-  explicit Group(const std::byte* from) {
-    scale = load_halves(from);
-    minimum =
-        kDType == kQ4_1 ? load_halves(from + 32) : _mm512_mul_ps(scale, _mm512_set1_ps(-8.0f));
-    from += header_bytes(kDType);
-    if (kDType == kQ8_0) {
-      const __m512i offset = _mm512_set1_epi8(-128);
-      for (int i = 0; i < 8; ++i) quants[i] = _mm512_xor_si512(load(from + i * 64), offset);
-      return;
-    }
-    const __m512i low = _mm512_set1_epi8(15);
-    for (int i = 0; i < 4; ++i) {
-      const __m512i both = load(from + i * 64);
-      quants[i] = _mm512_and_si512(both, low);
-      quants[i + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-    }
+inline __m512 accumulate(const Group<kDType>& group, const int8_t* x, float x_scale, float x_sum,
+                         __m512 sums) {
+  __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
+  for (int i = 0; i < 8; i += 2) {
+    even = _mm512_dpbusd_epi32(even, group.quants[i], broadcast4(x + 4 * i));
+    odd = _mm512_dpbusd_epi32(odd, group.quants[i + 1], broadcast4(x + 4 * i + 4));
   }
-
-  // sums + sx (d Σ q x + m Σ x)
-  __m512 accumulate(const int8_t* x, float x_scale, float x_sum, __m512 sums) const {
-    __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
-    for (int i = 0; i < 8; i += 2) {
-      even = _mm512_dpbusd_epi32(even, quants[i], broadcast4(x + 4 * i));
-      odd = _mm512_dpbusd_epi32(odd, quants[i + 1], broadcast4(x + 4 * i + 4));
-    }
-    const __m512 sum = _mm512_set1_ps(x_sum);
-    __m512 value = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-    if (kDType == kQ8_0) {
-      value = _mm512_mul_ps(scale, _mm512_fnmadd_ps(_mm512_set1_ps(128.0f), sum, value));
-    } else {
-      value = _mm512_fmadd_ps(minimum, sum, _mm512_mul_ps(scale, value));
-    }
-    return _mm512_fmadd_ps(_mm512_set1_ps(x_scale), value, sums);
-  }
-};
+  return group.finish(_mm512_add_epi32(even, odd), x_scale, x_sum, sums);
+}
 
 template <uint32_t kDType>
 void one_token(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c) {
@@ -115,7 +51,8 @@ void one_token(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, f
   for (int32_t g = 0; g < num_groups; ++g) {
     const std::byte* group = tile + g * group_bytes(kDType);
     prefetch_ahead(group, group_bytes(kDType));
-    sums = Group<kDType>(group).accumulate(x.values + g * kGroupCols, x.scales[g], x.sums[g], sums);
+    sums =
+        accumulate(Group<kDType>(group), x.values + g * kGroupCols, x.scales[g], x.sums[g], sums);
   }
   _mm512_storeu_ps(c, sums);
 }
@@ -136,8 +73,8 @@ void many_tokens(const std::byte* tile, int32_t num_groups, const Int8Tokens& x,
     const float* token_sums = x.sums + size_t(g) * num_tokens;
     float* out = c;
     for (int32_t t = 0; t < num_tokens; ++t, out += c_stride) {
-      _mm512_storeu_ps(out, group.accumulate(values + t * kGroupCols, scales[t], token_sums[t],
-                                             _mm512_loadu_ps(out)));
+      _mm512_storeu_ps(out, accumulate(group, values + t * kGroupCols, scales[t], token_sums[t],
+                                       _mm512_loadu_ps(out)));
     }
   }
 }
