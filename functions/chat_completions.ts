@@ -18,6 +18,7 @@ import {
   finishReason,
   newId,
   now,
+  requireStream,
   servedModel,
   StreamOptions,
   tokenString,
@@ -122,6 +123,7 @@ export const chatCompletions = new OpenAPIHono<Env>({ defaultHook: rejectInvalid
 chatCompletions.openapi(route, async (c) => {
   const body = c.req.valid("json");
   const model = servedModel(c.var.instance, body.model);
+  requireStream(body);
   const [generation] = await submitAll(c, [toGenerateRequest(body)]);
   const answer = new Answer(c, body, model, generation!);
   const cancel = () => generation!.cancel();

@@ -13,7 +13,7 @@ import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
 import { isTextFormat } from "./wire/chat_message.ts";
-import { servedModel, StreamOptions, Usage } from "./wire/openai_format.ts";
+import { requireStream, servedModel, StreamOptions, Usage } from "./wire/openai_format.ts";
 import { present } from "./wire/present.ts";
 import { submitAll } from "./wire/run_generation.ts";
 import {
@@ -106,6 +106,7 @@ export const completions = new OpenAPIHono<Env>({ defaultHook: rejectInvalid });
 completions.openapi(route, async (c) => {
   const body = c.req.valid("json");
   const model = servedModel(c.var.instance, body.model);
+  requireStream(body);
   const prompts = splitPrompt(body.prompt);
   const numChoices = prompts.length * (body.n ?? 1);
   if (numChoices > 128) {

@@ -30,7 +30,8 @@ async function main(args: readonly string[]): Promise<void> {
   const instance = new Instance(settings.instance);
   const app = createApp(instance);
   const server = orExit(() => listen(settings, app.fetch), ListenError);
-  const address = `http://${settings.host}:${server.addr.port}`;
+  const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
+  const address = `http://${host}:${server.addr.port}`;
   console.log(`listening on ${address}`);
 
   const closed = closeOnSignal(instance, server, settings.drainTimeoutMs);

@@ -24,6 +24,16 @@ export const Usage = z.object({
   }),
 }).openapi("Usage");
 
+/** @throws {HttpError} for stream options without a stream */
+export function requireStream({ stream, stream_options }: {
+  readonly stream?: boolean | null | undefined;
+  readonly stream_options?: object | null | undefined;
+}): void {
+  if (!stream_options || stream) return;
+  const message = "Cannot read request: stream_options needs stream to be true";
+  throw new HttpError(400, "invalid_value", message, "stream_options");
+}
+
 /** Sums over generations; `n` sequences of one prompt count it once. */
 export function usageOf(generations: readonly Generation[]): z.infer<typeof Usage> {
   const sum = (count: (generation: Generation) => number) =>

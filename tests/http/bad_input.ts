@@ -182,6 +182,20 @@ const refusals: Refusal[] = [
     param: "response_format",
     message: /response_format is not supported/,
   },
+  ...[chat({}), text({})].map((body) => ({
+    what: "stream_options without stream",
+    path: "messages" in body ? CHAT : COMPLETIONS,
+    body: { ...body, stream_options: { include_usage: true } },
+    param: "stream_options",
+    message: /stream_options needs stream to be true/,
+  })),
+  {
+    what: "arrays in arrays in arrays",
+    path: COMPLETIONS,
+    body: `{"prompt":${"[".repeat(20_000)}${"]".repeat(20_000)}}`,
+    param: "prompt[0][0]",
+    message: /current value is an array of 1$/,
+  },
   {
     what: "top_logprobs without logprobs",
     path: CHAT,

@@ -1,15 +1,78 @@
+import assert from "node:assert/strict";
 import { Engine } from "../../engine/engine.ts";
+import type { EngineOptions } from "../../engine/types.ts";
+import type { InstanceOptions } from "../../functions/server/instance.ts";
 import { testBadInput } from "./bad_input.ts";
 import { testConformance } from "./conformance.ts";
 import { Harness } from "./harness.ts";
 
-const tiny = {
-  name: "tiny checkpoint",
-  open: async (options = {}) => {
-    const engine = await Engine.open("tests/data/smollm2-bf16", { numThreads: 1 });
-    return new Harness(engine, options);
-  },
-};
+const CHAT = "/v1/chat/completions";
+const long = { messages: [{ role: "user", content: "x ".repeat(200) }], max_tokens: 1 };
+
+async function openTiny(
+  options: Partial<InstanceOptions> = {},
+  engineOptions: EngineOptions = {},
+): Promise<Harness> {
+  const engine = await Engine.open("tests/data/smollm2-bf16", { numThreads: 1, ...engineOptions });
+  return new Harness(engine, options);
+}
+
+const tiny = { name: "tiny checkpoint", open: openTiny };
 
 testConformance(tiny);
 testBadInput(tiny);
+
+Deno.test("a second call with the same prefix is warm, under the same key alone", async () => {
+  await using harness = await openTiny({ apiKeys: ["one", "two"] });
+  const cachedTokens = async (key: string) => {
+    const headers = { authorization: `Bearer ${key}` };
+    const { usage } = await (await harness.post(CHAT, long, { headers })).json();
+    return usage.prompt_tokens_details.cached_tokens;
+  };
+  assert.equal(await cachedTokens("one"), 0);
+  assert.ok(await cachedTokens("one") > 100);
+  assert.equal(await cachedTokens("two"), 0);
+});
+
+Deno.test("the queue of the engine is bounded: 429 says when to come back", async () => {
+  await using harness = await openTiny({}, { maxNumSeqs: 1, maxQueuedRequests: 2 });
+  const body = { ...long, max_tokens: 400, ignore_eos: true };
+  const answers = await Promise.all(Array.from({ length: 8 }, () => harness.post(CHAT, body)));
+  const refused = answers.filter(({ status }) => status === 429);
+  assert.ok(refused.length > 0 && refused.length < 8, `${refused.length} refused`);
+  for (const response of refused) {
+    assert.ok(Number(response.headers.get("retry-after")) >= 1);
+    assert.equal((await response.json()).error.code, "queue_full");
+  }
+  for (const response of answers) {
+    if (response.status === 200) assert.equal((await response.json()).usage.completion_tokens, 400);
+  }
+});
+
+Deno.test("a deadline that passes ends its request", async () => {
+  await using harness = await openTiny();
+  const body = { ...long, n: 32, max_tokens: 1500, ignore_eos: true, deadline_ms: 300 };
+  const { choices } = await harness.json(CHAT, body);
+  assert.equal(choices[0].finish_reason, "deadline");
+});
+
+Deno.test("streams of many callers give what each gets alone", async () => {
+  await using harness = await openTiny();
+  const bodies = Array.from({ length: 24 }, (_, i) => ({
+    prompt: `${i} `.repeat(i * 3 + 1),
+    max_tokens: 40,
+    seed: i,
+    temperature: i % 3 === 0 ? 0 : 1,
+    ignore_eos: true,
+  }));
+  const alone: string[] = [];
+  for (const body of bodies) {
+    alone.push((await harness.json("/v1/completions", body)).choices[0].text);
+  }
+  const together = await Promise.all(bodies.map(async (body) => {
+    const events = await harness.events("/v1/completions", body);
+    assert.equal(events.pop(), "[DONE]");
+    return events.map(({ choices }) => choices[0].text).join("");
+  }));
+  assert.deepEqual(together, alone);
+});
