@@ -1,4 +1,5 @@
-// hearth.h, function by function: checks what a caller can get wrong, and lets nothing be thrown across.
+// hearth.h, function by function: checks what a caller can get wrong, lets nothing be thrown
+// across.
 #include <algorithm>
 #include <cstring>
 #include <exception>
@@ -79,9 +80,8 @@ template <class Struct>
 void require_size(const Struct* value, const char* name) {
   if (value == nullptr) throw Error(HEARTH_INVALID_ARGUMENT, format("%s must not be NULL", name));
   if (value->size != sizeof(Struct)) {
-    throw Error(HEARTH_INVALID_ARGUMENT,
-                format("%s.size must be %zu: current value is %u", name, sizeof(Struct),
-                       value->size));
+    throw Error(HEARTH_INVALID_ARGUMENT, format("%s.size must be %zu: current value is %u", name,
+                                                sizeof(Struct), value->size));
   }
 }
 
@@ -108,7 +108,8 @@ int32_t hearth_build_info(char* text, uint32_t capacity) {
 #if defined(__x86_64__)
                                " avx2 avx512 amx"
 #endif
-                               , HEARTH_ABI_VERSION, HEARTH_BUILD_COMMIT, __VERSION__),
+                               ,
+                               HEARTH_ABI_VERSION, HEARTH_BUILD_COMMIT, __VERSION__),
                         text, capacity);
   });
   return status == HEARTH_OK ? length : status;
@@ -213,8 +214,7 @@ hearth_status hearth_step(hearth_engine* engine, uint32_t* num_tokens, char* err
   });
 }
 
-hearth_status hearth_check_integrity(hearth_engine* engine, char* error,
-                                     uint32_t error_capacity) {
+hearth_status hearth_check_integrity(hearth_engine* engine, char* error, uint32_t error_capacity) {
   return guarded(error, error_capacity, [&] {
     Engine& target = engine_of(engine);
     require_manual(*engine);

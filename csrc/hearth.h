@@ -393,8 +393,8 @@ HEARTH_API int32_t hearth_poll(hearth_engine* engine, hearth_event* events, uint
 HEARTH_API hearth_status hearth_step(hearth_engine* engine, uint32_t* num_tokens, char* error,
                                      uint32_t error_capacity);
 
-/** Manual mode: verify that free + cached + held = total, that reference counts equal the holders and
- *  that no two names share a block; HEARTH_INTERNAL with a message otherwise. */
+/** Manual mode: verify that free + cached + held = total, that reference counts equal the holders
+ *  and that no two names share a block; HEARTH_INTERNAL with a message otherwise. */
 HEARTH_API hearth_status hearth_check_integrity(hearth_engine* engine, char* error,
                                                 uint32_t error_capacity);
 

@@ -226,12 +226,12 @@ HEARTH_API hearth_status hearth_op_sample(hearth_op_context* context, const floa
                                           hearth_token_logprob* results, hearth_token_logprob* top,
                                           char* error, uint32_t error_capacity);
 
-/** CPU: bytes a second that context->num_threads threads read together from a buffer of num_bytes. */
+/** CPU: bytes a second that context->num_threads threads read together of num_bytes. */
 HEARTH_API hearth_status hearth_op_read_bandwidth(hearth_op_context* context, uint64_t num_bytes,
                                                   double* bytes_per_second, char* error,
                                                   uint32_t error_capacity);
 
-/** CPU: operations a second (2 a multiply-add) of the int8 instruction of context->isa's linear ops. */
+/** CPU: operations a second (2 a multiply-add) of the int8 instruction of context->isa. */
 HEARTH_API hearth_status hearth_op_int8_peak(hearth_op_context* context,
                                              double* operations_per_second, char* error,
                                              uint32_t error_capacity);

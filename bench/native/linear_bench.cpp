@@ -1,7 +1,8 @@
 // Linear ops of SmolLM2-135M alone, against the ceilings of the same run.
 //
-//   make lib && g++ -std=c++20 -O2 -Icsrc bench/native/linear_bench.cpp build/obj/csrc/backend/cpu/*.o
-//     -pthread -o build/linear_bench && build/linear_bench [threads] [isa]
+//   make lib && g++ -std=c++20 -O2 -Icsrc bench/native/linear_bench.cpp
+//     build/obj/csrc/backend/cpu/*.o -pthread -o build/linear_bench
+//   build/linear_bench [threads] [isa]
 //
 // Every op rotates over 256 MB of distinct weights, so that no cache holds them. Best of many short
 // runs, since other programs share the machine.

@@ -2,19 +2,21 @@
 // tests for both. Granularity is fused, so that each backend fuses further as it likes.
 //
 // DESIGN
-//   Order      Ops run in the order of the calls. They may return before they are done; finish_step()
-//              waits. The CPU backend runs them at once on its thread pool, the caller being worker 0.
+//   Order      Ops run in the order of the calls. They may return before they are done;
+//              finish_step() waits. The CPU backend runs them at once on its thread pool, the
+//              caller being worker 0.
 //   Thread     One thread (the engine's) calls everything but layout(), pack() and the allocation
 //              calls, which are safe from any thread.
 //   Memory     Pointers named device_* or held in views are the backend's own addresses: only ops,
 //              upload() and download() touch them. Activations are float on the CPU, and whatever
 //              activation_bytes() says elsewhere.
-//   Same bits  A row's result depends only on that row's inputs, the weights and the device: not on the
-//              number of rows, their order, chunk borders or threads. Every weight shape has one order
-//              over k; attention reduces over KV in fixed-length chunks counted from position 0 and
-//              merges them in index order. Whoever adds a kernel keeps this, and the tests compare bits.
-//   Errors     Shapes are checked when the model is opened; an op that fails at run time (device lost,
-//              out of memory) throws Error, and the engine fails the step's requests.
+//   Same bits  A row's result depends only on that row's inputs, the weights and the device: not on
+//              the number of rows, their order, chunk borders or threads. Every weight shape has
+//              one order over k; attention reduces over KV in fixed-length chunks counted from
+//              position 0 and merges them in index order. Whoever adds a kernel keeps this, and the
+//              tests compare bits.
+//   Errors     Shapes are checked when the model is opened; an op that fails at run time (device
+//              lost, out of memory) throws Error, and the engine fails the step's requests.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +31,15 @@
 namespace hearth {
 
 /// Values as HEARTH_DTYPE_*.
-enum class DType : uint32_t { kF32 = 0, kF16 = 1, kBF16 = 2, kQ8_0 = 3, kQ4_0 = 4, kQ4_1 = 5, kInt8 = 6 };
+enum class DType : uint32_t {
+  kF32 = 0,
+  kF16 = 1,
+  kBF16 = 2,
+  kQ8_0 = 3,
+  kQ4_0 = 4,
+  kQ4_1 = 5,
+  kInt8 = 6
+};
 
 /// Bytes of one row of `cols` values as it lies in a weights file. cols is a multiple of 32 for the
 /// quantized types.
@@ -52,8 +62,8 @@ inline size_t row_bytes(DType dtype, int64_t cols) {
 struct WeightLayout {
   uint32_t id = 0;  // names the kernel family and the packing's version
   DType dtype = DType::kF32;
-  int32_t rows = 0;  // out features
-  int32_t cols = 0;  // in features
+  int32_t rows = 0;       // out features
+  int32_t cols = 0;       // in features
   int32_t tile_rows = 0;  // rows that are packed together
   size_t tile_bytes = 0;  // of a packed tile, a multiple of 64; the last tile is padded to this
 };
@@ -65,8 +75,8 @@ struct WeightSegment {
   int32_t num_tiles;
 };
 
-/// A weight as ops take it: never a base pointer, since pages may lie anywhere. A tile never straddles
-/// a page. Empty (rows 0) stands for "none".
+/// A weight as ops take it: never a base pointer, since pages may lie anywhere. A tile never
+/// straddles a page. Empty (rows 0) stands for "none".
 struct WeightView {
   WeightLayout layout;
   std::vector<WeightSegment> segments;  // in order of tiles, covering all
@@ -91,9 +101,9 @@ struct NormView {
 
 // ----------------------------------------------------------------------------------- KV cache
 
-/// Logical layout [block][layer][K|V][kv_head][token][head_dim]: a block is contiguous across layers,
-/// so that a tier can move it with one copy. Inside a (block, layer, K|V, kv_head) cell the order of
-/// the block_tokens * head_dim elements is the backend's.
+/// Logical layout [block][layer][K|V][kv_head][token][head_dim]: a block is contiguous across
+/// layers, so that a tier can move it with one copy. Inside a (block, layer, K|V, kv_head) cell the
+/// order of the block_tokens * head_dim elements is the backend's.
 struct KvSpec {
   int32_t num_layers = 0;
   int32_t num_kv_heads = 0;
@@ -141,16 +151,16 @@ struct SampleRow {
 ///   sequence s owns tokens query_start[s] .. query_start[s+1], the last ones of its context:
 ///   position of its first token = context_len[s] - (query_start[s+1] - query_start[s])
 struct StepInput {
-  std::span<const int32_t> token_ids;  // [T] an id, or ~r: what SampleRow r of the previous step drew
-  std::span<const int32_t> positions;  // [T]
-  std::span<const int32_t> kv_slots;   // [T] block * block_tokens + offset: where K and V go
-  std::span<const int32_t> query_start;    // [S + 1]
-  std::span<const int32_t> context_len;    // [S] own tokens included
-  std::span<const int32_t> block_table;    // [S, max_blocks], unused entries -1
+  std::span<const int32_t> token_ids;    // [T] an id, or ~r: what row r of the last step drew
+  std::span<const int32_t> positions;    // [T]
+  std::span<const int32_t> kv_slots;     // [T] block * block_tokens + offset: where K and V go
+  std::span<const int32_t> query_start;  // [S + 1]
+  std::span<const int32_t> context_len;  // [S] own tokens included
+  std::span<const int32_t> block_table;  // [S, max_blocks], unused entries -1
   int32_t max_blocks = 0;
-  std::span<const BlockCopy> block_copies;   // done first (copy on write)
-  std::span<const int32_t> logits_tokens;    // [R] token indices whose logits are needed, ascending
-  std::span<const SampleRow> samples;        // by ascending logits_row
+  std::span<const BlockCopy> block_copies;  // done first (copy on write)
+  std::span<const int32_t> logits_tokens;   // [R] token indices whose logits are needed, ascending
+  std::span<const SampleRow> samples;       // by ascending logits_row
 
   int32_t num_tokens() const { return int32_t(token_ids.size()); }
   int32_t num_sequences() const { return int32_t(context_len.size()); }
@@ -158,7 +168,7 @@ struct StepInput {
 
 struct SampleResult {
   uint32_t token = 0;
-  float logprob = 0;  // of the raw logits; NaN when not asked for
+  float logprob = 0;                      // of the raw logits; NaN when not asked for
   std::vector<hearth_token_logprob> top;  // most likely first, ties to the lowest id
 };
 
@@ -168,9 +178,10 @@ struct StepResult {
 };
 
 /// How a sequence samples. Spans are copied by bind_sampler().
-/// Order of the processors, as vLLM: logprobs are taken of the raw logits; then bans (bad words, stop
-/// ids before min_tokens), logit bias, repetition, frequency, presence penalties; temperature 0 takes
-/// the arg max (ties to the lowest id); else temperature, min_p, top_k, top_p, and the draw.
+/// Order of the processors, as vLLM: logprobs are taken of the raw logits; then bans (bad words,
+/// stop ids before min_tokens), logit bias, repetition, frequency, presence penalties; temperature
+/// 0 takes the arg max (ties to the lowest id); else temperature, min_p, top_k, top_p, and the
+/// draw.
 struct SamplerSpec {
   float temperature = 0;
   float top_p = 1;
@@ -236,8 +247,8 @@ class Backend {
   /// Bytes of one element of a Tensor (CPU: 4).
   virtual size_t activation_bytes() const = 0;
 
-  /// Where element (token, dim) of a K or V cell lies in it, counted in elements: lets tests read and
-  /// write the KV cache with upload() and download().
+  /// Where element (token, dim) of a K or V cell lies in it, counted in elements: lets tests read
+  /// and write the KV cache with upload() and download().
   virtual int32_t kv_element(const KvSpec& spec, bool is_value, int32_t token,
                              int32_t dim) const = 0;
 
@@ -261,16 +272,19 @@ class Backend {
                             Tensor x) = 0;
   /// out[t] = norm(x[t]) for the step's T tokens; out may be x.
   virtual void norm(Tensor x, const NormView& norm, Tensor out) = 0;
-  /// out = norm(x) Wᵀ + bias (+ residual). rows: how many of x's. residual may be out; data null: none.
+  /// out = norm(x) Wᵀ + bias (+ residual). rows: how many of x's. residual may be out; data null:
+  /// none.
   virtual void linear(Tensor x, int32_t rows, const NormView& norm, const LinearView& linear,
                       Tensor residual, Tensor out) = 0;
-  /// q = rope(q_norm(norm(x) Wqᵀ + bq)); K and V likewise (V without norm and RoPE) into the KV cache.
+  /// q = rope(q_norm(norm(x) Wqᵀ + bq)); K and V likewise (V without norm and RoPE) into the KV
+  /// cache.
   virtual void qkv(Tensor x, const NormView& norm, const LinearView& q, const LinearView& k,
                    const LinearView& v, const NormView& q_norm, const NormView& k_norm,
                    const AttentionSpec& attention, Tensor q_out) = 0;
   /// out[t, h] = softmax(scale q[t, h] · K) V over the token's context, causal, within the window.
   virtual void attention(Tensor q, const AttentionSpec& attention, Tensor out) = 0;
-  /// out = act(norm(x) Wgateᵀ + bg) * (norm(x) Wupᵀ + bu); gate.rows 0: out = act(norm(x) Wupᵀ + bu).
+  /// out = act(norm(x) Wgateᵀ + bg) * (norm(x) Wupᵀ + bu); gate.rows 0: out = act(norm(x) Wupᵀ +
+  /// bu).
   virtual void gate_up(Tensor x, const NormView& norm, const LinearView& gate, const LinearView& up,
                        Activation activation, Tensor out) = 0;
   /// out[r] = x[logits_tokens[first_row + r]] for r < num_rows.
@@ -279,14 +293,14 @@ class Backend {
   /// logits: [num_rows, vocab]; may be changed. Appends to the step's results.
   virtual void sample(Tensor logits, int32_t first_row, int32_t num_rows) = 0;
 
-  /// Wait for the oldest step that is not finished and return its results, valid until the second next
-  /// begin_step(). At pipeline depth 2, step N + 1 begins before step N is finished, so that a device
-  /// computes while the host plans.
+  /// Wait for the oldest step that is not finished and return its results, valid until the second
+  /// next begin_step(). At pipeline depth 2, step N + 1 begins before step N is finished, so that a
+  /// device computes while the host plans.
   virtual const StepResult& finish_step() = 0;
 };
 
-/// HEARTH_ISA_*, 0 and HEARTH_DTYPE_AUTO as in hearth_engine_options. Throws Error(HEARTH_UNSUPPORTED)
-/// for an instruction path that this CPU lacks.
+/// HEARTH_ISA_*, 0 and HEARTH_DTYPE_AUTO as in hearth_engine_options. Throws
+/// Error(HEARTH_UNSUPPORTED) for an instruction path that this CPU lacks.
 struct CpuOptions {
   uint32_t isa = HEARTH_ISA_AUTO;
   uint32_t num_threads = 0;

@@ -34,9 +34,10 @@ void check_dtype(const char* field, uint32_t value, uint32_t other, const char* 
 void check_device(const hearth_engine_options& options) {
   check_at_most("device_kind", options.device_kind, HEARTH_DEVICE_CUDA);
   if (options.device_kind == HEARTH_DEVICE_CUDA) {
-    throw Error(HEARTH_UNSUPPORTED,
-                "Cannot open engine: device_kind must be AUTO (0) or CPU (1): this library is built "
-                "without CUDA");
+    throw Error(
+        HEARTH_UNSUPPORTED,
+        "Cannot open engine: device_kind must be AUTO (0) or CPU (1): this library is built "
+        "without CUDA");
   }
   check_at_most("device_index", options.device_index, 0);
 }
@@ -70,8 +71,9 @@ hearth_engine_options check_engine_options(const hearth_engine_options& options)
                                 : kDefaultNumSeqs);
   fill(filled.max_num_batched_tokens, std::max(kDefaultBatchedTokens, filled.max_num_seqs));
   if (filled.max_num_batched_tokens < filled.max_num_seqs) {
-    refuse(format("max_num_batched_tokens must be >= max_num_seqs, which is %u: current value is %u",
-                  filled.max_num_seqs, filled.max_num_batched_tokens));
+    refuse(
+        format("max_num_batched_tokens must be >= max_num_seqs, which is %u: current value is %u",
+               filled.max_num_seqs, filled.max_num_batched_tokens));
   }
   fill(filled.device_kind, uint32_t(HEARTH_DEVICE_CPU));
   fill(filled.block_size, 16u);
@@ -89,7 +91,8 @@ KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
                   needs.max_position, options.max_model_len));
   }
   const uint64_t block_tokens = options.block_size;
-  const uint64_t wanted_len = options.max_model_len > 0 ? options.max_model_len : needs.max_position;
+  const uint64_t wanted_len =
+      options.max_model_len > 0 ? options.max_model_len : needs.max_position;
   const uint64_t blocks_of_sequence = (wanted_len + block_tokens - 1) / block_tokens;
   const uint64_t max_blocks = INT32_MAX / block_tokens;  // slots are 32-bit
 
@@ -120,28 +123,29 @@ KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
   }
   num_blocks = std::min(num_blocks, max_blocks);
   if (num_blocks > blocks_that_fit) {
-    throw Error(HEARTH_OUT_OF_MEMORY,
-                format("Cannot open engine: %s of memory are needed (weights %s, KV cache %s, "
-                       "workspace %s) and %s may be taken: lower %s",
-                       mebibytes(others + num_blocks * needs.kv_block_bytes).c_str(),
-                       mebibytes(needs.weights_bytes).c_str(),
-                       mebibytes(num_blocks * needs.kv_block_bytes).c_str(),
-                       mebibytes(needs.workspace_bytes).c_str(), mebibytes(memory).c_str(),
-                       blocks_that_fit > 0 ? lower : "max_num_batched_tokens or take a smaller model"));
+    throw Error(
+        HEARTH_OUT_OF_MEMORY,
+        format("Cannot open engine: %s of memory are needed (weights %s, KV cache %s, "
+               "workspace %s) and %s may be taken: lower %s",
+               mebibytes(others + num_blocks * needs.kv_block_bytes).c_str(),
+               mebibytes(needs.weights_bytes).c_str(),
+               mebibytes(num_blocks * needs.kv_block_bytes).c_str(),
+               mebibytes(needs.workspace_bytes).c_str(), mebibytes(memory).c_str(),
+               blocks_that_fit > 0 ? lower : "max_num_batched_tokens or take a smaller model"));
   }
 
   const uint64_t capacity = num_blocks * block_tokens;
   if (options.max_model_len > capacity) {
-    refuse(format("max_model_len must be <= %llu, what the KV cache of %llu blocks holds: current "
-                  "value is %u",
-                  (unsigned long long)capacity, (unsigned long long)num_blocks,
-                  options.max_model_len));
+    refuse(format(
+        "max_model_len must be <= %llu, what the KV cache of %llu blocks holds: current "
+        "value is %u",
+        (unsigned long long)capacity, (unsigned long long)num_blocks, options.max_model_len));
   }
   const uint64_t max_model_len = std::min(wanted_len, capacity);
   if (options.max_queued_tokens < max_model_len) {
-    refuse(format("max_queued_tokens must be >= max_model_len, which is %llu: current value is %llu",
-                  (unsigned long long)max_model_len,
-                  (unsigned long long)options.max_queued_tokens));
+    refuse(
+        format("max_queued_tokens must be >= max_model_len, which is %llu: current value is %llu",
+               (unsigned long long)max_model_len, (unsigned long long)options.max_queued_tokens));
   }
   return {int32_t(num_blocks), int32_t(max_model_len)};
 }

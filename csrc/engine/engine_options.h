@@ -27,9 +27,9 @@ struct KvPlan {
 };
 
 /// Chooses the size of the KV cache, within what is free: as told by num_kv_blocks or
-/// kv_cache_memory_bytes, else the smaller of a quarter of the memory and what max_num_seqs sequences
-/// of max_model_len fill. It always holds one sequence of max_model_len, so that the best sequence can
-/// run alone: a max_model_len that was not given is lowered to that.
+/// kv_cache_memory_bytes, else the smaller of a quarter of the memory and what max_num_seqs
+/// sequences of max_model_len fill. It always holds one sequence of max_model_len, so that the best
+/// sequence can run alone: a max_model_len that was not given is lowered to that.
 /// options: from check_engine_options(). Throws Error: INVALID_ARGUMENT, OUT_OF_MEMORY.
 KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
                const Machine& machine);

@@ -61,7 +61,8 @@ void limit_memory(Machine& machine, const std::string& folder, const char* limit
   const uint64_t cache = read_field(folder + "/memory.stat", cache_field).value_or(0);
   const uint64_t held = used - std::min(used, cache);
   machine.memory_bytes = std::min(machine.memory_bytes, uint64_t(*limit));
-  machine.free_bytes = std::min(machine.free_bytes, uint64_t(*limit) - std::min(held, uint64_t(*limit)));
+  machine.free_bytes =
+      std::min(machine.free_bytes, uint64_t(*limit) - std::min(held, uint64_t(*limit)));
 }
 
 std::string read_cpu_name() {

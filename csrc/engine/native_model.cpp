@@ -12,8 +12,8 @@ namespace {
 uint64_t estimate_workspace(const ModelSpec& spec, uint64_t tokens) {
   constexpr uint64_t kLogitsRows = 64;
   const uint64_t q_size = uint64_t(spec.num_heads) * spec.head_dim;
-  const uint64_t widths = 2ull * spec.hidden_size + 2 * q_size + spec.intermediate_size +
-                          2ull * spec.embedding_size;
+  const uint64_t widths =
+      2ull * spec.hidden_size + 2 * q_size + spec.intermediate_size + 2ull * spec.embedding_size;
   return (tokens * widths + kLogitsRows * uint64_t(spec.vocab_size)) * sizeof(float);
 }
 
@@ -127,8 +127,8 @@ const StepResult& NativeModel::finish() {
   return result;
 }
 
-// The backend has begun a step that run() could not stage; it is the one after those in flight, since
-// nothing is staged behind a step that failed (pipeline.cpp).
+// The backend has begun a step that run() could not stage; it is the one after those in flight,
+// since nothing is staged behind a step that failed (pipeline.cpp).
 void NativeModel::drop_abandoned() {
   if (has_abandoned_) transformer_->finish();
   has_abandoned_ = false;

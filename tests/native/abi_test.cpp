@@ -30,7 +30,8 @@ struct Handle {
     const hearth_request_options options = greedy_options(max_tokens);
     uint64_t request = 0;
     CHECK_EQUAL(hearth_submit(engine, prompt.data(), uint32_t(prompt.size()), &options, nullptr,
-                              &request, nullptr, 0), HEARTH_OK);
+                              &request, nullptr, 0),
+                HEARTH_OK);
     uint32_t num_tokens = 1;
     std::vector<uint32_t> output;
     while (num_tokens > 0) {
@@ -106,11 +107,14 @@ TEST("hearth_engine_open with a thread: READY, tokens, drain, CLOSED") {
   const auto prompt = some_prompt(20);
   const hearth_request_options options = greedy_options(10);
   uint64_t request = 0;
-  CHECK_EQUAL(hearth_submit(handle.engine, prompt.data(), 20, &options, nullptr, &request, nullptr, 0), HEARTH_OK);
+  CHECK_EQUAL(
+      hearth_submit(handle.engine, prompt.data(), 20, &options, nullptr, &request, nullptr, 0),
+      HEARTH_OK);
   hearth_engine_stop(handle.engine, 1);
   char error[100] = "";
   CHECK_EQUAL(hearth_submit(handle.engine, prompt.data(), 20, &options, nullptr, &request, error,
-                            sizeof(error)), int32_t(HEARTH_CLOSING));
+                            sizeof(error)),
+              int32_t(HEARTH_CLOSING));
   CHECK(std::strstr(error, "closing") != nullptr);
   size_t num_events = 0;
   while (!handle.closed) num_events += handle.poll(1000).size();
@@ -184,15 +188,20 @@ TEST("hearth_engine_open says what is wrong and gives no handle") {
   refuses(kInvalid, "rope_inv_freq", [](auto& m) { m.spec.rope_inv_freq_offset = 1u << 20; });
   refuses(kInvalid, "missing", [](auto& m) { m.tensors.pop_back(); });
   refuses(kInvalid, "once", [](auto& m) { m.tensors.push_back(m.tensors.back()); });
-  refuses(kInvalid, "shape", [](auto& m) { m.tensors[3].shape[0] = 16, m.tensors[3].shape[1] = 64; });
+  refuses(kInvalid, "shape",
+          [](auto& m) { m.tensors[3].shape[0] = 16, m.tensors[3].shape[1] = 64; });
   refuses(kInvalid, "tensor", [](auto& m) { m.tensors[5].file_offset = 1u << 30; });
   refuses(kInvalid, "file", [](auto& m) { m.tensors[5].file = 7; });
   refuses(HEARTH_IO_ERROR, "", [](auto& m) { m.flat[m.files[0].path_offset + 1] ^= 1; });
   refuses(HEARTH_UNSUPPORTED, "CUDA", [](auto& m) { m.options.device_kind = HEARTH_DEVICE_CUDA; });
-  refuses(HEARTH_OUT_OF_MEMORY, "num_kv_blocks", [](auto& m) { m.options.num_kv_blocks = 1u << 26; m.options.memory_limit_bytes = 1u << 26; });
+  refuses(HEARTH_OUT_OF_MEMORY, "num_kv_blocks", [](auto& m) {
+    m.options.num_kv_blocks = 1u << 26;
+    m.options.memory_limit_bytes = 1u << 26;
+  });
   refuses(kInvalid, "max_model_len", [](auto& m) { m.options.max_model_len = 129; });
   hearth_engine* engine = nullptr;
-  CHECK_EQUAL(hearth_engine_open(nullptr, nullptr, nullptr, nullptr, nullptr, &engine, nullptr, 0), kInvalid);
+  CHECK_EQUAL(hearth_engine_open(nullptr, nullptr, nullptr, nullptr, nullptr, &engine, nullptr, 0),
+              kInvalid);
 }
 
 }  // namespace

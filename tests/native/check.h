@@ -59,10 +59,10 @@ void check_error(const char* file, int line, hearth_status status, const std::st
 
 #define HEARTH_JOIN2(a, b) a##b
 #define HEARTH_JOIN(a, b) HEARTH_JOIN2(a, b)
-#define TEST(name)                                                                       \
-  static void HEARTH_JOIN(test_, __LINE__)();                                            \
-  static const ::hearth::test::Registration HEARTH_JOIN(registration_, __LINE__)(name,   \
-                                                                  HEARTH_JOIN(test_, __LINE__)); \
+#define TEST(name)                                                                \
+  static void HEARTH_JOIN(test_, __LINE__)();                                     \
+  static const ::hearth::test::Registration HEARTH_JOIN(registration_, __LINE__)( \
+      name, HEARTH_JOIN(test_, __LINE__));                                        \
   static void HEARTH_JOIN(test_, __LINE__)()
 #define CHECK(condition) \
   ((condition) ? void() : ::hearth::test::fail(__FILE__, __LINE__, #condition))

@@ -35,8 +35,7 @@ EngineConfig config_of(bool manual, int32_t depth = 1) {
 /// An engine over a fake runner, and the outcomes of its requests.
 struct Fixture {
   explicit Fixture(const EngineConfig& config, std::unique_ptr<FakeRunner> fake = nullptr)
-      : owned(fake ? std::move(fake) : std::make_unique<FakeRunner>(24, 16)),
-        runner(*owned),
+      : owned(fake ? std::move(fake) : std::make_unique<FakeRunner>(24, 16)), runner(*owned),
         engine(config, std::move(owned)) {
     engine.start();
   }
@@ -44,9 +43,8 @@ struct Fixture {
   uint64_t submit(const Ask& ask) {
     const hearth_request_options values = request_values(ask);
     std::lock_guard lock(mutex);  // before the poller can see an event of it
-    const uint64_t id =
-        engine.submit(ask.prompt.data(), uint32_t(ask.prompt.size()), values,
-                      reinterpret_cast<const uint8_t*>(ask.stop_ids.data()));
+    const uint64_t id = engine.submit(ask.prompt.data(), uint32_t(ask.prompt.size()), values,
+                                      reinterpret_cast<const uint8_t*>(ask.stop_ids.data()));
     Outcome& outcome = outcomes[id];
     outcome.ask = ask;
     outcome.output.resize(ask.num_sequences);
@@ -59,8 +57,7 @@ struct Fixture {
   int32_t poll(uint32_t capacity = 3, milliseconds timeout = milliseconds(0)) {
     std::vector<hearth_event> events(capacity);
     alignas(8) uint8_t payload[4096];
-    const int32_t count =
-        engine.poll(events.data(), capacity, payload, sizeof(payload), timeout);
+    const int32_t count = engine.poll(events.data(), capacity, payload, sizeof(payload), timeout);
     std::lock_guard lock(mutex);
     for (int32_t i = 0; i < count; ++i) {
       const hearth_event& event = events[size_t(i)];
@@ -125,7 +122,8 @@ TEST("Engine runs by hand: READY, tokens, FINISH, CLOSED") {
 TEST("Engine drains by hand, and can be cut short") {
   Fixture fixture(config_of(true, 2));
   const uint64_t first = fixture.submit({.prompt = prompt_of(30), .max_tokens = 3});
-  const uint64_t second = fixture.submit({.prompt = prompt_of(30), .max_tokens = 100, .num_sequences = 2});
+  const uint64_t second =
+      fixture.submit({.prompt = prompt_of(30), .max_tokens = 100, .num_sequences = 2});
   fixture.engine.step();
   fixture.engine.stop(true);
   CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_CLOSING));
@@ -145,9 +143,11 @@ TEST("Engine refuses when the queue is full, in requests and in tokens") {
   config.max_queued_tokens = 100;
   Fixture fixture(config);
   fixture.submit({.prompt = prompt_of(50)});
-  CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_tokens is 100", fixture.submit({.prompt = prompt_of(51)}));
+  CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_tokens is 100",
+              fixture.submit({.prompt = prompt_of(51)}));
   fixture.submit({.prompt = prompt_of(50)});
-  CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_requests is 2", fixture.submit({.prompt = prompt_of(1)}));
+  CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_requests is 2",
+              fixture.submit({.prompt = prompt_of(1)}));
   fixture.engine.step();  // the first one runs: it waits no more
   fixture.submit({.prompt = prompt_of(10)});
   fixture.finish();
@@ -170,7 +170,8 @@ TEST("Engine refuses a deadline that measured rates cannot meet") {
 
 TEST("Engine::cancel tells what is gone") {
   Fixture fixture(config_of(true));
-  const uint64_t id = fixture.submit({.prompt = prompt_of(30), .max_tokens = 50, .num_sequences = 2});
+  const uint64_t id =
+      fixture.submit({.prompt = prompt_of(30), .max_tokens = 50, .num_sequences = 2});
   Engine& engine = fixture.engine;
   fixture.engine.step();
   CHECK_EQUAL(engine.cancel(id, 2, 0, UINT32_MAX), int32_t(HEARTH_INVALID_ARGUMENT));
@@ -179,9 +180,11 @@ TEST("Engine::cancel tells what is gone") {
   CHECK_EQUAL(engine.cancel(id, 0, 0, UINT32_MAX), int32_t(HEARTH_OK));
   fixture.engine.step();
   CHECK_EQUAL(engine.cancel(id, 0, 0, UINT32_MAX), int32_t(HEARTH_NOT_FOUND));
-  CHECK_EQUAL(engine.cancel(id, HEARTH_CANCEL_ALL_SEQUENCES, HEARTH_CANCEL_STOP, 1), int32_t(HEARTH_OK));
+  CHECK_EQUAL(engine.cancel(id, HEARTH_CANCEL_ALL_SEQUENCES, HEARTH_CANCEL_STOP, 1),
+              int32_t(HEARTH_OK));
   fixture.finish();
-  CHECK_EQUAL(engine.cancel(id, HEARTH_CANCEL_ALL_SEQUENCES, 0, UINT32_MAX), int32_t(HEARTH_NOT_FOUND));
+  CHECK_EQUAL(engine.cancel(id, HEARTH_CANCEL_ALL_SEQUENCES, 0, UINT32_MAX),
+              int32_t(HEARTH_NOT_FOUND));
   CHECK_EQUAL(fixture.outcomes[id].finish_reason[1], uint32_t(HEARTH_FINISH_STOP));
   CHECK_EQUAL(fixture.outcomes[id].num_output_tokens[1], 1u);
 }
@@ -198,7 +201,8 @@ TEST("Engine draws different seeds where none is given") {
     }
     hearth_event events[64];
     uint8_t payload[4096];
-    const int32_t count = fixture.engine.poll(events, 64, payload, sizeof(payload), milliseconds(0));
+    const int32_t count =
+        fixture.engine.poll(events, 64, payload, sizeof(payload), milliseconds(0));
     for (int32_t i = 0; i < count; ++i) drawn.push_back(events[i].token);
   }
   CHECK(tokens[0] != tokens[1]);

@@ -37,9 +37,9 @@ class FakeRunner final : public StepRunner {
 
   // What the tests look at or ask for.
   int32_t num_copies = 0;
-  int32_t max_tokens = 0;     // of a step so far
-  int32_t max_sequences = 0;  // of a step so far
-  std::set<int32_t> fails_run;     // numbers of calls, from 1, that throw
+  int32_t max_tokens = 0;       // of a step so far
+  int32_t max_sequences = 0;    // of a step so far
+  std::set<int32_t> fails_run;  // numbers of calls, from 1, that throw
   std::set<int32_t> fails_finish;
   std::set<int32_t> fails_bind;
   std::optional<std::string> load_failure;

@@ -1,5 +1,5 @@
-// libFuzzer: hearth_engine_open with a model's description that was tampered with. It either opens an
-// engine that runs, or says what is wrong.
+// libFuzzer: hearth_engine_open with a model's description that was tampered with. It either opens
+// an engine that runs, or says what is wrong.
 //
 // Input: records of 8 bytes that each overwrite 4 bytes of the tables of a valid model:
 //   u8 table (options, spec, tensors, files, flat), u8 unused, u16 word, u32 value
@@ -31,8 +31,14 @@ void overwrite(Tables& tables, const uint8_t* record) {
   uint8_t* bytes = nullptr;
   size_t size = 0;
   switch (record[0] % 5) {
-    case 0: bytes = reinterpret_cast<uint8_t*>(&tables.options); size = sizeof(tables.options); break;
-    case 1: bytes = reinterpret_cast<uint8_t*>(&tables.spec); size = sizeof(tables.spec); break;
+    case 0:
+      bytes = reinterpret_cast<uint8_t*>(&tables.options);
+      size = sizeof(tables.options);
+      break;
+    case 1:
+      bytes = reinterpret_cast<uint8_t*>(&tables.spec);
+      size = sizeof(tables.spec);
+      break;
     case 2:
       bytes = reinterpret_cast<uint8_t*>(tables.tensors.data());
       size = tables.tensors.size() * sizeof(hearth_tensor);
@@ -53,7 +59,8 @@ void run_one_request(hearth_engine* engine) {
   const hearth_request_options options = hearth::test::greedy_options(2);
   uint64_t request;
   char error[256] = "";
-  if (hearth_submit(engine, tokens, 3, &options, nullptr, &request, error, sizeof(error)) != HEARTH_OK) {
+  if (hearth_submit(engine, tokens, 3, &options, nullptr, &request, error, sizeof(error)) !=
+      HEARTH_OK) {
     expect(error[0] != '\0', "an error has a message");
     return;
   }

@@ -1,7 +1,8 @@
-// libFuzzer: hearth_submit with any options and flat buffer, on an engine that then runs it. Whatever
-// comes in, every request ends and the books stay right.
+// libFuzzer: hearth_submit with any options and flat buffer, on an engine that then runs it.
+// Whatever comes in, every request ends and the books stay right.
 //
-// Input: hearth_request_options, one byte: number of tokens, the tokens, and the rest as flat buffer.
+// Input: hearth_request_options, one byte: number of tokens, the tokens, and the rest as flat
+// buffer.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

@@ -79,8 +79,7 @@ void record(Outcome& outcome, const hearth_event& event, const uint8_t* payload)
       outcome.error.assign(reinterpret_cast<const char*>(payload), event.payload_bytes);
       CHECK(!outcome.error.empty());
       break;
-    default:
-      fail(__FILE__, __LINE__, format("event of kind %u", event.kind));
+    default: fail(__FILE__, __LINE__, format("event of kind %u", event.kind));
   }
 }
 
@@ -94,15 +93,15 @@ std::vector<uint32_t> prompt_of(int32_t num_tokens, uint64_t seed) {
 namespace {
 
 SchedulerOptions scheduler_options(const HarnessOptions& options) {
-  return {options.num_blocks,   options.block_tokens,   options.max_num_seqs,
-          options.max_num_batched_tokens, options.prefix_caching, 7};
+  return {options.num_blocks,     options.block_tokens,
+          options.max_num_seqs,   options.max_num_batched_tokens,
+          options.prefix_caching, 7};
 }
 
 }  // namespace
 
 Harness::Harness(const HarnessOptions& options)
-    : options(options),
-      runner(options.num_blocks, options.block_tokens),
+    : options(options), runner(options.num_blocks, options.block_tokens),
       scheduler(scheduler_options(options), runner),
       pipeline(scheduler, runner, scheduler_options(options), options.depth) {}
 
@@ -115,10 +114,10 @@ uint64_t Harness::submit(const Ask& ask) {
                   {},
                   0,
                   ""};
-  RequestOptions parsed = parse_request(
-      ask.prompt.data(), uint32_t(ask.prompt.size()), request_values(ask),
-      reinterpret_cast<const uint8_t*>(ask.stop_ids.data()),
-      {kFakeVocab, options.max_model_len, options.max_num_seqs});
+  RequestOptions parsed =
+      parse_request(ask.prompt.data(), uint32_t(ask.prompt.size()), request_values(ask),
+                    reinterpret_cast<const uint8_t*>(ask.stop_ids.data()),
+                    {kFakeVocab, options.max_model_len, options.max_num_seqs});
   scheduler.submit(std::make_unique<Request>(id, ask.prompt, std::move(parsed),
                                              options.max_model_len, Clock::now(), options.ageing));
   return id;
@@ -155,13 +154,14 @@ void Harness::finish() {
 
 void Harness::take_events() {
   for (const Event& event : scheduler.events()) {
-    record(outcomes.at(event.header.request),
-           [&] {
-             hearth_event header = event.header;
-             header.payload_bytes = uint32_t(event.payload.size());
-             return header;
-           }(),
-           event.payload.data());
+    record(
+        outcomes.at(event.header.request),
+        [&] {
+          hearth_event header = event.header;
+          header.payload_bytes = uint32_t(event.payload.size());
+          return header;
+        }(),
+        event.payload.data());
   }
   scheduler.events().clear();
 }

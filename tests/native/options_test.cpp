@@ -61,7 +61,8 @@ TEST("parse_request names the field, its value and what is allowed") {
   refuses("repetition_penalty", [](auto& s) { s.values.repetition_penalty = INFINITY; });
   refuses("presence_penalty", [](auto& s) { s.values.presence_penalty = 2.5f; });
   refuses("frequency_penalty", [](auto& s) { s.values.frequency_penalty = -2.5f; });
-  refuses("logprobs must be -1 to 20: current value is 21", [](auto& s) { s.values.logprobs = 21; });
+  refuses("logprobs must be -1 to 20: current value is 21",
+          [](auto& s) { s.values.logprobs = 21; });
   refuses("logprobs", [](auto& s) { s.values.logprobs = -2; });
   refuses("prompt_logprobs", [](auto& s) { s.values.prompt_logprobs = 21; });
   refuses("priority must be -1000 to 1000", [](auto& s) { s.values.priority = 1001; });
@@ -82,7 +83,8 @@ TEST("parse_request refuses prompts that are empty, too long or out of the vocab
 }
 
 TEST("parse_request checks every range of the flat buffer") {
-  refuses("stop_ids must lie in the flat buffer of 0 bytes", [](auto& s) { s.values.stop_ids_count = 1; });
+  refuses("stop_ids must lie in the flat buffer of 0 bytes",
+          [](auto& s) { s.values.stop_ids_count = 1; });
   refuses("stop_ids must lie in the flat buffer", [](auto& s) {
     s.add(s.values.stop_ids_offset, s.values.stop_ids_count, std::vector<uint32_t>{1, 2});
     s.values.stop_ids_count = 0x40000001;  // times 4 wraps in 32 bits
@@ -105,9 +107,8 @@ TEST("parse_request checks every range of the flat buffer") {
   });
   for (const std::vector<uint32_t>& words :
        {std::vector<uint32_t>{0}, {3, 1, 2}, {1, 5, 2, 7}, {0xffffffff, 1}}) {
-    refuses("bad_words must hold words of 1 to", [&](auto& s) {
-      s.add(s.values.bad_words_offset, s.values.bad_words_count, words);
-    });
+    refuses("bad_words must hold words of 1 to",
+            [&](auto& s) { s.add(s.values.bad_words_offset, s.values.bad_words_count, words); });
   }
   refuses("bad_words must hold ids below 100", [](auto& s) {
     s.add(s.values.bad_words_offset, s.values.bad_words_count, std::vector<uint32_t>{1, 100});
@@ -141,7 +142,8 @@ TEST("check_engine_options fills defaults in and keeps decodes within the budget
   small.max_num_batched_tokens = 8;
   CHECK_EQUAL(check_engine_options(small).max_num_seqs, 8u);
   small.max_num_seqs = 9;
-  CHECK_ERROR(kInvalid, "max_num_batched_tokens must be >= max_num_seqs, which is 9: current value is 8",
+  CHECK_ERROR(kInvalid,
+              "max_num_batched_tokens must be >= max_num_seqs, which is 9: current value is 8",
               check_engine_options(small));
   hearth_engine_options many = given();
   many.max_num_seqs = 1000;
@@ -155,12 +157,15 @@ TEST("check_engine_options refuses what no engine can be") {
     CHECK_ERROR(status, text, check_engine_options(options));
   };
   refuses_engine(kInvalid, "device_kind", [](auto& o) { o.device_kind = 3; });
-  refuses_engine(HEARTH_UNSUPPORTED, "without CUDA", [](auto& o) { o.device_kind = HEARTH_DEVICE_CUDA; });
+  refuses_engine(HEARTH_UNSUPPORTED, "without CUDA",
+                 [](auto& o) { o.device_kind = HEARTH_DEVICE_CUDA; });
   refuses_engine(kInvalid, "device_index", [](auto& o) { o.device_index = 1; });
   refuses_engine(kInvalid, "manual", [](auto& o) { o.manual = 2; });
   refuses_engine(kInvalid, "num_threads", [](auto& o) { o.num_threads = 1u << 20; });
-  refuses_engine(kInvalid, "block_size must be 16, 32 or 64: current value is 17", [](auto& o) { o.block_size = 17; });
-  refuses_engine(kInvalid, "activation_dtype", [](auto& o) { o.activation_dtype = HEARTH_DTYPE_F16; });
+  refuses_engine(kInvalid, "block_size must be 16, 32 or 64: current value is 17",
+                 [](auto& o) { o.block_size = 17; });
+  refuses_engine(kInvalid, "activation_dtype",
+                 [](auto& o) { o.activation_dtype = HEARTH_DTYPE_F16; });
   refuses_engine(kInvalid, "kv_cache_dtype", [](auto& o) { o.kv_cache_dtype = HEARTH_DTYPE_INT8; });
   refuses_engine(kInvalid, "pipeline_depth must be 0 to 2", [](auto& o) { o.pipeline_depth = 3; });
   refuses_engine(kInvalid, "max_num_seqs", [](auto& o) { o.max_num_seqs = 1u << 30; });
@@ -189,31 +194,38 @@ TEST("plan_kv holds one sequence of a length that was asked for, or says why not
   const KvPlan plan = plan_kv(options, kNeeds, machine_with(10000));
   CHECK_EQUAL(plan.num_blocks, 63);
   CHECK_EQUAL(plan.max_model_len, 1000);
-  CHECK_ERROR(HEARTH_OUT_OF_MEMORY, "lower max_model_len", plan_kv(options, kNeeds, machine_with(8000)));
+  CHECK_ERROR(HEARTH_OUT_OF_MEMORY, "lower max_model_len",
+              plan_kv(options, kNeeds, machine_with(8000)));
   options.num_kv_blocks = 62;
-  CHECK_ERROR(kInvalid, "max_model_len must be <= 992, what the KV cache of 62 blocks holds: current value is 1000",
-              plan_kv(options, kNeeds, machine_with(10000)));
+  CHECK_ERROR(
+      kInvalid,
+      "max_model_len must be <= 992, what the KV cache of 62 blocks holds: current value is 1000",
+      plan_kv(options, kNeeds, machine_with(10000)));
   options.max_model_len = 0;
   CHECK_EQUAL(plan_kv(options, kNeeds, machine_with(10000)).max_model_len, 992);
   options.max_model_len = 2049;
-  CHECK_ERROR(kInvalid, "max_model_len must be 0 to 2048", plan_kv(options, kNeeds, machine_with(10000)));
+  CHECK_ERROR(kInvalid, "max_model_len must be 0 to 2048",
+              plan_kv(options, kNeeds, machine_with(10000)));
 }
 
 TEST("plan_kv refuses more memory than there is, and names the option") {
   hearth_engine_options options = check_engine_options(given());
   options.kv_cache_memory_bytes = 100000;
-  CHECK_ERROR(HEARTH_OUT_OF_MEMORY, "lower kv_cache_memory_bytes", plan_kv(options, kNeeds, machine_with(50000)));
+  CHECK_ERROR(HEARTH_OUT_OF_MEMORY, "lower kv_cache_memory_bytes",
+              plan_kv(options, kNeeds, machine_with(50000)));
   options.memory_limit_bytes = 200000;
   CHECK_EQUAL(plan_kv(options, kNeeds, machine_with(50000)).num_blocks, 1000);
   options.kv_cache_memory_bytes = 99;
   CHECK_ERROR(kInvalid, "kv_cache_memory_bytes must be >= 100, a block: current value is 99",
               plan_kv(options, kNeeds, machine_with(50000)));
   options.num_kv_blocks = UINT32_MAX;
-  CHECK_ERROR(HEARTH_OUT_OF_MEMORY, "lower num_kv_blocks", plan_kv(options, kNeeds, machine_with(50000)));
+  CHECK_ERROR(HEARTH_OUT_OF_MEMORY, "lower num_kv_blocks",
+              plan_kv(options, kNeeds, machine_with(50000)));
   options = check_engine_options(given());
   CHECK_ERROR(HEARTH_OUT_OF_MEMORY, "smaller model", plan_kv(options, kNeeds, machine_with(1500)));
   options.max_queued_tokens = 10;
-  CHECK_ERROR(kInvalid, "max_queued_tokens must be >= max_model_len", plan_kv(options, kNeeds, machine_with(1u << 30)));
+  CHECK_ERROR(kInvalid, "max_queued_tokens must be >= max_model_len",
+              plan_kv(options, kNeeds, machine_with(1u << 30)));
 }
 
 TEST("read_machine finds cores and memory") {

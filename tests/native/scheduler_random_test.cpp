@@ -1,5 +1,6 @@
-// Random submits, cancellations and steps over a KV cache that is far too small: nothing leaks, nothing
-// is shared wrongly, everything ends, and every token is the one that the request alone would get.
+// Random submits, cancellations and steps over a KV cache that is far too small: nothing leaks,
+// nothing is shared wrongly, everything ends, and every token is the one that the request alone
+// would get.
 #include <algorithm>
 #include <cstdio>
 #include <random>
@@ -31,7 +32,8 @@ HarnessOptions random_options(Random& random) {
 }
 
 Ask random_ask(Random& random, const HarnessOptions& options) {
-  // Prompts are beginnings of few texts, so that prefixes are shared and blocks are often just full.
+  // Prompts are beginnings of few texts, so that prefixes are shared and blocks are often just
+  // full.
   Ask ask;
   const int32_t longest = std::min(options.max_model_len - 1, 150);
   int32_t length = random.between(1, longest);
@@ -42,7 +44,8 @@ Ask random_ask(Random& random, const HarnessOptions& options) {
   ask.seed = uint64_t(random.below(3));
   ask.priority = random.between(-2, 2);
   ask.salt = uint64_t(random.below(2));
-  for (int32_t i = random.below(4); i > 0; --i) ask.stop_ids.push_back(uint32_t(random.below(kFakeVocab)));
+  for (int32_t i = random.below(4); i > 0; --i)
+    ask.stop_ids.push_back(uint32_t(random.below(kFakeVocab)));
   ask.min_tokens = uint32_t(random.below(int32_t(ask.max_tokens) + 1));
   if (random.chance(20)) ask.logprobs = random.below(4);
   if (random.chance(20)) ask.prompt_logprobs = random.below(3);

@@ -44,8 +44,10 @@ TEST("Scheduler stops at a stop id, which is the last token, and not before min_
   at_both_depths({}, [](const HarnessOptions& options) {
     const auto output = expected_output(prompt_of(20), 1, 0, 30);
     Harness harness(options);
-    const uint64_t id = harness.submit(
-        {.prompt = prompt_of(20), .max_tokens = 30, .stop_ids = {output[0], output[12]}, .min_tokens = 5});
+    const uint64_t id = harness.submit({.prompt = prompt_of(20),
+                                        .max_tokens = 30,
+                                        .stop_ids = {output[0], output[12]},
+                                        .min_tokens = 5});
     harness.finish();
     CHECK_EQUAL(harness[id].finish_reason[0], uint32_t(HEARTH_FINISH_STOP));
     CHECK_EQUAL(harness[id].output[0].back(), output[harness[id].output[0].size() - 1]);
@@ -71,18 +73,20 @@ TEST("Scheduler computes long prompts in chunks and never holds decodes up") {
 }
 
 TEST("Scheduler reserves tokens for the decodes of worse requests behind a prompt") {
-  at_both_depths({.max_num_seqs = 4, .max_num_batched_tokens = 4}, [](const HarnessOptions& options) {
-    Harness harness(options);
-    const uint64_t worse = harness.submit({.prompt = prompt_of(3), .max_tokens = 40, .priority = 9});
-    while (harness[worse].output[0].empty()) harness.step();
-    const uint64_t better = harness.submit({.prompt = prompt_of(60, 2), .max_tokens = 1});
-    while (!harness[better].is_finished()) {
-      const size_t before = harness[worse].output[0].size();
-      harness.step();
-      CHECK_EQUAL(harness[worse].output[0].size(), before + 1);
-    }
-    harness.finish();
-  });
+  at_both_depths(
+      {.max_num_seqs = 4, .max_num_batched_tokens = 4}, [](const HarnessOptions& options) {
+        Harness harness(options);
+        const uint64_t worse =
+            harness.submit({.prompt = prompt_of(3), .max_tokens = 40, .priority = 9});
+        while (harness[worse].output[0].empty()) harness.step();
+        const uint64_t better = harness.submit({.prompt = prompt_of(60, 2), .max_tokens = 1});
+        while (!harness[better].is_finished()) {
+          const size_t before = harness[worse].output[0].size();
+          harness.step();
+          CHECK_EQUAL(harness[worse].output[0].size(), before + 1);
+        }
+        harness.finish();
+      });
 }
 
 TEST("Scheduler takes a repeated prompt from the prefix cache, all but its last token") {
@@ -130,7 +134,8 @@ TEST("Scheduler finds a prefix that a running request has just computed") {
 TEST("Scheduler computes a prompt once for n sequences, which share its blocks") {
   at_both_depths({}, [](const HarnessOptions& options) {
     Harness harness(options);
-    const uint64_t id = harness.submit({.prompt = prompt_of(40), .max_tokens = 20, .num_sequences = 4});
+    const uint64_t id =
+        harness.submit({.prompt = prompt_of(40), .max_tokens = 20, .num_sequences = 4});
     harness.step();
     CHECK_EQUAL(harness.pipeline.counters().num_step_tokens, 40u);
     if (options.depth == 1) {
@@ -159,7 +164,8 @@ TEST("Scheduler counts all n sequences against max_num_seqs while the prompt is 
 TEST("Scheduler goes on with a prompt whose first sequence is cancelled") {
   at_both_depths({.max_num_batched_tokens = 16}, [](const HarnessOptions& options) {
     Harness harness(options);
-    const uint64_t id = harness.submit({.prompt = prompt_of(60), .max_tokens = 10, .num_sequences = 3});
+    const uint64_t id =
+        harness.submit({.prompt = prompt_of(60), .max_tokens = 10, .num_sequences = 3});
     harness.step();
     harness.cancel(id, 0);
     harness.cancel(id, 2);
@@ -210,7 +216,8 @@ TEST("Scheduler forgets tokens after a matched stop string") {
 TEST("Scheduler preempts the lowest priority when KV blocks run out") {
   Harness harness({.num_blocks = 6, .max_model_len = 64});
   const uint64_t low = harness.submit({.prompt = prompt_of(31), .max_tokens = 30, .priority = 1});
-  const uint64_t high = harness.submit({.prompt = prompt_of(31, 2), .max_tokens = 30, .priority = 0});
+  const uint64_t high =
+      harness.submit({.prompt = prompt_of(31, 2), .max_tokens = 30, .priority = 0});
   while (!harness[high].is_finished()) {
     harness.step();
     CHECK(harness[high].output[0].size() >= harness[low].output[0].size());
@@ -238,7 +245,8 @@ TEST("Scheduler serves by priority, then arrival, and lets no one wait for ever"
     Harness harness({.max_num_seqs = 1, .ageing = ageing});
     const uint64_t running = harness.submit({.prompt = prompt_of(8), .max_tokens = 3});
     harness.step();
-    const uint64_t old = harness.submit({.prompt = prompt_of(8, 2), .max_tokens = 3, .priority = 3});
+    const uint64_t old =
+        harness.submit({.prompt = prompt_of(8, 2), .max_tokens = 3, .priority = 3});
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const uint64_t young = harness.submit({.prompt = prompt_of(8, 3), .max_tokens = 3});
     while (!harness[old].is_finished() && !harness[young].is_finished()) harness.step();
@@ -257,16 +265,15 @@ TEST("Scheduler gives prompt logprobs for every chunking, and skips prefix reads
       Harness harness(options);
       harness.submit({.prompt = prompt_of(50), .max_tokens = 1});
       harness.finish();
-      const uint64_t id = harness.submit({.prompt = prompt_of(50),
-                                          .max_tokens = 0,
-                                          .num_sequences = 2,
-                                          .prompt_logprobs = 2});
+      const uint64_t id = harness.submit(
+          {.prompt = prompt_of(50), .max_tokens = 0, .num_sequences = 2, .prompt_logprobs = 2});
       const uint64_t both = harness.submit({.prompt = prompt_of(50),
                                             .max_tokens = 4,
                                             .num_sequences = 2,
                                             .logprobs = 3,
                                             .prompt_logprobs = 0});
-      const uint64_t single = harness.submit({.prompt = {5}, .max_tokens = 0, .prompt_logprobs = 0});
+      const uint64_t single =
+          harness.submit({.prompt = {5}, .max_tokens = 0, .prompt_logprobs = 0});
       harness.finish();
       CHECK_EQUAL(harness[id].prompt_logprobs.size(), 49u);
       CHECK_EQUAL(harness[both].prompt_logprobs.size(), 49u);
@@ -281,7 +288,8 @@ TEST("Scheduler gives prompt logprobs for every chunking, and skips prefix reads
 TEST("Scheduler drops what has passed its deadline before its forward") {
   at_both_depths({}, [](const HarnessOptions& options) {
     Harness harness(options);
-    const uint64_t late = harness.submit({.prompt = prompt_of(20), .max_tokens = 200, .deadline_ms = 1});
+    const uint64_t late =
+        harness.submit({.prompt = prompt_of(20), .max_tokens = 200, .deadline_ms = 1});
     const uint64_t other = harness.submit({.prompt = prompt_of(20, 2), .max_tokens = 5});
     std::this_thread::sleep_for(std::chrono::milliseconds(3));
     harness.finish();
@@ -297,13 +305,15 @@ TEST("Scheduler fails the requests of a step that throws, and goes on") {
     at_both_depths({}, [&](const HarnessOptions& options) {
       Harness harness(options);
       (at_finish ? harness.runner.fails_finish : harness.runner.fails_run) = {4};
-      const uint64_t first = harness.submit({.prompt = prompt_of(20), .max_tokens = 30, .num_sequences = 2});
+      const uint64_t first =
+          harness.submit({.prompt = prompt_of(20), .max_tokens = 30, .num_sequences = 2});
       const uint64_t second = harness.submit({.prompt = prompt_of(20, 2), .max_tokens = 3});
       while (harness[first].error.empty()) harness.step();
       const uint64_t third = harness.submit({.prompt = prompt_of(20), .max_tokens = 5});
       harness.finish();
       CHECK(harness[first].error.find("fake device") != std::string::npos);
-      CHECK_EQUAL(harness[second].error.empty(), !at_finish || harness[second].output[0].size() == 3);
+      CHECK_EQUAL(harness[second].error.empty(),
+                  !at_finish || harness[second].output[0].size() == 3);
       CHECK_EQUAL(harness[third].output[0].size(), 5u);
       CHECK(harness.scheduler.counters().num_finished_error >= 2);
     });

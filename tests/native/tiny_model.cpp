@@ -73,7 +73,8 @@ TinyModel::TinyModel() {
   const ssize_t bytes = ssize_t(weights.size() * sizeof(float));
   if (file < 0 || write(file, weights.data(), size_t(bytes)) != bytes) std::abort();
   close(file);
-  files.push_back({sizeof(hearth_file), add_flat(path.data(), path.size()), uint32_t(path.size()), 0});
+  files.push_back(
+      {sizeof(hearth_file), add_flat(path.data(), path.size()), uint32_t(path.size()), 0});
 
   options.size = sizeof(options);
   options.manual = 1;

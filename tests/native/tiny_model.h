@@ -1,4 +1,5 @@
-// A Llama of 2 layers with random weights, as hearth_engine_open takes it: a file, a table, a buffer.
+// A Llama of 2 layers with random weights, as hearth_engine_open takes it: a file, a table, a
+// buffer.
 #pragma once
 
 #include <cstdint>

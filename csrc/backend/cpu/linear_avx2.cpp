@@ -6,18 +6,18 @@
 // int8      A register holds 4 columns of 8 rows. vpmaddubsw multiplies them by 4 broadcast
 //           activations; its 16-bit sums stay exact over a whole group of a 4-bit type
 //           (8 * 2 * 15 * 127 = 30,480 < 32,768), so that one vpmaddwd a group makes them 32 bits.
-//           Q8_0 is signed: |w| times x with w's sign, widened at once (2 * 128 * 127 fits, more not).
-//           c += sx (d Σ q x + m Σ x), group by group.
+//           Q8_0 is signed: |w| times x with w's sign, widened at once (2 * 128 * 127 fits, more
+//           not). c += sx (d Σ q x + m Σ x), group by group.
 // f32       64 columns of a tile, dequantized into L1 where that pays, times broadcast activations:
 //           columns in order within a run of 64, the runs' sums in order.
 // Work      int8: 16 columns of a tile's 16 rows are unpacked into 8 registers and used for all
-//           tokens, each broadcast for two registers; tokens' sums wait in L1 between the two halves
-//           of a group (16 bits) and between groups (f32).
+//           tokens, each broadcast for two registers; tokens' sums wait in L1 between the two
+//           halves of a group (16 bits) and between groups (f32).
 // Bytes     the run's tiles once (cost.h: linear_cost); SmolLM2-135M Q4_1 98 MB a step
 // Measured  Zen 3, one thread, 2.45 GHz TSC, other programs beside (bench/native/linear_bench.cpp):
-//           Q4_1, 32 tokens 86 op a cycle = 64 % of vpmaddubsw + vpaddw in registers; 8 tokens 58 %;
-//           Q8_0 40 % and 38 %. One token, cold: Q4_1 8.0, Q8_0 7.7, F16 9.5 bytes a cycle, where a
-//           plain read loop gets 8.7 to 9.3.
+//           Q4_1, 32 tokens 86 op a cycle = 64 % of vpmaddubsw + vpaddw in registers; 8 tokens 58
+//           %; Q8_0 40 % and 38 %. One token, cold: Q4_1 8.0, Q8_0 7.7, F16 9.5 bytes a cycle,
+//           where a plain read loop gets 8.7 to 9.3.
 #include <immintrin.h>
 
 #include "kernels.h"

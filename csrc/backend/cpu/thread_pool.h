@@ -1,16 +1,17 @@
 // Threads that run one op at a time, together with the thread that calls.
 //
 // DESIGN
-//   An op is one run(): the caller opens the gate, takes part as thread 0, closes the gate and waits
-//   for the workers that came in. A worker that comes late (asleep, or its core taken by JavaScript)
-//   is not waited for: the others have done its share, since all work is handed out by a WorkQueue.
-//   A forward pass has some 200 ops, so both waits spin first, and give their core up (futex) only
-//   after kSpin: between two ops less than that passes, while an idle pool must leave the cores to
-//   others.
-//   Order      A worker raises num_inside_, then looks at the gate; the caller closes the gate, then
-//              looks at num_inside_. Both are sequentially consistent, so that one of the two sees
-//              the other: no worker runs a job whose run() has returned. The gate's opening publishes
-//              the job and all that was written before; leaving publishes what the worker wrote.
+//   An op is one run(): the caller opens the gate, takes part as thread 0, closes the gate and
+//   waits for the workers that came in. A worker that comes late (asleep, or its core taken by
+//   JavaScript) is not waited for: the others have done its share, since all work is handed out by
+//   a WorkQueue. A forward pass has some 200 ops, so both waits spin first, and give their core up
+//   (futex) only after kSpin: between two ops less than that passes, while an idle pool must leave
+//   the cores to others.
+//   Order      A worker raises num_inside_, then looks at the gate; the caller closes the gate,
+//              then looks at num_inside_. Both are sequentially consistent, so that one of the two
+//              sees the other: no worker runs a job whose run() has returned. The gate's opening
+//              publishes the job and all that was written before; leaving publishes what the worker
+//              wrote.
 //   Thread     One thread at a time calls run(); jobs must not call it.
 #pragma once
 
