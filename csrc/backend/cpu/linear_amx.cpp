@@ -3,11 +3,10 @@
 //   c[t, r] = Σ_k W[r, k] x[t, k]
 //
 // Shapes    c [num_tokens, 16 num_tiles] f32 · x int8 by groups of 32
-// int8      A group unpacked, [8][16 rows][4 columns] unsigned, is the right operand as tdpbsud
-// wants
-//           it; the activations of up to 16 tokens, [16][32] signed, are the left one. A group's sums
-//           go through L1 to AVX-512, which scales and adds them as linear_avx512.cpp does: integers
-//           are exact, so that both kernels give the same bits.
+// int8      A group unpacked, [8][16 rows][4 columns] unsigned, is tdpbsud's right operand as it
+//           is; the activations of up to 16 tokens, [16][32] signed, are the left one. A group's
+//           sums go through L1 to AVX-512, which scales and adds them as linear_avx512.cpp does:
+//           integers are exact, so that both kernels give the same bits.
 // Work      32 tokens: two left operands and two sums a group. Few tokens go to vpdpbusd, which
 //           needs no round trip through L1.
 // Bytes     the run's tiles once (cost.h: linear_cost)

@@ -15,9 +15,9 @@
 //           halves of a group (16 bits) and between groups (f32).
 // Bytes     the run's tiles once (cost.h: linear_cost); SmolLM2-135M Q4_1 98 MB a step
 // Measured  Zen 3, one thread, 2.45 GHz TSC, other programs beside (bench/native/linear_bench.cpp):
-//           Q4_1, 32 tokens 86 op a cycle = 64 % of vpmaddubsw + vpaddw in registers; 8 tokens 58
-//           %; Q8_0 40 % and 38 %. One token, cold: Q4_1 8.0, Q8_0 7.7, F16 9.5 bytes a cycle,
-//           where a plain read loop gets 8.7 to 9.3.
+//           Q4_1 86 op a cycle at 32 tokens (64 % of vpmaddubsw + vpaddw in registers), 79 at 8;
+//           Q8_0 55 and 51. One token, cold: Q4_1 8.0, Q8_0 7.7, F16 9.5 bytes a cycle, where a
+//           plain read loop gets 8.7 to 9.3.
 #include <immintrin.h>
 
 #include "kernels.h"

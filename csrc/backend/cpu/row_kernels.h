@@ -1,5 +1,5 @@
-// Norms, quantization and activations of one row, as plain loops that the compiler vectorizes for
-// the instruction set of the file that includes this. They are a thousandth of a step's work.
+// Norms and activations of one row, as plain loops that the compiler vectorizes for the instruction
+// set of the file that includes this: 2 to 4 % of a step's work.
 //
 // Everything is in an anonymous namespace: each instruction path compiles its own copy, and no copy
 // can stand in for another.
