@@ -1,6 +1,6 @@
 /**
- * `POST /generate`: the smallest route. A prompt, token ids or messages in; text and token ids out, as
- * JSON or as events. Fields that it does not know are errors here.
+ * `POST /generate`: the smallest route. A prompt, token ids or messages in; text and token ids out,
+ * as JSON or as events. Fields that it does not know are errors here.
  *
  * @module
  */

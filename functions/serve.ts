@@ -64,8 +64,8 @@ function listen(
 }
 
 /**
- * SIGTERM and SIGINT end the server: no new work, what runs may finish within the time allowed, then
- * it is cut short. Resolves when the engine is closed.
+ * SIGTERM and SIGINT end the server: no new work, what runs may finish within the time allowed,
+ * then it is cut short. Resolves when the engine is closed.
  */
 function closeOnSignal(
   instance: Instance,

@@ -1,6 +1,6 @@
 /**
- * One check of the API key before all routes but `/health` and `/ready`, and the salt that keeps warm
- * KV blocks of different keys apart.
+ * One check of the API key before all routes but `/health` and `/ready`, and the salt that keeps
+ * warm KV blocks of different keys apart.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import { HttpError } from "../errors.ts";
 const OPEN_ROUTES = new Set(["/health", "/ready"]);
 
 /**
- * `Authorization: Bearer KEY` must name one of `apiKeys`. Digests of equal length are compared, all of
- * them, so that the time tells neither the length of a key nor which one came close.
+ * `Authorization: Bearer KEY` must name one of `apiKeys`. Digests of equal length are compared, all
+ * of them, so that the time tells neither the length of a key nor which one came close.
  */
 export function authentication(
   { apiKeys, sharePrefixesAcrossKeys }: {

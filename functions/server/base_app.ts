@@ -1,6 +1,6 @@
 /**
- * What stands before every function, alone or together: request id, access log, API key, body limit,
- * errors in one shape.
+ * What stands before every function, alone or together: request id, access log, API key, body
+ * limit, errors in one shape.
  *
  * @module
  */

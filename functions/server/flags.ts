@@ -1,6 +1,6 @@
 /**
- * Flags and environment variables out of one table: `--max-model-len 2048`, `--max-model-len=2048` and
- * `HEARTH_MAX_MODEL_LEN=2048` say the same; a flag wins over a variable.
+ * Flags and environment variables out of one table: `--max-model-len 2048`, `--max-model-len=2048`
+ * and `HEARTH_MAX_MODEL_LEN=2048` say the same; a flag wins over a variable.
  *
  * @module
  */
@@ -44,7 +44,8 @@ export class FlagError extends Error {
 /**
  * Reads a command line over the environment.
  *
- * @throws {FlagError} for an unknown flag (the nearest is named) and for a value that is not allowed
+ * @throws {FlagError} for an unknown flag (the nearest is named) and for a value that is not
+ * allowed
  */
 export function parseFlags<T extends Record<string, Flag>>(
   table: T,

@@ -8,7 +8,8 @@ import type { Instance } from "./instance.ts";
 import type { Settings } from "./settings.ts";
 
 /**
- * Opens the engine of `instance`, which tells meanwhile how far it is. Resolves when it can generate.
+ * Opens the engine of `instance`, which tells meanwhile how far it is. Resolves when it can
+ * generate.
  *
  * @throws {ModelError | EngineError} what is wrong with the model, the device or the memory
  */

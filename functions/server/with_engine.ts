@@ -13,8 +13,8 @@ const CLAIM = "HEARTH_ENGINE_CLAIM";
 
 /**
  * Wraps a function with all that it needs: settings from `HEARTH_*` variables and the one engine of
- * the process, opened when the server listens. A second isolate (`deno serve --parallel`) would load
- * the model again, so it refuses to.
+ * the process, opened when the server listens. A second isolate (`deno serve --parallel`) would
+ * load the model again, so it refuses to.
  */
 export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
   let opened: Promise<(request: Request) => Response | Promise<Response>> | undefined;

@@ -1,5 +1,6 @@
 /**
- * What `/v1/completions` answers, whole or in pieces. Choice `p * n + s` is sequence `s` of prompt `p`.
+ * What `/v1/completions` answers, whole or in pieces. Choice `p * n + s` is sequence `s` of prompt
+ * `p`.
  *
  * @module
  */
@@ -103,7 +104,7 @@ export class CompletionAnswer {
       !this.body.return_token_ids;
   }
 
-  /** What stands before the output of prompt `p`. Its log probabilities are there with its chunks. */
+  /** What stands before the output of prompt `p`; its log probabilities come with the chunks. */
   #echo(p: number): { readonly text: string; readonly scored: readonly Scored[] } {
     if (!this.body.echo) return { text: "", scored: [] };
     const prompt = this.prompts[p]!;

@@ -13,8 +13,8 @@ const encoder = new TextEncoder();
 
 /**
  * Answers with one event for each object of `events`, then `[DONE]`. An error that is thrown on the
- * way becomes the last event: `{ error: … }`, without `[DONE]`. The reader's pace is ours: nothing is
- * taken out of `events` before it is wanted.
+ * way becomes the last event: `{ error: … }`, without `[DONE]`. The reader's pace is ours: nothing
+ * is taken out of `events` before it is wanted.
  *
  * @param cancel called when the reader leaves; `events` is then left alone
  */

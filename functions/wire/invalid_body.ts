@@ -85,7 +85,7 @@ function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
   );
 }
 
-/** A value as JSON, cut so that an answer never repeats a whole prompt; what nests only by its kind. */
+/** A value, cut so that an answer never repeats a whole prompt; what nests only by its kind. */
 function show(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (typeof value === "object" && value !== null) return "an object";

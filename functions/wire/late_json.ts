@@ -11,11 +11,11 @@ import { LATE, within } from "./within.ts";
 const QUICK_MS = 200;
 
 /**
- * Answers with `answer` as JSON. When it takes longer than a moment the head of the response goes out
- * alone, because only then a caller who leaves is noticed: Deno 2.9.6 does not watch the connection of
- * a request whose body came in more than one piece until its response has begun, and `req.signal` is
- * then silent. An error after that breaks the connection off: a 200 is never followed by anything but
- * an answer.
+ * Answers with `answer` as JSON. When it takes longer than a moment the head of the response goes
+ * out alone, because only then a caller who leaves is noticed: Deno 2.9.6 does not watch the
+ * connection of a request whose body came in more than one piece until its response has begun, and
+ * `req.signal` is then silent. An error after that breaks the connection off: a 200 is never
+ * followed by anything but an answer.
  *
  * @param cancel called when the caller leaves
  */

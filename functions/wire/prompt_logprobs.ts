@@ -15,8 +15,8 @@ interface RankedLogprob {
 
 /**
  * `{ prompt_logprobs }` with an object from token id to its log probability at each position, null
- * at the first; nothing when it was not asked for. `rank` counts from 1; 0 says that the token is not
- * among the likeliest that were asked for.
+ * at the first; nothing when it was not asked for. `rank` counts from 1; 0 says that the token is
+ * not among the likeliest that were asked for.
  */
 export function promptLogprobsOf(
   generation: Generation,

@@ -1,6 +1,6 @@
 /**
- * The fields that say how tokens are chosen: their names on the wire, their bounds, and the way from
- * there to {@linkcode SamplingParameters}.
+ * The fields that say how tokens are chosen: their names on the wire, their bounds, and the way
+ * from there to {@linkcode SamplingParameters}.
  *
  * @module
  */

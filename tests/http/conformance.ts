@@ -1,6 +1,6 @@
 /**
- * What every engine's answers must look like over HTTP, whatever its text says: OpenAI's shapes, one
- * role, one finish reason, usage where it was asked for, `[DONE]` at the end.
+ * What every engine's answers must look like over HTTP, whatever its text says: OpenAI's shapes,
+ * one role, one finish reason, usage where it was asked for, `[DONE]` at the end.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * An engine without a model, for tests of the functions alone: tokens are bytes, the answer is always
- * the same sentence over and over, and time passes only where a test asks for it.
+ * An engine without a model, for tests of the functions alone: tokens are bytes, the answer is
+ * always the same sentence over and over, and time passes only where a test asks for it.
  *
  * @module
  */

@@ -52,7 +52,7 @@ Deno.test("SIGTERM lets a running stream finish, refuses new work and exits 0", 
   assert.equal(server.stderr, "");
 });
 
-Deno.test("SIGTERM cuts what runs past the drain timeout, with an error in the stream", async () => {
+Deno.test("SIGTERM cuts what outlasts the drain timeout, with an error in the stream", async () => {
   await using server = await ServerProcess.start([...MODEL, "--drain-timeout", "0.1"]);
   const text = (await server.post(CHAT, { ...long, stream: true })).text();
   server.signal("SIGTERM");

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 
-/** The permissions of `deno task serve` in `deno.json`, less the build: they are part of the test. */
+/** The permissions of `deno task serve` in `deno.json`: they are part of the test. */
 function permissions(): string[] {
   const { tasks } = JSON.parse(Deno.readTextFileSync("deno.json"));
   const command: string = tasks.serve.command;
