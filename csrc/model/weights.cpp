@@ -1,10 +1,5 @@
 #include "weights.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -244,24 +239,12 @@ Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSour
   }
   table.expect_empty();
 
-  for (const std::string& path : paths) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0) {
-      throw Error(HEARTH_IO_ERROR,
-                  format("Cannot open weights file %s: %s", path.c_str(), std::strerror(errno)));
-    }
-    files_.push_back(file);
-  }
+  for (std::string& path : paths) files_.emplace_back(std::move(path));
   for (const TensorSource& tensor : tensors_) {
-    struct stat status;
-    if (::fstat(files_[tensor.file], &status) != 0 || !S_ISREG(status.st_mode)) {
-      throw Error(HEARTH_IO_ERROR, format("Cannot read weights file %s: it is no regular file",
-                                          paths[tensor.file].c_str()));
-    }
-    const uint64_t size = uint64_t(status.st_size);
-    if (tensor.offset > size || tensor.num_bytes > size - tensor.offset) {
+    const WeightsFile& file = files_[tensor.file];
+    if (tensor.offset > file.size() || tensor.num_bytes > file.size() - tensor.offset) {
       reject(format("tensor %s must lie inside %s of %llu bytes: current range is %llu + %llu",
-                    tensor.name.c_str(), paths[tensor.file].c_str(), (unsigned long long)size,
+                    tensor.name.c_str(), file.path().c_str(), (unsigned long long)file.size(),
                     (unsigned long long)tensor.offset, (unsigned long long)tensor.num_bytes));
     }
     file_bytes_ += tensor.num_bytes;
@@ -271,7 +254,6 @@ Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSour
 }
 
 Weights::~Weights() {
-  for (const int file : files_) ::close(file);
   for (std::byte* page : pages_) backend_.free(page);
   if (vector_arena_ != nullptr) backend_.free(vector_arena_);
 }
@@ -321,22 +303,6 @@ void Weights::allocate() {
   }
 }
 
-void Weights::read(const TensorSource& tensor, uint64_t offset, size_t bytes,
-                   std::byte* target) const {
-  while (bytes > 0) {
-    const ssize_t got = ::pread(files_[tensor.file], target, bytes, off_t(tensor.offset + offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) {
-      throw Error(HEARTH_IO_ERROR,
-                  format("Cannot read tensor %s: %s", tensor.name.c_str(),
-                         got == 0 ? "the file has become shorter" : std::strerror(errno)));
-    }
-    target += got;
-    offset += uint64_t(got);
-    bytes -= size_t(got);
-  }
-}
-
 void Weights::load_tiles(const TileRun& run, int32_t first_tile, int32_t num_tiles) const {
   const TensorSource& tensor = *run.tensor;
   const WeightLayout& layout = run.view->layout;
@@ -344,7 +310,8 @@ void Weights::load_tiles(const TileRun& run, int32_t first_tile, int32_t num_til
   const int32_t first_row = first_tile * layout.tile_rows;
   const int32_t num_rows = std::min(num_tiles * layout.tile_rows, tensor.rows - first_row);
   std::vector<std::byte> source(num_rows * source_row_bytes);
-  read(tensor, first_row * source_row_bytes, source.size(), source.data());
+  files_[tensor.file].read(tensor.offset + first_row * source_row_bytes, source.size(),
+                           source.data());
 
   const size_t packed_bytes = num_tiles * layout.tile_bytes;
   struct Free {
@@ -367,7 +334,7 @@ void Weights::load_tiles(const TileRun& run, int32_t first_tile, int32_t num_til
 void Weights::load_vector(const Vector& vector) const {
   const TensorSource& tensor = *vector.tensor;
   std::vector<std::byte> source(tensor.num_bytes);
-  read(tensor, 0, source.size(), source.data());
+  files_[tensor.file].read(tensor.offset, source.size(), source.data());
   std::vector<float> values(tensor.cols);
   for (int32_t i = 0; i < tensor.cols; ++i) {
     if (tensor.dtype == DType::kF32) {

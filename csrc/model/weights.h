@@ -19,6 +19,7 @@
 
 #include "../backend/backend.h"
 #include "spec.h"
+#include "weights_file.h"
 
 namespace hearth {
 
@@ -97,13 +98,12 @@ class Weights {
   void place(const TensorSource& tensor, WeightView& view);
   void place(const TensorSource& tensor, const float*& vector);
   void allocate();
-  void read(const TensorSource& tensor, uint64_t offset, size_t bytes, std::byte* target) const;
   void load_tiles(const TileRun& run, int32_t first_tile, int32_t num_tiles) const;
   void load_vector(const Vector& vector) const;
 
   Backend& backend_;
   std::vector<TensorSource> tensors_;
-  std::vector<int> files_;  // descriptors
+  std::vector<WeightsFile> files_;
   std::vector<TileRun> runs_;
   std::vector<Vector> vectors_;
   std::vector<size_t> page_bytes_;  // used, a page each
