@@ -32,9 +32,9 @@ async function main(args: readonly string[]): Promise<void> {
   const server = orExit(() => listen(settings, app.fetch), ListenError);
   const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
   const address = `http://${host}:${server.addr.port}`;
+  const closed = closeOnSignal(instance, server, settings.drainTimeoutMs);
   console.log(`listening on ${address}`);
 
-  const closed = closeOnSignal(instance, server, settings.drainTimeoutMs);
   const progress = showProgress(instance);
   try {
     await openInstance(instance, settings);

@@ -79,6 +79,24 @@ Deno.test("SIGTERM while the model loads ends the process with 0", async () => {
   assert.equal(await server.code(), 0);
 });
 
+Deno.test("SIGTERM reaches the server through deno task serve, which exits 0", async () => {
+  const args = ["task", "--quiet", "serve", "--port", "0", ...MODEL];
+  const task = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "piped" })
+    .spawn();
+  let output = "";
+  let signalled = false;
+  for await (const text of task.stdout.pipeThrough(new TextDecoderStream())) {
+    output += text;
+    if (output.includes("ready after") && !signalled) {
+      signalled = true;
+      task.kill("SIGTERM");
+    }
+  }
+  const errors = await new Response(task.stderr).text();
+  assert.deepEqual(await task.status, { success: true, code: 0, signal: null }, output + errors);
+  assert.match(output, /closed\n$/);
+});
+
 for (const stream of [true, false]) {
   Deno.test(`a caller who leaves ends its request, stream: ${stream}`, async () => {
     await using server = await ServerProcess.start(MODEL);
