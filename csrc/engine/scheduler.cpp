@@ -29,7 +29,6 @@ void Scheduler::plan(StepPlan& plan, Clock::time_point now) {
 // with it all behind it: smaller requests do not overtake.
 bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point now) {
   Request& request = *sequence.request;
-  if (sequence.num_pending > 0) return false;  // preempted while its last token is being drawn
   if (num_slots_taken(running_.size()) + slots(sequence) > options_.max_num_seqs) return false;
   if (!bind_samplers(request)) return true;  // the request has failed, the next one has its turn
 

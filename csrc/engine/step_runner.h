@@ -20,7 +20,7 @@ class StepRunner {
   virtual uint64_t workspace_bytes() const = 0;
 
   /// Stages a step: forward pass, logits, samples. input stays valid until its finish(). Where this
-  /// throws, nothing is staged.
+  /// throws, nothing is staged, and nothing may be before the steps in flight are finished.
   virtual void run(const StepInput& input) = 0;
   /// Waits for the oldest staged step and returns its results, valid until the second next run().
   /// Where this throws, that step is gone.

@@ -69,7 +69,11 @@ uint64_t FakeRunner::context(const StepInput& input, int32_t token) {
 }
 
 void FakeRunner::run(const StepInput& input) {
-  if (fails_run.count(++num_run_calls_)) throw std::runtime_error("the fake device is lost");
+  CHECK(!has_failed_);
+  if (fails_run.count(++num_run_calls_)) {
+    has_failed_ = num_begun_ > num_finished_;
+    throw std::runtime_error("the fake device is lost");
+  }
   std::this_thread::sleep_for(step_delay);
   const StepResult& previous = results_[(num_begun_ + 3) % 4];
   StepResult& result = results_[num_begun_++ % 4];
@@ -120,6 +124,7 @@ void FakeRunner::run(const StepInput& input) {
 const StepResult& FakeRunner::finish() {
   CHECK(num_finished_ < num_begun_);
   const StepResult& result = results_[num_finished_++ % 4];
+  has_failed_ = false;
   if (fails_finish.count(num_finished_)) throw std::runtime_error("the fake device fell silent");
   return result;
 }

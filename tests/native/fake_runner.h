@@ -65,6 +65,7 @@ class FakeRunner final : public StepRunner {
   std::array<StepResult, 4> results_;
   int32_t num_begun_ = 0;
   int32_t num_finished_ = 0;
+  bool has_failed_ = false;  // run() threw with a step in flight
 };
 
 /// What a request's sequence draws, computed from tokens alone.
