@@ -65,12 +65,13 @@ Deno.test("a SIGTERM later than a second cuts the drain short", async () => {
   const whole = server.post(CHAT, { ...long, max_tokens: 1900 });
   await until(async () => await server.metric("hearth_num_requests_running") > 0);
   server.signal("SIGTERM");
+  await server.printed("closing");
   await new Promise((resolve) => setTimeout(resolve, 1100));
   server.signal("SIGTERM");
   const started = performance.now();
   await assert.rejects(async () => await (await whole).json(), "half an answer is none");
   assert.equal(await server.code(), 0);
-  assert.ok(performance.now() - started < 3000);
+  assert.ok(performance.now() - started < 10_000, "the drain's 30 s were not waited for");
 });
 
 Deno.test("SIGTERM while the model loads ends the process with 0", async () => {
@@ -93,7 +94,8 @@ Deno.test("SIGTERM reaches the server through deno task serve, which exits 0", a
     }
   }
   const errors = await new Response(task.stderr).text();
-  assert.deepEqual(await task.status, { success: true, code: 0, signal: null }, output + errors);
+  const { code, signal } = await task.status;
+  assert.deepEqual([code, signal], [0, null], output + errors);
   assert.match(output, /closed\n$/);
 });
 
