@@ -208,9 +208,10 @@ typedef struct hearth_engine_options {
   uint32_t activation_dtype; /* AUTO (INT8 for quantized weights, F32 else), F32 or INT8 */
   uint32_t kv_cache_dtype;   /* AUTO (F32 where activation_dtype is F32, else F16), F32, F16 */
   uint32_t block_size;       /* tokens a KV block: 16 (default), 32 or 64 */
-  uint32_t max_model_len;    /* prompt and output, tokens; 0: the model's max_position */
+  uint32_t max_model_len;    /* prompt and output, tokens; 0: the model's max_position, or what the KV
+                                cache holds where that is less; given, it has to fit the KV cache */
   uint32_t max_num_seqs;     /* sequences that run at a time; 0: 64 */
-  uint32_t max_num_batched_tokens; /* token budget of a step; 0: 512 */
+  uint32_t max_num_batched_tokens; /* token budget of a step, >= max_num_seqs; 0: 512 */
   uint64_t kv_cache_memory_bytes;  /* 0: see hearth_stats.kv_bytes for what was chosen */
   uint32_t num_kv_blocks;          /* overrides kv_cache_memory_bytes when not 0 */
   uint32_t max_queued_requests;    /* waiting requests; 0: 1024 */
@@ -269,7 +270,8 @@ enum { HEARTH_LOGPROBS_NONE = -1 };
 /** One request. 120 bytes. Arrays lie in the flat buffer of hearth_submit. */
 typedef struct hearth_request_options {
   uint32_t size;
-  uint32_t num_sequences;   /* n: continuations that share the prompt's blocks, 1 to 128 */
+  uint32_t num_sequences;   /* n: continuations that share the prompt's blocks, 1 to 128 and at
+                               most max_num_seqs */
   uint32_t max_tokens;      /* output tokens of a sequence; 0 only with prompt_logprobs >= 0 */
   uint32_t min_tokens;      /* stop ids cannot be sampled before; at most max_tokens */
   float temperature;        /* 0: greedy; at most 2 */
@@ -422,7 +424,7 @@ typedef struct hearth_engine_stats {
   uint64_t num_prompt_tokens_cached;
   uint64_t num_generation_tokens;
   uint64_t num_requests_submitted;
-  uint64_t num_finished_stop;
+  uint64_t num_finished_stop; /* sequences, as the four below */
   uint64_t num_finished_length;
   uint64_t num_finished_cancelled;
   uint64_t num_finished_deadline;

@@ -20,6 +20,7 @@
 #include "engine_loop.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 namespace hearth {
@@ -189,6 +190,10 @@ uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
   static std::atomic<uint64_t> next_id{1};  // ids are unique in the process, not only the engine
   RequestOptions options = parse_request(tokens, num_tokens, values, flat, config_.limits);
   std::vector<uint32_t> prompt(tokens, tokens + num_tokens);
+  if (!options.values.has_seed) {
+    std::random_device random;
+    options.values.seed = uint64_t(random()) << 32 | random();
+  }
 
   std::lock_guard lock(submit_mutex_);
   if (stopping_) throw Error(HEARTH_CLOSING, "Cannot submit request: the engine is closing");
@@ -201,7 +206,6 @@ uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
   check_queue(num_tokens);
   check_deadline(num_tokens, values);
 
-  if (!options.values.has_seed) options.values.seed = seeds_();
   const uint32_t num_sequences = values.num_sequences;
   auto request =
       std::make_unique<Request>(next_id++, std::move(prompt), std::move(options),

@@ -5,7 +5,6 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
-#include <random>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -107,7 +106,6 @@ class Engine {
   bool stopping_ = false;
   bool cancels_all_ = false;
   uint64_t num_submitted_ = 0;
-  std::mt19937_64 seeds_;
   std::string failure_;        // why loading or stepping failed
   hearth_engine_stats stats_;  // as of the last step, like the next two
   SchedulerGauges gauges_;

@@ -63,6 +63,7 @@ NativeModel::NativeModel(const ModelSource& source) {
                     .max_num_seqs = int32_t(options.max_num_seqs),
                     .max_num_batched_tokens = int32_t(options.max_num_batched_tokens),
                     .prefix_caching = options.disable_prefix_caching == 0,
+                    // Backend, path and dtypes need no name: this KV cache knows one of each.
                     .fingerprint = spec_.fingerprint},
       .limits = {uint32_t(spec_.vocab_size), plan.max_model_len, int32_t(options.max_num_seqs)},
       .manual = options.manual == 1,
