@@ -76,3 +76,21 @@ Deno.test("streams of many callers give what each gets alone", async () => {
   }));
   assert.deepEqual(together, alone);
 });
+
+for (
+  const [what, model, message] of [
+    ["that its template refuses", "llama2-fp32", /Roles must alternate, user first/],
+    ["without a template", "opt-prenorm-fp16", /chat template/],
+  ] as const
+) {
+  Deno.test(`a conversation for a model ${what} is 400 with the reason`, async () => {
+    const engine = await Engine.open(`tests/data/${model}`, { numThreads: 1 });
+    await using harness = new Harness(engine);
+    const messages = [{ role: "user", content: "a" }, { role: "user", content: "b" }];
+    for (const path of [CHAT, "/tokenize", "/generate"]) {
+      const { error } = await harness.json(path, { messages }, 400);
+      assert.match(error.message, message);
+      assert.equal(error.param, "messages");
+    }
+  });
+}
