@@ -10,8 +10,8 @@ namespace hearth {
 /// Tokens that go through the weights together: their activations stay in L1 and L2 meanwhile.
 inline constexpr int kTokenBlock = 32;
 
-/// How far ahead of its reads a kernel prefetches weights: with 2 KiB one thread reads at 0.93 of
-/// what a plain loop reads, without at 0.70 (Zen 3, Q4_1, one token; 1 KiB 0.73, 4 KiB 0.90).
+/// How far ahead of its reads a kernel prefetches weights: with 2 KiB one thread reads 8.0 bytes a
+/// cycle, without 6.0 (Zen 3, Q4_1, one token, cold; 1 KiB 6.3, 4 KiB 7.8).
 inline constexpr size_t kPrefetchBytes = 2048;
 
 /// Packed tiles that lie behind one another (packing.h).
@@ -62,7 +62,7 @@ struct Kernels {
   /// Runs the int8 multiply-add of linear_int8 in registers alone; returns how many operations that
   /// were (2 per multiply-add).
   double (*int8_peak)(int32_t repeats);
-  /// Loads every byte (a multiple of 512) and drops it.
+  /// Loads every byte (a multiple of 256) and drops it.
   void (*read)(const std::byte* from, size_t bytes);
 };
 

@@ -12,12 +12,12 @@
 //           columns in order within a run of 64, the runs' sums in order.
 // Work      int8: 16 columns of a tile's 16 rows are unpacked into 8 registers and used for all
 //           tokens, each broadcast for two registers; tokens' sums wait in L1 between the two
-//           halves of a group (16 bits) and between groups (f32).
+//           halves of a group (16 bits) and between groups (f32). One token's stay in registers.
 // Bytes     the run's tiles once (cost.h: linear_cost); SmolLM2-135M Q4_1 98 MB a step
 // Measured  Zen 3, one thread, 2.45 GHz TSC, other programs beside (bench/native/linear_bench.cpp):
 //           Q4_1 86 op a cycle at 32 tokens (64 % of vpmaddubsw + vpaddw in registers), 79 at 8;
-//           Q8_0 55 and 51. One token, cold: Q4_1 8.0, Q8_0 7.7, F16 9.5 bytes a cycle, where a
-//           plain read loop gets 8.7 to 9.3.
+//           Q8_0 55 and 51. One token, cold: Q4_1 8.8, Q8_0 7.9, F16 10 bytes a cycle, where reading
+//           alone gets 11.1.
 #include <immintrin.h>
 
 #include "kernels.h"
@@ -106,15 +106,53 @@ struct Columns {
   }
 };
 
+// What turns 8 rows' dots of a group into f32: sums + sx (d Σ q x + m Σ x).
 template <uint32_t kDType>
-void linear_int8_tile(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c,
-                      int32_t c_stride) {
+struct Scales {
+  __m256 scale, minimum;
+
+  Scales(const std::byte* group, int half) : scale(load_halves(group + half * 16)) {
+    minimum = kDType == kQ4_1 ? load_halves(group + 32 + half * 16)
+                              : _mm256_mul_ps(scale, _mm256_set1_ps(-8.0f));
+  }
+
+  __m256 finish(__m256i dot, __m256 x_scale, __m256 x_sum, __m256 sums) const {
+    if (kDType != kQ8_0) dot = _mm256_madd_epi16(dot, _mm256_set1_epi16(1));
+    __m256 value = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(dot));
+    if (kDType != kQ8_0) value = _mm256_fmadd_ps(minimum, x_sum, value);
+    return _mm256_fmadd_ps(x_scale, value, sums);
+  }
+};
+
+template <uint32_t kDType>
+void one_token(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c) {
+  __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (int32_t g = 0; g < num_groups; ++g) {
+    const std::byte* group = tile + g * group_bytes(kDType);
+    const std::byte* quants = group + header_bytes(kDType);
+    prefetch_ahead(group, group_bytes(kDType));
+    __m256i dots[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    Columns<kDType>(quants, 0).add_products(x.values + g * kGroupCols, dots);
+    Columns<kDType>(quants, 1).add_products(x.values + g * kGroupCols + 16, dots);
+    const __m256 x_scale = _mm256_broadcast_ss(x.scales + g);
+    const __m256 x_sum = _mm256_broadcast_ss(x.sums + g);
+    for (int half = 0; half < 2; ++half) {
+      sums[half] = Scales<kDType>(group, half).finish(dots[half], x_scale, x_sum, sums[half]);
+    }
+  }
+  _mm256_storeu_ps(c, sums[0]);
+  _mm256_storeu_ps(c + kHalfRows, sums[1]);
+}
+
+template <uint32_t kDType>
+void many_tokens(const std::byte* tile, int32_t num_groups, const Int8Tokens& x, float* c,
+                 int32_t c_stride) {
   const int32_t num_tokens = x.num_tokens;
   for (int32_t t = 0; t < num_tokens; ++t) {
     _mm256_storeu_ps(c + size_t(t) * c_stride, _mm256_setzero_ps());
     _mm256_storeu_ps(c + size_t(t) * c_stride + kHalfRows, _mm256_setzero_ps());
   }
-  __m256i partial[kTokenBlock][2];  // sums of the first 16 columns
+  __m256i partial[kTokenBlock][2];  // dots over the first 16 columns
   for (int32_t g = 0; g < num_groups; ++g) {
     const std::byte* group = tile + g * group_bytes(kDType);
     const std::byte* quants = group + header_bytes(kDType);
@@ -125,34 +163,25 @@ void linear_int8_tile(const std::byte* tile, int32_t num_groups, const Int8Token
     {
       const Columns<kDType> columns(quants, 0);
       for (int32_t t = 0; t < num_tokens; ++t) {
-        __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-        columns.add_products(values + t * kGroupCols, sums);
-        partial[t][0] = sums[0];
-        partial[t][1] = sums[1];
+        __m256i dots[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        columns.add_products(values + t * kGroupCols, dots);
+        partial[t][0] = dots[0];
+        partial[t][1] = dots[1];
       }
     }
     // Has the bytes loaded again: kept from part 0 they are spilled (10 % at 4 tokens).
     asm volatile("" : "+r"(quants));
     const Columns<kDType> columns(quants, 1);
-    __m256 scale[2], minimum[2];
-    for (int half = 0; half < 2; ++half) {
-      scale[half] = load_halves(group + half * 16);
-      minimum[half] = kDType == kQ4_1 ? load_halves(group + 32 + half * 16)
-                                      : _mm256_mul_ps(scale[half], _mm256_set1_ps(-8.0f));
-    }
+    const Scales<kDType> scales[2] = {{group, 0}, {group, 1}};
     float* out = c;
     for (int32_t t = 0; t < num_tokens; ++t, out += c_stride) {
-      __m256i sums[2] = {partial[t][0], partial[t][1]};
-      columns.add_products(values + t * kGroupCols + 16, sums);
-      const __m256 token_scale = _mm256_broadcast_ss(token_scales + t);
-      const __m256 token_sum = _mm256_broadcast_ss(token_sums + t);
+      __m256i dots[2] = {partial[t][0], partial[t][1]};
+      columns.add_products(values + t * kGroupCols + 16, dots);
+      const __m256 x_scale = _mm256_broadcast_ss(token_scales + t);
+      const __m256 x_sum = _mm256_broadcast_ss(token_sums + t);
       for (int half = 0; half < 2; ++half) {
-        const __m256i dot =
-            kDType == kQ8_0 ? sums[half] : _mm256_madd_epi16(sums[half], _mm256_set1_epi16(1));
-        __m256 value = _mm256_mul_ps(scale[half], _mm256_cvtepi32_ps(dot));
-        if (kDType != kQ8_0) value = _mm256_fmadd_ps(minimum[half], token_sum, value);
         float* to = out + half * kHalfRows;
-        _mm256_storeu_ps(to, _mm256_fmadd_ps(token_scale, value, _mm256_loadu_ps(to)));
+        _mm256_storeu_ps(to, scales[half].finish(dots[half], x_scale, x_sum, _mm256_loadu_ps(to)));
       }
     }
   }
@@ -160,9 +189,14 @@ void linear_int8_tile(const std::byte* tile, int32_t num_groups, const Int8Token
 
 template <uint32_t kDType>
 void linear_int8_of(const TileRun& run, const Int8Tokens& x, float* c) {
+  const int32_t num_groups = run.cols / kGroupCols;
   for (int32_t i = 0; i < run.num_tiles; ++i) {
-    linear_int8_tile<kDType>(run.tiles + i * run.tile_bytes, run.cols / kGroupCols, x,
-                             c + i * kRows, run.num_tiles * kRows);
+    const std::byte* tile = run.tiles + i * run.tile_bytes;
+    if (x.num_tokens == 1) {
+      one_token<kDType>(tile, num_groups, x, c + i * kRows);
+    } else {
+      many_tokens<kDType>(tile, num_groups, x, c + i * kRows, run.num_tiles * kRows);
+    }
   }
 }
 
@@ -384,11 +418,15 @@ double int8_peak(int32_t repeats) {
   return 2.0 * 8 * 32 * repeats;
 }
 
+// Four streams: the prefetchers follow each, and one alone reads a fifth less (Zen 3).
 void read(const std::byte* from, size_t bytes) {
   __m256i sums[4];
   for (int i = 0; i < 4; ++i) sums[i] = _mm256_setzero_si256();
-  for (size_t at = 0; at < bytes; at += 128) {
-    for (int i = 0; i < 4; ++i) sums[i] = _mm256_or_si256(sums[i], load(from + at + i * 32));
+  for (size_t at = 0; at < bytes / 4; at += 64) {
+    for (int stream = 0; stream < 4; ++stream) {
+      const std::byte* line = from + stream * (bytes / 4) + at;
+      sums[stream] = _mm256_or_si256(sums[stream], _mm256_or_si256(load(line), load(line + 32)));
+    }
   }
   for (int i = 0; i < 4; ++i) asm volatile("" : : "x"(sums[i]));
 }
