@@ -127,7 +127,7 @@ $(OUT)/native_tests: $(TEST_OBJECTS) $(OBJECTS)
 fuzz: $(FUZZERS) ## Fuzz what takes untrusted bytes (clang), each for FUZZ_SECONDS=60
 	@set -e; for fuzzer in $(FUZZERS); do \
 	  echo "fuzz $$fuzzer"; mkdir -p $$fuzzer.corpus; \
-	  $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_funcs=0 \
+	  $$fuzzer -max_total_time=$(FUZZ_SECONDS) -len_control=0 -max_len=1024 -timeout=10 -print_funcs=0 \
 	    -print_final_stats=1 -artifact_prefix=$$fuzzer. $$fuzzer.corpus; \
 	done
 FUZZ_SECONDS ?= 60
