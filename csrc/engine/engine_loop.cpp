@@ -28,7 +28,7 @@ namespace hearth {
 Engine::Engine(const EngineConfig& config, std::unique_ptr<StepRunner> runner)
     : config_(config), runner_(std::move(runner)), scheduler_(config.scheduler, *runner_),
       pipeline_(scheduler_, *runner_, config.scheduler, config.pipeline_depth),
-      seeds_(std::random_device{}()), stats_(config.stats) {
+      stats_(config.stats) {
   stats_.size = sizeof(stats_);
   stats_.state = HEARTH_STATE_LOADING;
   publish();
