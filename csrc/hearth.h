@@ -208,9 +208,9 @@ typedef struct hearth_engine_options {
   uint32_t activation_dtype; /* AUTO (INT8 for quantized weights, F32 else), F32 or INT8 */
   uint32_t kv_cache_dtype;   /* AUTO (F32 where activation_dtype is F32, else F16), F32, F16 */
   uint32_t block_size;       /* tokens a KV block: 16 (default), 32 or 64 */
-  uint32_t max_model_len;    /* prompt and output, tokens; 0: the model's max_position, or what the KV
-                                cache holds where that is less; given, it has to fit the KV cache */
-  uint32_t max_num_seqs;     /* sequences that run at a time; 0: 64 */
+  uint32_t max_model_len; /* prompt and output, tokens; 0: the model's max_position, or what the KV
+                             cache holds where that is less; given, it has to fit the KV cache */
+  uint32_t max_num_seqs;  /* sequences that run at a time; 0: 64 */
   uint32_t max_num_batched_tokens; /* token budget of a step, >= max_num_seqs; 0: 512 */
   uint64_t kv_cache_memory_bytes;  /* 0: see hearth_stats.kv_bytes for what was chosen */
   uint32_t num_kv_blocks;          /* overrides kv_cache_memory_bytes when not 0 */
