@@ -124,6 +124,12 @@ HEARTH_API hearth_status hearth_op_embed(hearth_op_context* context,
                                          const int32_t* positions, float* out, char* error,
                                          uint32_t error_capacity);
 
+/** out[r] = x[indices[r]]. x: [num_tokens, cols]. indices: [rows], ascending. out: [rows, cols]. */
+HEARTH_API hearth_status hearth_op_gather(hearth_op_context* context,
+                                          const hearth_op_linear_shape* shape,
+                                          const int32_t* indices, const float* x, float* out,
+                                          char* error, uint32_t error_capacity);
+
 /** out = norm(x), both [num_tokens, cols]. weight: [cols]. bias: [cols], NULL: none. */
 HEARTH_API hearth_status hearth_op_norm(hearth_op_context* context,
                                         const hearth_op_linear_shape* shape, const float* weight,

@@ -106,6 +106,18 @@ export const opSymbols = {
     ],
     result: "i32", // hearth_status
   },
+  hearth_op_gather: {
+    parameters: [
+      "buffer", // hearth_op_context *context
+      "buffer", // const hearth_op_linear_shape *shape
+      "buffer", // const int32_t *indices
+      "buffer", // const float *x
+      "buffer", // float *out
+      "buffer", // char *error
+      "u32", // uint32_t error_capacity
+    ],
+    result: "i32", // hearth_status
+  },
   hearth_op_norm: {
     parameters: [
       "buffer", // hearth_op_context *context

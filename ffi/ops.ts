@@ -180,6 +180,14 @@ export class Ops {
     );
   }
 
+  /** Rows of `x` (`[tokens, cols]`) by index, ascending. */
+  gather(cols: number, indices: Ints, x: Floats, out: Floats): void {
+    const shape = linearShape({ dtype: "F32", rows: indices.length, cols }, x.length / cols);
+    this.#run((context, error) =>
+      this.#library.symbols.hearth_op_gather(context, shape, indices, x, out, error, error.length)
+    );
+  }
+
   /** `norm(x)`, `[tokens, norm.weight.length]` */
   norm(norm: OpNorm, x: Floats, out: Floats): void {
     const cols = norm.weight.length;

@@ -66,6 +66,38 @@ hearth_status hearth_op_embed(hearth_op_context* context, const hearth_op_linear
   });
 }
 
+hearth_status hearth_op_gather(hearth_op_context* context, const hearth_op_linear_shape* shape,
+                               const int32_t* indices, const float* x, float* out, char* error,
+                               uint32_t error_capacity) {
+  return guarded(error, error_capacity, [&] {
+    require_size(context, "context");
+    require_size(shape, "shape");
+    require_shape(*shape);
+    for (uint32_t r = 0; r < shape->rows; ++r) {
+      require_within("indices", indices[r], r > 0 ? indices[r - 1] : 0,
+                     int64_t(shape->num_tokens) - 1);
+    }
+    Device device(*context);
+    const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
+    const Tensor result = device.tensor(shape->rows, shape->cols, nullptr);
+    device.backend->reserve(int32_t(shape->num_tokens), 1, int32_t(shape->rows),
+                            int32_t(shape->cols), 1);
+    const std::vector<int32_t> ids(shape->num_tokens, 0);
+    StepInput step;
+    step.token_ids = ids;
+    step.logits_tokens = {indices, shape->rows};
+    // In two slices, as a step with many rows of logits has them.
+    const int32_t rows = int32_t(shape->rows), first = rows / 2;
+    Tensor rest = result;
+    rest.data += size_t(first) * shape->cols * sizeof(float);
+    run_steps(*context, *device.backend, step, {}, {}, [&] {
+      if (first > 0) device.backend->gather(input, 0, first, result);
+      device.backend->gather(input, first, rows - first, rest);
+    });
+    device.download(result, out);
+  });
+}
+
 hearth_status hearth_op_norm(hearth_op_context* context, const hearth_op_linear_shape* shape,
                              const float* weight, const float* bias, const float* x, float* out,
                              char* error, uint32_t error_capacity) {

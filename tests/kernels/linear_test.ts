@@ -208,3 +208,17 @@ testOnEachPath(
       }
     }),
 );
+
+testOnEachPath("gather() copies the rows whose logits are wanted", (isa) =>
+  withSeed((random) => {
+    const [numTokens, cols] = [50, 33];
+    const x = random.floats(numTokens * cols);
+    using ops = new Ops({ isa, numThreads: 2 });
+    for (const count of [1, 7, numTokens]) {
+      const indices = random.permutation(numTokens).slice(0, count).sort((a, b) => a - b);
+      const out = poisoned(count * cols);
+      ops.gather(cols, Int32Array.from(indices), x, out);
+      const expected = indices.flatMap((index) => [...x.slice(index * cols, (index + 1) * cols)]);
+      assertSameBits(out, Float32Array.from(expected), `${count} rows`);
+    }
+  }));
