@@ -16,8 +16,8 @@
 // Bytes     the run's tiles once (cost.h: linear_cost); SmolLM2-135M Q4_1 98 MB a step
 // Measured  Zen 3, one thread, 2.45 GHz TSC, other programs beside (bench/native/linear_bench.cpp):
 //           Q4_1 86 op a cycle at 32 tokens (64 % of vpmaddubsw + vpaddw in registers), 79 at 8;
-//           Q8_0 55 and 51. One token, cold: Q4_1 8.8, Q8_0 7.9, F16 10 bytes a cycle, where reading
-//           alone gets 11.1.
+//           Q8_0 55 and 51. One token, cold: Q4_1 8.8, Q8_0 7.9, F16 10 bytes a cycle, where
+//           reading alone gets 11.1.
 #include <immintrin.h>
 
 #include "kernels.h"
