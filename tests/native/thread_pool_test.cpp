@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <stdexcept>
 #include <thread>
 
 #include "check.h"
@@ -28,6 +29,35 @@ TEST("ThreadPool does every item once, whoever comes") {
       });
       for (const int count : done) CHECK_EQUAL(count, 1);
     }
+  }
+}
+
+TEST("ThreadPool::run throws what a job throws, and the next job has all threads") {
+  ThreadPool pool(3);
+  for (int thrower = 0; thrower < 3; ++thrower) {
+    std::atomic<bool> threw = false;
+    bool caught = false;
+    while (!threw) {  // a worker may come too late to throw
+      try {
+        pool.run([&](int thread) {
+          nap(200);
+          if (thread != thrower) return;
+          threw = true;
+          throw std::runtime_error("no memory, say");
+        });
+      } catch (const std::runtime_error&) {
+        caught = true;
+      }
+    }
+    CHECK(caught);
+    std::atomic<uint32_t> came = 0;
+    for (int round = 0; round < 1000 && came != 7; ++round) {
+      pool.run([&](int thread) {
+        came |= 1u << thread;
+        nap(200);
+      });
+    }
+    CHECK_EQUAL(came.load(), 7u);
   }
 }
 

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <fstream>
 
+#include "../../error.h"
+
 namespace hearth {
 namespace {
 
@@ -38,17 +40,28 @@ int usable_cores() {
 }
 
 ThreadPool::ThreadPool(int num_threads) {
-  for (int thread = 1; thread < num_threads; ++thread) {
-    workers_.emplace_back([this, thread] { work(thread); });
+  try {
+    for (int thread = 1; thread < num_threads; ++thread) {
+      workers_.emplace_back([this, thread] { work(thread); });
+    }
+  } catch (const std::exception& failure) {
+    const size_t started = workers_.size();
+    stop();
+    throw Error(HEARTH_OUT_OF_MEMORY,
+                format("Cannot start %d compute threads: only %zu could be started (%s), a smaller "
+                       "num_threads needs fewer",
+                       num_threads, started + 1, failure.what()));
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   open(nullptr, nullptr);
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::open(void (*call)(void*, int), void* job) {
+void ThreadPool::open(void (*call)(const void*, int), const void* job) {
   call_ = call;
   job_ = job;
   gate_.fetch_add(1);

@@ -18,8 +18,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <thread>
-#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace hearth {
@@ -29,7 +30,8 @@ int usable_cores();
 
 class ThreadPool {
  public:
-  /// num_threads counts the caller: num_threads - 1 are started. At least 1.
+  /// num_threads counts the caller: num_threads - 1 are started. At least 1. Throws
+  /// Error(HEARTH_OUT_OF_MEMORY) where the system starts fewer.
   explicit ThreadPool(int num_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -38,33 +40,44 @@ class ThreadPool {
   int size() const { return int(workers_.size()) + 1; }
 
   /// Calls job(0) here and job(thread) on those workers that come in time; returns when all of
-  /// these are done. Any of them alone must be able to do all the work (WorkQueue). job must not
-  /// throw.
+  /// these are done. Any of them alone must be able to do all the work (WorkQueue). Where job
+  /// throws, on whatever thread, so does run(), once all have left it.
   template <class Job>
   void run(Job&& job) {
     if (workers_.empty()) {
       job(0);
       return;
     }
-    using Callable = std::remove_reference_t<Job>;
-    open([](void* callable, int thread) { (*static_cast<Callable*>(callable))(thread); },
-         const_cast<void*>(static_cast<const void*>(&job)));
-    job(0);
+    const auto guarded = [this, &job](int thread) {
+      try {
+        job(thread);
+      } catch (...) {
+        if (!failed_.exchange(true)) failure_ = std::current_exception();
+      }
+    };
+    using Guarded = decltype(guarded);
+    open([](const void* callable, int thread) { (*static_cast<Guarded*>(callable))(thread); },
+         &guarded);
+    guarded(0);
     close();
+    if (failed_.exchange(false)) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
  private:
   // How long a waiting thread spins before it sleeps. Waking one costs 5 to 50 us.
   static constexpr std::chrono::microseconds kSpin{40};
 
-  void open(void (*call)(void*, int), void* job);
+  void open(void (*call)(const void*, int), const void* job);
   void close();
+  void stop();
   void work(int thread);
   static void wait_while_equal(const std::atomic<uint32_t>& value, uint32_t old);
   static bool is_open(uint32_t gate) { return gate & 1; }
 
-  void (*call_)(void*, int) = nullptr;  // null: leave
-  void* job_ = nullptr;
+  void (*call_)(const void*, int) = nullptr;  // null: leave
+  const void* job_ = nullptr;
+  std::atomic<bool> failed_{false};
+  std::exception_ptr failure_;  // of the thread that set failed_
   // On lines of their own: workers poll the first while others write the second.
   alignas(64) std::atomic<uint32_t> gate_{0};  // rises by one with each opening (odd) and closing
   alignas(64) std::atomic<uint32_t> num_inside_{0};
