@@ -32,20 +32,26 @@ export function mixedRequests(seed: number): GenerateRequest[] {
     return {
       // Every third prompt begins like others, so that warm blocks take part.
       tokens: i % 3 === 0 ? [...prefix, ...fresh].slice(0, length) : fresh,
-      maxTokens: 8 + random(40),
+      maxTokens: 16 + random(64),
       temperature: i % 2 === 0 ? 0 : 0.8,
       topP: i % 4 === 1 ? 0.9 : 1,
       seed: i,
       logprobs: 2,
       ignoreEos: true,
+      priority: length < 500 ? 100 : 0, // a second of waiting makes up for 1
       salt: i % 5 === 0 ? "another tenant" : "",
     };
   });
 }
 
-export async function run(engine: Engine, request: GenerateRequest): Promise<ExactResult> {
+export async function run(
+  engine: Engine,
+  request: GenerateRequest,
+  onFirst: () => unknown = () => {},
+): Promise<ExactResult> {
   const result: ExactResult = { tokens: [], logprobs: [] };
   for await (const chunk of engine.generate(request)) {
+    if (result.tokens.length === 0) onFirst();
     result.tokens.push(...chunk.tokens);
     for (const { logprob, top } of chunk.logprobs ?? []) {
       result.logprobs.push(logprob, ...top.map((other) => other.logprob));
