@@ -42,7 +42,11 @@ export class HttpError extends Error {
   }
 }
 
-const ENGINE_ERRORS: Record<EngineErrorCode, readonly [ContentfulStatusCode, string]> = {
+/** Status and code; what is undefined tells of paths and internals, so callers do not see it. */
+const ENGINE_ERRORS: Record<
+  EngineErrorCode,
+  readonly [ContentfulStatusCode, string] | undefined
+> = {
   invalid_argument: [400, "invalid_value"],
   context_length_exceeded: [400, "context_length_exceeded"],
   unsupported: [400, "unsupported"],
@@ -51,8 +55,8 @@ const ENGINE_ERRORS: Record<EngineErrorCode, readonly [ContentfulStatusCode, str
   not_ready: [503, "not_ready"],
   closing: [503, "closing"],
   out_of_memory: [503, "out_of_memory"],
-  io_error: [500, "internal_error"],
-  internal: [500, "internal_error"],
+  io_error: undefined,
+  internal: undefined,
 };
 
 /** nginx's word for a caller that left; it reaches the log alone. */
@@ -68,8 +72,9 @@ function typeOf(status: number): string {
 /** Any thrown value as an answer. What is not meant for the caller goes to the log alone. */
 export function toHttpError(error: unknown, requestId = "-"): HttpError {
   if (error instanceof HttpError) return error;
-  if (error instanceof EngineError) {
-    const [status, code] = ENGINE_ERRORS[error.code];
+  const known = error instanceof EngineError ? ENGINE_ERRORS[error.code] : undefined;
+  if (error instanceof EngineError && known !== undefined) {
+    const [status, code] = known;
     if (error.param === undefined) {
       return new HttpError(status, code, error.message, null, error.retryAfterMs);
     }
@@ -79,9 +84,6 @@ export function toHttpError(error: unknown, requestId = "-"): HttpError {
     return new HttpError(status, code, message, param, error.retryAfterMs);
   }
   if (error instanceof HTTPException) return fromHono(error);
-  if (error instanceof DOMException && error.name === "AbortError") {
-    return new HttpError(CALLER_LEFT, "caller_left", "The caller left before the answer");
-  }
   console.error(`request ${requestId} failed:`, error);
   return new HttpError(500, "internal_error", `Internal error: the log of the server has more`);
 }
@@ -102,7 +104,9 @@ function fromHono(exception: HTTPException): HttpError {
 
 /** Answers for a thrown error; `Retry-After` is in whole seconds. */
 export const onError: ErrorHandler<Env> = (error, c) => {
-  const refused = toHttpError(error, c.var.requestId);
+  const refused = c.var.record.left
+    ? new HttpError(CALLER_LEFT, "caller_left", "The caller left before the answer")
+    : toHttpError(error, c.var.requestId);
   if (refused.retryAfterMs !== undefined) {
     c.header("Retry-After", String(Math.max(1, Math.ceil(refused.retryAfterMs / 1000))));
   }

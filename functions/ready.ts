@@ -10,7 +10,6 @@ import { withEngine } from "./server/with_engine.ts";
 const Readiness = z.object({
   state: z.enum(["starting", "fetching", "reading", "loading", "ready", "closing", "failed"]),
   progress: z.number().describe("Share of this state's work that is done, 0 to 1"),
-  message: z.string().optional(),
 }).openapi("Readiness");
 
 const route = createRoute({

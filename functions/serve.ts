@@ -10,7 +10,7 @@ import { FlagError } from "./server/flags.ts";
 import { Instance } from "./server/instance.ts";
 import { openInstance } from "./server/open_instance.ts";
 import { readSettings, type Settings, settingsHelp } from "./server/settings.ts";
-import { showProgress, showReady } from "./server/startup_report.ts";
+import { fail, showProgress, showReady } from "./server/startup_report.ts";
 import { VERSION } from "./server/version_number.ts";
 
 /** A second SIGTERM this soon is the same one, delivered to the process group as well. */
@@ -40,7 +40,6 @@ async function main(args: readonly string[]): Promise<void> {
     await openInstance(instance, settings);
   } catch (error) {
     if (instance.draining) return await closed;
-    instance.failure = (error as Error).message;
     progress.stop();
     fail((error as Error).message);
   }
@@ -116,9 +115,4 @@ function orExit<T>(make: () => T, expected: new (...args: never[]) => Error): T 
     if (error instanceof expected) fail(error.message);
     throw error;
   }
-}
-
-function fail(message: string): never {
-  console.error(`✗ ${message}`);
-  Deno.exit(1);
 }

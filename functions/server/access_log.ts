@@ -21,7 +21,7 @@ export function accessLog(
     const { method, path } = c.req;
     const answered = c.res.status;
     record.finished.then(() => {
-      const status = record.left ? CALLER_LEFT : answered;
+      const status = record.left ? CALLER_LEFT : record.failedStatus ?? answered;
       const fields = {
         time: new Date().toISOString(),
         method,

@@ -27,14 +27,16 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
   app.use(requestId());
   app.use(async function track(c, next) {
     c.set("instance", instance);
-    c.set("record", new RequestRecord());
-    c.set("signal", c.req.raw.signal);
+    const record = new RequestRecord();
+    const { signal } = c.req.raw;
+    c.set("record", record);
+    c.set("signal", signal);
+    // Before all others who listen: what they throw then is no failure of ours.
+    signal.addEventListener("abort", () => record.left = true);
     const end = instance.begin();
     try {
       await next();
     } finally {
-      if (c.var.signal.aborted) c.var.record.left = true;
-      const { record } = c.var;
       record.finished.then(async () => {
         end();
         if (record.firstTokenMs !== undefined) (await instance.metrics()).observe(record);

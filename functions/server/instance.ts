@@ -7,6 +7,7 @@
 import { createMiddleware } from "hono/factory";
 import { EngineError } from "../../engine/types.ts";
 import type { Env, ServedEngine } from "../env.ts";
+import { HttpError } from "../errors.ts";
 import type { MetricsRegistry } from "./metrics_registry.ts";
 import { VERSION } from "./version_number.ts";
 
@@ -48,7 +49,6 @@ export interface Readiness {
   readonly state: "starting" | "fetching" | "reading" | "loading" | "ready" | "closing" | "failed";
   /** Share of the present state's work, 0 to 1. */
   readonly progress: number;
-  readonly message?: string;
 }
 
 /** See the module's comment. */
@@ -58,7 +58,7 @@ export class Instance {
   readonly created = Math.floor(Date.now() / 1000);
   opening: OpeningProgress = { phase: "starting", done: 0, total: 0 };
   engine: ServedEngine | undefined;
-  /** Why there will be no engine. */
+  /** Why there will be no engine, in words that callers may read. */
   failure: string | undefined;
   /** True once no new work is taken. */
   draining = false;
@@ -82,7 +82,7 @@ export class Instance {
   }
 
   readiness(): Readiness {
-    if (this.failure !== undefined) return { state: "failed", progress: 0, message: this.failure };
+    if (this.failure !== undefined) return { state: "failed", progress: 0 };
     if (this.draining) return { state: "closing", progress: 1 };
     if (this.engine === undefined) {
       const { phase, done, total } = this.opening;
@@ -122,15 +122,14 @@ export class Instance {
   /**
    * The engine, once its model's files are read.
    *
-   * @throws {EngineError} `not_ready`, `closing` or `internal`
+   * @throws {EngineError} `not_ready` or `closing`
+   * @throws {HttpError} 500 when there will be none; why is in the log alone
    */
   openEngine(): ServedEngine {
-    const { state, progress, message } = this.readiness();
+    const { state, progress } = this.readiness();
     if (state === "failed") {
-      throw new EngineError(
-        "internal",
-        `The model could not be opened: ${message ?? "see the log"}`,
-      );
+      const message = this.failure ?? "The model could not be opened: the server's log has more";
+      throw new HttpError(500, "internal_error", message);
     }
     if (state === "closing") {
       throw new EngineError("closing", "The server is shutting down and takes no new requests");

@@ -18,6 +18,10 @@ export class MetricsRegistry {
     "hearth_time_to_first_token_seconds",
     "From the request's arrival to its first token",
   );
+  readonly #queueTime = this.#histogram(
+    "hearth_request_queue_time_seconds",
+    "From a request's place in the queue to its first step",
+  );
   readonly #interToken = this.#histogram(
     "hearth_inter_token_latency_seconds",
     "From one token of a request to its next",
@@ -74,10 +78,15 @@ export class MetricsRegistry {
         if (now !== undefined) counter.inc(read(now));
       });
     }
-    this.#counter("hearth_requests_finished_total", "By how they ended", ["reason"], (counter) => {
-      const finished = Object.entries(stats()?.numFinished ?? {});
-      for (const [reason, count] of finished) counter.inc({ reason }, count);
-    });
+    this.#counter(
+      "hearth_requests_finished_total",
+      "Sequences by how they ended",
+      ["reason"],
+      (counter) => {
+        const finished = Object.entries(stats()?.numFinished ?? {});
+        for (const [reason, count] of finished) counter.inc({ reason }, count);
+      },
+    );
   }
 
   /** Takes in a generating request that has ended. */
@@ -85,6 +94,7 @@ export class MetricsRegistry {
     if (record.firstTokenMs === undefined) return;
     this.#firstToken.observe(record.firstTokenMs / 1000);
     this.#endToEnd.observe(record.elapsedMs() / 1000);
+    for (const ms of record.queueMs) this.#queueTime.observe(ms / 1000);
     for (const { seconds, numTokens } of record.tokenGaps) {
       for (let i = 0; i < numTokens; i++) this.#interToken.observe(seconds);
     }

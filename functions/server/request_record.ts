@@ -11,6 +11,8 @@ export class RequestRecord {
   promptTokens = 0;
   cachedTokens = 0;
   outputTokens = 0;
+  /** Of each of its generations that got as far as a first token. */
+  readonly queueMs: number[] = [];
   firstTokenMs: number | undefined;
   /** Waits before tokens but the first, each as often as tokens came after it. */
   readonly tokenGaps: { readonly seconds: number; readonly numTokens: number }[] = [];
@@ -19,6 +21,8 @@ export class RequestRecord {
   finished: Promise<void> = Promise.resolve();
   /** The caller left before the end. */
   left = false;
+  /** What went wrong after the head of a 200 had left. */
+  failedStatus: number | undefined;
 
   /** Milliseconds since the request came. */
   elapsedMs(): number {
@@ -38,9 +42,10 @@ export class RequestRecord {
   }
 
   /** Adds what a generation used. */
-  generationEnded(generation: Generation): void {
+  generationEnded(generation: Generation & { readonly queueMs?: number | undefined }): void {
     this.promptTokens += generation.promptTokens.length;
     this.cachedTokens += generation.numCachedTokens;
     this.outputTokens += generation.numOutputTokens;
+    if (generation.queueMs !== undefined) this.queueMs.push(generation.queueMs);
   }
 }

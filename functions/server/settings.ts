@@ -102,7 +102,7 @@ const FLAGS = {
     default: "on",
   },
   "max-model-len": count("Prompt and output together, in tokens", { default: "the model's" }),
-  "max-num-seqs": count("Sequences that run at a time", { max: 65536, default: "64" }),
+  "max-num-seqs": count("Sequences that run at a time", { max: 65536, default: "128" }),
   "max-num-batched-tokens": count("Token budget of a scheduler step", { default: "512" }),
   "max-queued-requests": count("Waiting requests at most; then 429", { default: "1024" }),
   "max-queued-tokens": count("Waiting prompt tokens at most; then 429", { default: "4194304" }),

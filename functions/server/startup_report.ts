@@ -5,6 +5,12 @@
  */
 import type { Instance } from "./instance.ts";
 
+/** One line on stderr, and exit code 1. */
+export function fail(message: string): never {
+  console.error(`✗ ${message}`);
+  Deno.exit(1);
+}
+
 /** A line whenever the state changes and, while one takes long, every few seconds. */
 export function showProgress(instance: Instance, everyMs = 2000): { stop(): void } {
   let last = "starting";

@@ -4,12 +4,16 @@
  * @module
  */
 import { baseApp, type HttpFunction } from "./base_app.ts";
+import { FlagError } from "./flags.ts";
 import { Instance } from "./instance.ts";
 import { openInstance } from "./open_instance.ts";
-import { readSettings } from "./settings.ts";
+import { readSettings, type Settings } from "./settings.ts";
+import { fail } from "./startup_report.ts";
 
 /** Set once an isolate of this process has an engine. All isolates of a process see it. */
 const CLAIM = "HEARTH_ENGINE_CLAIM";
+const CLAIMED = "Cannot open engine: another isolate of this process has it; " +
+  "run one isolate (without --parallel) and let it batch";
 
 /**
  * Wraps a function with all that it needs: settings from `HEARTH_*` variables and the one engine of
@@ -20,17 +24,13 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
   let opened: Promise<(request: Request) => Response | Promise<Response>> | undefined;
 
   async function open() {
-    const settings = readSettings([]);
+    const settings = settingsOrExit();
     const instance = new Instance(settings.instance);
-    try {
-      await claimProcess();
-      openInstance(instance, settings).catch((error) => {
-        instance.failure = error.message;
-        console.error(error.message);
-      });
-    } catch (error) {
-      instance.failure = (error as Error).message;
-      console.error(instance.failure);
+    if (await claimProcess()) {
+      openInstance(instance, settings).catch((error) => fail(error.message));
+    } else {
+      instance.failure = CLAIMED;
+      console.error(CLAIMED);
     }
     return baseApp(instance, [one]).fetch;
   }
@@ -46,14 +46,21 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
   } as Deno.ServeDefaultExport;
 }
 
-/** @throws {Error} when another isolate of this process was first */
-async function claimProcess(): Promise<void> {
-  const refusal = "Cannot open engine: another isolate of this process has it; " +
-    "run one isolate (without --parallel) and let it batch";
-  if (Deno.env.get(CLAIM) !== undefined) throw new Error(refusal);
+function settingsOrExit(): Settings {
+  try {
+    return readSettings([]);
+  } catch (error) {
+    if (error instanceof FlagError) fail(error.message);
+    throw error;
+  }
+}
+
+/** False when another isolate of this process was first. */
+async function claimProcess(): Promise<boolean> {
+  if (Deno.env.get(CLAIM) !== undefined) return false;
   const mine = crypto.randomUUID();
   Deno.env.set(CLAIM, mine);
   // Isolates that start together both find it free; the last to write has it.
   await new Promise((resolve) => setTimeout(resolve, 50));
-  if (Deno.env.get(CLAIM) !== mine) throw new Error(refusal);
+  return Deno.env.get(CLAIM) === mine;
 }

@@ -39,7 +39,7 @@ export function eventStream(
         if (!result.done) return controller.enqueue(dataEvent(result.value));
         controller.enqueue(encoder.encode("data: [DONE]\n\n"));
       } catch (error) {
-        if (record.left) return;
+        if (record.left) return finish();
         controller.enqueue(dataEvent({ error: toHttpError(error, requestId).object }));
       }
       controller.close();

@@ -5,6 +5,7 @@
  */
 import type { Context } from "hono";
 import type { Env } from "../env.ts";
+import { toHttpError } from "../errors.ts";
 import { LATE, within } from "./within.ts";
 
 /** Errors up to here still have their status. */
@@ -37,8 +38,9 @@ export async function lateJson(
         controller.close();
       } catch (error) {
         if (record.left) return;
-        console.error(`request ${requestId} failed after its head had left: ${error}`);
-        controller.error(error);
+        const { status, message } = toHttpError(error, requestId);
+        record.failedStatus = status;
+        controller.error(withoutStack(message));
       } finally {
         finish();
       }
@@ -49,4 +51,11 @@ export async function lateJson(
     },
   });
   return c.body(body, 200, { "content-type": "application/json" });
+}
+
+/** Deno prints the error that breaks a connection off. */
+function withoutStack(message: string): Error {
+  const error = new Error(message);
+  delete error.stack;
+  return error;
 }

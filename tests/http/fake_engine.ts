@@ -200,6 +200,7 @@ interface FakeLimits {
 class FakeGeneration implements Generation {
   readonly accepted: Promise<void>;
   readonly numCachedTokens = 0;
+  readonly queueMs = 3;
   readonly promptLogprobs: readonly (PositionLogprobs | undefined)[] | undefined;
   numOutputTokens = 0;
   #ended = false;

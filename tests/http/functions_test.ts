@@ -109,6 +109,24 @@ for (const [name, [path, body]] of Object.entries(functions)) {
   });
 }
 
+for (
+  const [what, variables, message] of [
+    ["a bad variable", { HEARTH_PORT: "abc" }, /Cannot read HEARTH_PORT: .*abc\n$/],
+    ["a missing model", { HEARTH_MODEL: "./no/such.gguf" }, /Cannot open model \.\/no\/such.*\n$/],
+  ] as const
+) {
+  Deno.test(`deno serve exits 1 with one line for ${what}`, async () => {
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["serve", "-A", "--host", "127.0.0.1", "--port", "0", "functions/health.ts"],
+      env: { ...env, ...variables },
+    }).output();
+    const text = new TextDecoder().decode(stderr);
+    assert.equal(code, 1, text);
+    assert.match(text, new RegExp(`^✗ ${message.source}`, "m"));
+    assert.ok(!/^ +at /m.test(text), text);
+  });
+}
+
 Deno.test("a second isolate gets a clear error instead of a second model", async () => {
   await using served = new ServedFile("functions/tokenize.ts", ["--parallel"], {
     env: { ...env, DENO_JOBS: "2" },

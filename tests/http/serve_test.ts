@@ -71,6 +71,8 @@ Deno.test("a SIGTERM later than a second cuts the drain short", async () => {
   const started = performance.now();
   await assert.rejects(async () => await (await whole).json(), "half an answer is none");
   assert.equal(await server.code(), 0);
+  assert.ok(!/^ +at /m.test(server.stderr), server.stderr);
+  assert.match(server.stdout, new RegExp(`POST ${CHAT} 503`));
   assert.ok(performance.now() - started < 10_000, "the drain's 30 s were not waited for");
 });
 

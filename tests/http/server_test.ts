@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { accessLog } from "../../functions/server/access_log.ts";
 import { createApp } from "../../functions/app.ts";
 import { Instance } from "../../functions/server/instance.ts";
+import { EngineError } from "../../engine/types.ts";
 import { FakeEngine } from "./fake_engine.ts";
 import { eventsOf, fakeHarness } from "./harness.ts";
 
@@ -162,8 +163,64 @@ Deno.test("routes that need the model are 503 with progress until it is there", 
   assert.deepEqual([closing.status, closing.error.code], [503, "closing"]);
   assert.equal((await ask("/health")).status, 200);
 
-  instance.failure = "Cannot open model x";
-  assert.equal((await ask("/ready")).message, "Cannot open model x");
+  instance.failure = "There is no model";
+  assert.deepEqual(await ask("/ready"), { status: 503, retry: "1", state: "failed", progress: 0 });
+  assert.deepEqual((await ask(CHAT, chat)).error.message, "There is no model");
+});
+
+Deno.test("what the engine says of files and internals is for the log alone", async () => {
+  for (const code of ["internal", "io_error"] as const) {
+    await using harness = fakeHarness();
+    harness.engine.generate = () => {
+      throw new EngineError(code, "Cannot read /home/me/model.gguf", "tokens");
+    };
+    const log = await logged(async () => {
+      const { error } = await harness.json(CHAT, chat, 500);
+      assert.equal(error.code, "internal_error");
+      assert.ok(!JSON.stringify(error).includes("model.gguf"), error.message);
+    });
+    assert.match(log, /model\.gguf/);
+  }
+});
+
+Deno.test("metrics count the time in the queue of each generation", async () => {
+  await using harness = fakeHarness();
+  await harness.json("/v1/completions", { prompt: ["a", "b"], max_tokens: 2 });
+  const text = await (await harness.get("/metrics")).text();
+  assert.match(text, /^hearth_request_queue_time_seconds_count 2$/m);
+  assert.match(text, /^hearth_request_queue_time_seconds_sum 0\.006$/m);
+});
+
+Deno.test("a caller who leaves a whole answer is 499 in the log, and nothing else", async () => {
+  const lines: string[] = [];
+  const log = console.log;
+  console.log = (line: string) => lines.push(line);
+  const left = new AbortController();
+  await using harness = fakeHarness({ tokenMs: 5 }, { accessLog: "json" });
+  const errors = await logged(async () => {
+    const answer = await harness.post(CHAT, { ...chat, max_tokens: 500 }, { signal: left.signal });
+    left.abort();
+    await assert.rejects(Promise.race([answer.text(), failAfter(500)]));
+    while (lines.length === 0) await tick();
+  });
+  console.log = log;
+  assert.equal(errors, "");
+  assert.equal(JSON.parse(lines[0]!).status, 499);
+});
+
+Deno.test("a whole answer that is cut after its head breaks off and is 503 in the log", async () => {
+  const lines: string[] = [];
+  const log = console.log;
+  console.log = (line: string) => lines.push(line);
+  await using harness = fakeHarness({ tokenMs: 5 }, { accessLog: "json" });
+  const answer = await harness.post(CHAT, { ...chat, max_tokens: 500 });
+  await harness.engine.stop();
+  const error = await answer.text().then(() => undefined, (error) => error);
+  while (lines.length === 0) await tick();
+  console.log = log;
+  assert.equal(error.stack, undefined);
+  assert.match(error.message, /shutting down/);
+  assert.equal(JSON.parse(lines[0]!).status, 503);
 });
 
 Deno.test("an error on the way is a stream's last event, with a code", async () => {
@@ -260,6 +317,23 @@ Deno.test("openapi describes every route", async () => {
   assert.match(page, /openapi\.json/);
   assert.match(page, /POST \/v1\/chat\/completions/, "readable without Scalar's script");
 });
+
+/** What reaches console.error meanwhile. */
+async function logged(body: () => Promise<void>): Promise<string> {
+  const error = console.error;
+  let text = "";
+  console.error = (...parts: unknown[]) => text += `${parts.map(String).join(" ")}\n`;
+  try {
+    await body();
+  } finally {
+    console.error = error;
+  }
+  return text;
+}
+
+function failAfter(ms: number): Promise<never> {
+  return new Promise((_, reject) => setTimeout(() => reject(new Error("too long")), ms));
+}
 
 function tick(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 1));
