@@ -10,7 +10,7 @@
 // Work      32 tokens: two left operands and two sums a group. Few tokens go to vpdpbusd, which
 //           needs no round trip through L1.
 // Bytes     the run's tiles once (cost.h: linear_cost)
-// Measured  not yet on a CPU that has it; the arithmetic was checked on emulated intrinsics
+// Checked   tests/kernels on a Xeon of family 6, model 207 (Sapphire or Emerald Rapids)
 #include "quants_avx512.h"
 
 namespace hearth {
