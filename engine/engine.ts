@@ -30,8 +30,13 @@ export interface OpenOptions extends EngineOptions {
   readonly waitUntilReady?: boolean;
 }
 
+type RequestEvent = Extract<NativeEvent, { readonly request: bigint }>;
+
 /** A poll that nothing wakes returns after this long, to be called again. */
-const pollTimeoutMs = 1000;
+const POLL_TIMEOUT_MS = 1000;
+
+/** As in the library. */
+const DEFAULT_MAX_QUEUED_REQUESTS = 1024;
 
 /**
  * One model on one device.
@@ -66,9 +71,10 @@ export class Engine implements AsyncDisposable {
     checkOptions(options);
     this.model = model;
     this.#native = NativeEngine.open(openLibrary(options.library), model, options);
-    this.#encoder = new Encoder(model.tokenizer);
     this.#limits = limitsOf(model, this.#native.stats());
     this.maxModelLen = this.#limits.maxModelLen;
+    const maxQueuedRequests = options.maxQueuedRequests ?? DEFAULT_MAX_QUEUED_REQUESTS;
+    this.#encoder = new Encoder(model, { maxModelLen: this.maxModelLen, maxQueuedRequests });
     this.ready = this.#loaded.promise;
     this.ready.catch(() => {}); // whoever waits for it gets the error
     this.#poll();
@@ -133,10 +139,11 @@ export class Engine implements AsyncDisposable {
     const native = resolveRequest(request, this.#limits);
     const prompt = promptOf(request, this.model);
     const generation = new ActiveGeneration(request, (id) => this.#native.cancel(id));
+    const { signal } = generation;
 
     const submit = (promptTokens: readonly number[]) => {
       checkPrompt(promptTokens, request, this.#limits);
-      if (generation.cancelled) return generation.endUnsent();
+      if (signal.aborted) return generation.endUnsent();
       const id = this.#native.submit(Uint32Array.from(promptTokens), native);
       const { tokenizer } = this.model;
       const { eosTokenIds } = this.#limits;
@@ -153,11 +160,13 @@ export class Engine implements AsyncDisposable {
     const start = async () => {
       try {
         // Short prompts are queued before generate() returns, in the order of its calls.
-        const tokens = "tokens" in prompt
-          ? prompt.tokens
-          : this.#encoder.encode(prompt.text, prompt.addSpecialTokens);
+        const tokens = "tokens" in prompt ? prompt.tokens : this.#encoder.encode(prompt.text, {
+          addSpecialTokens: prompt.addSpecialTokens,
+          signal,
+        });
         submit(tokens instanceof Promise ? await tokens : tokens);
       } catch (error) {
+        if (signal.aborted) return generation.endUnsent();
         generation.fail(error);
         throw error;
       }
@@ -169,6 +178,8 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Token ids of a text. [addSpecialTokens: true]
+   *
+   * @throws {EngineError} `context_length_exceeded` for a text so long that it cannot fit the model
    *
    * @example There and back
    * ```ts
@@ -182,9 +193,10 @@ export class Engine implements AsyncDisposable {
    */
   async tokenize(
     text: string,
-    options: { readonly addSpecialTokens?: boolean } = {},
+    options: { readonly addSpecialTokens?: boolean; readonly signal?: AbortSignal } = {},
   ): Promise<number[]> {
-    return await this.#encoder.encode(text, options.addSpecialTokens ?? true);
+    const { addSpecialTokens = true, signal } = options;
+    return await this.#encoder.encode(text, { addSpecialTokens, signal });
   }
 
   /**
@@ -258,7 +270,7 @@ export class Engine implements AsyncDisposable {
     this.#polling = true;
     try {
       while (this.#waitsForEvents) {
-        const events = await this.#native.poll(pollTimeoutMs);
+        const events = await this.#native.poll(POLL_TIMEOUT_MS);
         if (events === undefined) return this.#onClosed();
         for (const event of events) this.#dispatch(event);
       }
@@ -279,8 +291,21 @@ export class Engine implements AsyncDisposable {
     } else if (event.kind === "failed") {
       if (this.#state === "loading") this.#state = "failed";
       this.#loaded.reject(event.error);
-    } else if (this.#active.get(event.request)?.take(event)) {
-      this.#active.delete(event.request);
+    } else {
+      this.#dispatchTo(event.request, event);
+    }
+  }
+
+  /** What one request's output cannot take ends that request alone. */
+  #dispatchTo(id: bigint, event: RequestEvent): void {
+    const generation = this.#active.get(id);
+    if (generation === undefined) return; // failed before
+    try {
+      if (generation.take(event)) this.#active.delete(id);
+    } catch (error) {
+      this.#active.delete(id);
+      generation.cancel();
+      generation.fail(error);
     }
   }
 

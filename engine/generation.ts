@@ -15,8 +15,7 @@ import type {
 /** The engine's side of a {@linkcode Generation}: fed with events, read by the caller's loop. */
 export class ActiveGeneration implements Generation {
   accepted: Promise<void> = Promise.resolve();
-  /** Asked to end, perhaps before the library knew the request. */
-  cancelled = false;
+  readonly #cancellation = new AbortController();
   readonly #request: GenerateRequest;
   readonly #cancelNative: (id: bigint) => void;
   readonly #queue = new ChunkQueue();
@@ -32,6 +31,11 @@ export class ActiveGeneration implements Generation {
     this.#request = request;
     this.#cancelNative = cancelNative;
     request.signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  /** Aborts when it is asked to end, perhaps before the library knew the request. */
+  get signal(): AbortSignal {
+    return this.#cancellation.signal;
   }
 
   get promptTokens(): readonly number[] {
@@ -91,8 +95,8 @@ export class ActiveGeneration implements Generation {
   }
 
   cancel(): void {
-    if (this.cancelled || this.#queue.ended) return;
-    this.cancelled = true;
+    if (this.signal.aborted || this.#queue.ended) return;
+    this.#cancellation.abort();
     if (this.#id !== undefined) this.#cancelNative(this.#id);
   }
 

@@ -8,7 +8,10 @@ import type { TemplateMessage } from "../model/spec.ts";
 
 /** How tokens are chosen. Every field is optional; defaults in brackets. */
 export interface SamplingParameters {
-  /** Output tokens at most; at least 1, or 0 with `promptLogprobs`. [what `maxModelLen` leaves] */
+  /**
+   * Output tokens at most; at least 1, or 0 with `promptLogprobs`. More than the prompt leaves of
+   * `maxModelLen` is an error, not cut. [what the prompt leaves]
+   */
   readonly maxTokens?: number;
   /** Stop tokens cannot be chosen before this many tokens. [0] */
   readonly minTokens?: number;

@@ -115,7 +115,9 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
 }
 
 /**
- * Checks a prompt's tokens, once they are known.
+ * Checks a prompt's tokens, once they are known. Nothing is cut in silence: a prompt that leaves no
+ * room for what `maxTokens` asks is refused, and only where that is absent the output takes what is
+ * left.
  *
  * @throws {EngineError} `invalid_argument` or `context_length_exceeded`
  */
@@ -134,6 +136,15 @@ export function checkPrompt(
       `Cannot submit request: ${field} must leave room for ${room} output token within the model's ` +
         `length of ${limits.maxModelLen} tokens: current length is ${tokens.length} tokens`,
       field,
+    );
+  }
+  const { maxTokens = 0 } = request;
+  if (tokens.length + maxTokens > limits.maxModelLen) {
+    throw new EngineError(
+      "context_length_exceeded",
+      `Cannot submit request: ${field} and maxTokens must be at most ${limits.maxModelLen} tokens ` +
+        `together: current values are ${tokens.length} and ${maxTokens}`,
+      "maxTokens",
     );
   }
 }

@@ -7,13 +7,16 @@ import { tiny } from "./requests.ts";
 const words = "the quick brown fox jumps over the lazy dog; 12345, été, 日本語, 😀\n";
 const textOf = (length: number) => words.repeat(Math.ceil(length / words.length)).slice(0, length);
 
+const limits = { maxModelLen: 2_000_000, maxQueuedRequests: 8 };
+const plain = { addSpecialTokens: true };
+
 async function withEncoder(
   test: (encoder: Encoder, tokenizer: Tokenizer) => Promise<void> | void,
 ): Promise<void> {
-  const { tokenizer } = await loadModel(tiny);
-  const encoder = new Encoder(tokenizer);
+  const model = await loadModel(tiny);
+  const encoder = new Encoder(model, limits);
   try {
-    await test(encoder, tokenizer);
+    await test(encoder, model.tokenizer);
   } finally {
     await encoder.close();
   }
@@ -21,14 +24,14 @@ async function withEncoder(
 
 Deno.test("Encoder encodes short texts at once", () =>
   withEncoder((encoder, tokenizer) => {
-    assert.deepEqual(encoder.encode(textOf(100), true), tokenizer.encode(textOf(100)));
+    assert.deepEqual(encoder.encode(textOf(100), plain), tokenizer.encode(textOf(100)));
   }));
 
 Deno.test("Encoder gives the same ids beside the event loop", () =>
   withEncoder(async (encoder, tokenizer) => {
     for (const length of [20_000, 600, 5000]) {
       for (const addSpecialTokens of [true, false]) {
-        const ids = encoder.encode(textOf(length), addSpecialTokens);
+        const ids = encoder.encode(textOf(length), { addSpecialTokens });
         assert.ok(ids instanceof Promise);
         assert.deepEqual(await ids, tokenizer.encode(textOf(length), { addSpecialTokens }));
       }
@@ -37,40 +40,131 @@ Deno.test("Encoder gives the same ids beside the event loop", () =>
 
 Deno.test("Encoder leaves the event loop free", () =>
   withEncoder(async (encoder) => {
-    await encoder.encode(textOf(5000), true); // the worker is up
+    await encoder.encode(textOf(5000), plain); // the worker is up
     let turns = 0;
     const timer = setInterval(() => turns++, 1);
-    await encoder.encode(textOf(500_000), true);
+    await encoder.encode(textOf(500_000), plain);
     clearInterval(timer);
     assert.ok(turns >= 10, `${turns} turns of the event loop`);
   }));
 
 Deno.test("Encoder lets short texts overtake long ones", () =>
   withEncoder(async (encoder) => {
-    await encoder.encode(textOf(5000), true); // the worker listens
+    await encoder.encode(textOf(5000), plain); // the worker listens
     const order: number[] = [];
     const lengths = [100_000, 100_001, 100_002, 1000];
     await Promise.all(lengths.map(async (length) => {
-      await encoder.encode(textOf(length), true);
+      await encoder.encode(textOf(length), plain);
       order.push(length);
     }));
     assert.deepEqual(order, [100_000, 1000, 100_001, 100_002]); // the first had begun
   }));
 
+Deno.test("Encoder takes texts of one length in the order of their arrival", () =>
+  withEncoder(async (encoder) => {
+    await encoder.encode(textOf(5000), plain);
+    const order: number[] = [];
+    await Promise.all([0, 1, 2, 3].map(async (number) => {
+      await encoder.encode(textOf(20_000), plain);
+      order.push(number);
+    }));
+    assert.deepEqual(order, [0, 1, 2, 3]);
+  }));
+
+Deno.test("Encoder refuses a text that cannot fit without encoding it", async () => {
+  const model = await loadModel(tiny);
+  const encode = () => assert.fail("it was encoded");
+  const tokenizer = Object.assign(Object.create(model.tokenizer) as Tokenizer, {
+    vocabSize: 3,
+    tokenBytes: (token: number) => new Uint8Array(token + 1),
+    encode,
+  });
+  const encoder = new Encoder({ ...model, tokenizer }, { ...limits, maxModelLen: 1000 });
+  assert.throws(() => encoder.encode("x".repeat(3001), plain), {
+    name: "EngineError",
+    code: "context_length_exceeded",
+    message: /length of 1000 tokens: current length is 3001 characters, at least 1001 tokens/,
+  });
+  assert.throws(() => encoder.encode("x".repeat(3000), plain), /it was encoded/);
+  await encoder.close();
+});
+
+Deno.test("Encoder goes on at once when the text that it encodes is dropped", () =>
+  withEncoder(async (encoder, tokenizer) => {
+    await encoder.encode(textOf(5000), plain);
+    const gone = new AbortController();
+    const long = encoder.encode(textOf(8_000_000), { ...plain, signal: gone.signal });
+    const waiting = encoder.encode(textOf(7_000_000), { ...plain, signal: gone.signal });
+    const refused = Promise.allSettled([long, waiting]);
+    const next = encoder.encode(textOf(2000), plain);
+    await new Promise((resolve) => setTimeout(resolve, 50)); // the long one has begun
+    const started = performance.now();
+    gone.abort(new Error("left"));
+    assert.deepEqual(await next, tokenizer.encode(textOf(2000)));
+    const ms = performance.now() - started;
+    assert.ok(ms < 3000, `the next text waited ${ms.toFixed()} ms`);
+    for (const outcome of await refused) {
+      assert.equal(outcome.status, "rejected");
+      assert.equal(outcome.reason.message, "left");
+    }
+  }));
+
+Deno.test("Encoder counts the texts that wait", () =>
+  withEncoder(async (encoder) => {
+    await encoder.encode(textOf(5000), plain);
+    const texts = Array.from({ length: 8 }, () => encoder.encode(textOf(1000), plain));
+    assert.throws(() => encoder.encode(textOf(1000), plain), { code: "queue_full" });
+    await Promise.all(texts);
+    await encoder.encode(textOf(1000), plain);
+  }));
+
+for (
+  const [change, alter] of [
+    ["are another model's", (folder: string) => Deno.utime(`${folder}/model.safetensors`, 1, 1)],
+    ["are gone", (folder: string) => Deno.remove(folder, { recursive: true })],
+  ] as const
+) {
+  Deno.test(`Encoder encodes with the tokenizer it has when the files ${change}`, async () => {
+    const folder = await Deno.makeTempDir();
+    for (const { name } of Deno.readDirSync(tiny)) {
+      await Deno.copyFile(`${tiny}/${name}`, `${folder}/${name}`);
+    }
+    const model = await loadModel(folder);
+    const encoder = new Encoder(model, limits);
+    await alter(folder);
+    const said: string[] = [];
+    const { error } = console;
+    console.error = (line: string) => said.push(line);
+    try {
+      for (const length of [10_000, 20_000]) {
+        const tokens = await encoder.encode(textOf(length), plain);
+        assert.deepEqual(tokens, model.tokenizer.encode(textOf(length)));
+      }
+      assert.equal(said.length, 1, said.join("\n"));
+      assert.match(said[0]!, /without a worker/);
+    } finally {
+      console.error = error;
+      await encoder.close();
+      await Deno.remove(folder, { recursive: true }).catch(() => {});
+    }
+  });
+}
+
 Deno.test("Encoder encodes with a tokenizer of the caller's own at once", async () => {
-  const { tokenizer } = await loadModel(tiny);
+  const model = await loadModel(tiny);
+  const { tokenizer } = model;
   const reversed: Tokenizer = {
     ...tokenizer,
     encode: (text) => tokenizer.encode([...text].reverse().join("")),
   };
-  const encoder = new Encoder(reversed);
-  assert.deepEqual(encoder.encode(textOf(5000), true), reversed.encode(textOf(5000)));
+  const encoder = new Encoder({ ...model, tokenizer: reversed }, limits);
+  assert.deepEqual(encoder.encode(textOf(5000), plain), reversed.encode(textOf(5000)));
   await encoder.close();
 });
 
 Deno.test("Encoder refuses the texts that wait when it is closed", () =>
   withEncoder(async (encoder) => {
-    const waiting = [30_000, 40_000].map((length) => encoder.encode(textOf(length), true));
+    const waiting = [30_000, 40_000].map((length) => encoder.encode(textOf(length), plain));
     const outcomes = Promise.allSettled(waiting);
     await encoder.close();
     for (const outcome of await outcomes) {

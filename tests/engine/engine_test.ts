@@ -80,6 +80,48 @@ Deno.test("Many requests at a time each get what they get alone", async () => {
   await idle(engine);
 });
 
+Deno.test("What fails in one request's output ends that request alone", async () => {
+  const model = await loadModel(tiny);
+  let failing = false;
+  const tokenizer = Object.create(model.tokenizer, {
+    vocabSize: { value: model.tokenizer.vocabSize },
+    tokenBytes: {
+      value: (token: number) => {
+        if (failing) {
+          failing = false;
+          throw new Error("no bytes");
+        }
+        return model.tokenizer.tokenBytes(token);
+      },
+    },
+    isSpecial: { value: (token: number) => model.tokenizer.isSpecial(token) },
+    decode: { value: model.tokenizer.decode.bind(model.tokenizer) },
+  });
+  await using engine = await Engine.open({ ...model, tokenizer }, { maxNumSeqs: 2 });
+  const generations = [5, 6].map((length) => engine.generate(greedy(length, { maxTokens: 500 })));
+  failing = true;
+  const outcomes = await Promise.allSettled(generations.map(collect));
+  assert.deepEqual(outcomes.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+  const whole = outcomes.find((outcome) => outcome.status === "fulfilled")!;
+  assert.equal(whole.value.flatMap(({ tokens }) => tokens).length, 500);
+  await idle(engine);
+  assert.equal(engine.stats().numFinished.cancelled, 1);
+});
+
+Deno.test("A request that ends while its prompt is encoded takes no worker's time", async () => {
+  await using engine = await Engine.open(tiny);
+  const longText = "the quick brown fox ".repeat(200);
+  await engine.tokenize(longText);
+  const left = engine.generate({ prompt: longText.repeat(3), n: 2 });
+  left.cancel();
+  const reasons = (await collect(left)).map(({ finishReason }) => finishReason);
+  assert.deepEqual(reasons, ["cancelled", "cancelled"]);
+  assert.equal(engine.stats().numRequestsSubmitted, 0);
+
+  const huge = engine.generate({ prompt: "x".repeat(8_000_000) });
+  await assert.rejects(huge.accepted, { code: "context_length_exceeded" });
+});
+
 Deno.test("Leaving the loop cancels the request", async () => {
   await using engine = await openLong();
   for await (const _ of engine.generate(greedy(5, long))) break;
@@ -179,7 +221,7 @@ Deno.test("A prompt that is too long rejects with both numbers, from accepted an
     await assert.rejects(generation.accepted, expected);
     await assert.rejects(collect(generation), expected);
   }
-  await engine.generate(greedy(255)).accepted;
+  await engine.generate(greedy(255, { maxTokens: 1 })).accepted;
 });
 
 Deno.test("A full queue rejects and says when to come back", async () => {

@@ -240,7 +240,7 @@ Deno.test("Logprobs are sorted, and greedy takes the first", async () => {
 
 Deno.test("A sequence ends with length at the model's length", async () => {
   using engine = await open({ maxModelLen: 32 });
-  const request = engine.generate(greedy(20, { maxTokens: 32 }));
+  const request = engine.generate({ tokens: promptOf(20), temperature: 0, ignoreEos: true });
   engine.runUntilIdle();
   assert.equal(firstOf(request).tokens.length, 12);
   assert.equal(firstOf(request).finishReason, "length");

@@ -157,6 +157,18 @@ Deno.test("checkPrompt() lets prompt logprobs alone have the whole length", () =
   });
 });
 
+Deno.test("checkPrompt() refuses a prompt and maxTokens that do not fit together", () => {
+  const tokens = new Array(20).fill(1);
+  checkPrompt(tokens, { tokens, maxTokens: 12 }, limits);
+  checkPrompt(tokens, { tokens }, limits);
+  assert.throws(() => checkPrompt(tokens, { tokens, maxTokens: 13 }, limits), {
+    code: "context_length_exceeded",
+    param: "maxTokens",
+    message: "Cannot submit request: tokens and maxTokens must be at most 32 tokens together: " +
+      "current values are 20 and 13",
+  });
+});
+
 Deno.test("checkPrompt() refuses ids out of the vocabulary", () => {
   for (const token of [-1, 100, 1.5, NaN]) {
     assert.throws(() => checkPrompt([1, token], { tokens: [1, token] }, limits), {
