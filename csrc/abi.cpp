@@ -24,7 +24,7 @@ static_assert(sizeof(hearth_tensor) == 64);
 static_assert(sizeof(hearth_file) == 16);
 static_assert(sizeof(hearth_engine_options) == 104);
 static_assert(sizeof(hearth_request_options) == 120);
-static_assert(sizeof(hearth_event) == 48);
+static_assert(sizeof(hearth_event) == 56);
 static_assert(sizeof(hearth_engine_stats) == 256);
 
 struct hearth_engine {

@@ -210,7 +210,7 @@ typedef struct hearth_engine_options {
   uint32_t block_size;       /* tokens a KV block: 16 (default), 32 or 64 */
   uint32_t max_model_len; /* prompt and output, tokens; 0: the model's max_position, or what the KV
                              cache holds where that is less; given, it has to fit the KV cache */
-  uint32_t max_num_seqs;  /* sequences that run at a time; 0: 64 */
+  uint32_t max_num_seqs;  /* sequences that run at a time; 0: 128 */
   uint32_t max_num_batched_tokens; /* token budget of a step, >= max_num_seqs; 0: 512 */
   uint64_t kv_cache_memory_bytes;  /* 0: see hearth_stats.kv_bytes for what was chosen */
   uint32_t num_kv_blocks;          /* overrides kv_cache_memory_bytes when not 0 */
@@ -336,7 +336,8 @@ enum { HEARTH_CANCEL_CLIENT = 0, HEARTH_CANCEL_STOP = 1, HEARTH_CANCEL_ALL_SEQUE
  * keep_tokens  output tokens that count: those after are neither in statistics nor in the prefix
  *              cache; pass UINT32_MAX to keep all
  *
- * Returns HEARTH_OK, or HEARTH_NOT_FOUND when it has finished already (no harm done).
+ * Returns HEARTH_OK, HEARTH_NOT_FOUND when it has finished already (no harm done), or
+ * HEARTH_INVALID_ARGUMENT for an unknown reason or a sequence that the request does not have.
  */
 HEARTH_API hearth_status hearth_cancel(hearth_engine* engine, uint64_t request, int32_t sequence,
                                        uint32_t reason, uint32_t keep_tokens);
@@ -347,7 +348,8 @@ enum {
   HEARTH_EVENT_ERROR = 3,          /* a request failed: every sequence of it; payload: text */
   HEARTH_EVENT_PROMPT_LOGPROB = 4, /* token, logprob of prompt token `sequence`; payload as TOKEN */
   HEARTH_EVENT_READY = 5,          /* the weights are loaded; request 0 */
-  HEARTH_EVENT_FAILED = 6          /* loading failed; request 0; payload: text */
+  HEARTH_EVENT_FAILED = 6,         /* loading failed; request 0; payload: text */
+  HEARTH_EVENT_START = 7           /* a request is in its first step; before its other events */
 };
 
 enum {
@@ -357,7 +359,7 @@ enum {
   HEARTH_FINISH_DEADLINE = 4
 };
 
-/** One thing that happened to one request. 48 bytes. */
+/** One thing that happened to one request. 56 bytes. */
 typedef struct hearth_event {
   uint32_t size;
   uint32_t kind;
@@ -366,10 +368,11 @@ typedef struct hearth_event {
   uint32_t token;
   float logprob;           /* natural logarithm, of the raw logits; NaN when not asked for */
   uint32_t finish_reason;  /* FINISH; ERROR: the hearth_status, negated */
-  uint32_t cached_tokens;  /* prompt tokens taken from the prefix cache; TOKEN and FINISH */
+  uint32_t cached_tokens;  /* prompt tokens taken from the prefix cache; START, TOKEN, FINISH */
   uint32_t payload_offset; /* into the payload buffer, a multiple of 8 */
   uint32_t payload_bytes;
-  uint32_t num_output_tokens; /* TOKEN: this one's number, from 1; FINISH: that count */
+  uint32_t num_output_tokens;  /* TOKEN: this one's number, from 1; FINISH: that count */
+  uint64_t queue_microseconds; /* START: from hearth_submit to the first step */
 } hearth_event;
 
 typedef struct hearth_token_logprob {

@@ -46,6 +46,10 @@ export class ActiveGeneration implements Generation {
     return this.#output?.numCachedTokens ?? 0;
   }
 
+  get queueMs(): number | undefined {
+    return this.#output?.queueMs;
+  }
+
   get numOutputTokens(): number {
     return this.#output?.numOutputTokens ?? 0;
   }

@@ -10,12 +10,13 @@ import { Detokenizer } from "./detokenizer.ts";
 import { StopMatcher } from "./stop.ts";
 import type { FinishReason, GenerateChunk, GenerateRequest, PositionLogprobs } from "./types.ts";
 
+type StartEvent = Extract<NativeEvent, { kind: "start" }>;
 type TokenEvent = Extract<NativeEvent, { kind: "token" }>;
 type FinishEvent = Extract<NativeEvent, { kind: "finish" }>;
 type PromptLogprobEvent = Extract<NativeEvent, { kind: "prompt_logprob" }>;
 
 /** Events of a request that does not fail. */
-export type OutputEvent = TokenEvent | FinishEvent | PromptLogprobEvent;
+export type OutputEvent = StartEvent | TokenEvent | FinishEvent | PromptLogprobEvent;
 
 /** What the output needs to know of its request. */
 export interface OutputOptions {
@@ -31,6 +32,8 @@ export interface OutputOptions {
 export class RequestOutput {
   readonly promptLogprobs: (PositionLogprobs | undefined)[] | undefined;
   numCachedTokens = 0;
+  /** From its submission to its first step; undefined before that step. */
+  queueMs: number | undefined;
   readonly #options: OutputOptions;
   readonly #sequences: readonly SequenceOutput[];
   #numFinishEvents = 0;
@@ -65,6 +68,10 @@ export class RequestOutput {
   /** What an event adds; undefined: nothing, also when its sequence has ended by a stop text. */
   take(event: OutputEvent): GenerateChunk | undefined {
     switch (event.kind) {
+      case "start":
+        this.numCachedTokens = event.cachedTokens;
+        this.queueMs = event.queueMicroseconds / 1000;
+        return undefined;
       case "token":
         return this.#token(event);
       case "prompt_logprob":

@@ -121,6 +121,8 @@ export interface Generation extends AsyncIterable<GenerateChunk> {
   readonly promptTokens: readonly number[];
   /** Prompt tokens found in the warm KV cache; known from the first chunk on, 0 before. */
   readonly numCachedTokens: number;
+  /** Milliseconds from its submission to its first step; known from the first chunk on. */
+  readonly queueMs: number | undefined;
   /** Output tokens that count, over all sequences, so far. */
   readonly numOutputTokens: number;
   /** One for each prompt token (the first has none: undefined), when asked for; complete at the first chunk. */
@@ -251,7 +253,7 @@ export interface EngineOptions {
   readonly blockSize?: number;
   /** Prompt and output together, in tokens. [the model's] */
   readonly maxModelLen?: number;
-  /** Sequences that run at a time. [64] */
+  /** Sequences that run at a time. [128] */
   readonly maxNumSeqs?: number;
   /** Token budget of a scheduler step. [512] */
   readonly maxNumBatchedTokens?: number;

@@ -48,6 +48,13 @@ export interface NativeRequest {
 /** What `hearth_poll` tells. */
 export type NativeEvent =
   | {
+    readonly kind: "start";
+    readonly request: bigint;
+    readonly cachedTokens: number;
+    /** From `submit` to the first step. */
+    readonly queueMicroseconds: number;
+  }
+  | {
     readonly kind: "token";
     readonly request: bigint;
     readonly sequence: number;
@@ -328,6 +335,10 @@ export class NativeEngine implements Disposable {
     const { request, sequence, token, logprob } = event;
     const cachedTokens = event.cached_tokens;
     switch (event.kind) {
+      case c.EventKind.START: {
+        const queueMicroseconds = Number(event.queue_microseconds);
+        return { kind: "start", request, cachedTokens, queueMicroseconds };
+      }
       case c.EventKind.TOKEN: {
         const top = this.#top(event);
         const numOutputTokens = event.num_output_tokens;

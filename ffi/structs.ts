@@ -90,6 +90,7 @@ export const EventKind = {
   PROMPT_LOGPROB: 4,
   READY: 5,
   FAILED: 6,
+  START: 7,
 } as const;
 
 /** HEARTH_FINISH_*. */
@@ -234,6 +235,7 @@ export const Event = new Struct("hearth_event", {
   payload_offset: "u32",
   payload_bytes: "u32",
   num_output_tokens: "u32",
+  queue_microseconds: "u64",
 });
 
 /** `hearth_token_logprob`: A token and its log probability. */

@@ -20,6 +20,7 @@
 #include "engine_loop.h"
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 #include <utility>
 
@@ -204,7 +205,7 @@ uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
     throw Error(HEARTH_NOT_READY, "Cannot submit request: the weights are still loading");
   }
   check_queue(num_tokens);
-  check_deadline(num_tokens, values);
+  check_deadline(values);
 
   const uint32_t num_sequences = values.num_sequences;
   auto request =
@@ -237,17 +238,16 @@ void Engine::check_queue(uint32_t num_tokens) const {
   }
 }
 
-// Refuses what measured rates say to be impossible: the fewest tokens it may make would come too
-// late.
-void Engine::check_deadline(uint32_t num_tokens, const hearth_request_options& options) const {
+// Refuses what measured steps say to be impossible: the fewest tokens it may make would come too
+// late even if nobody else were there.
+void Engine::check_deadline(const hearth_request_options& options) const {
   if (options.deadline_ms == 0) return;
   const int32_t num_output = int32_t(std::max(options.min_tokens, 1u));
-  const double needed_ms =
-      throughput_.expected_time(backlog(), int32_t(num_tokens), num_output) * 1000;
+  const double needed_ms = std::ceil(throughput_.least_time(num_output, Clock::now()) * 1000);
   if (needed_ms <= options.deadline_ms) return;
   throw Error(
       HEARTH_DEADLINE,
-      format("Cannot submit request: deadline_ms must be >= %.0f, by measured rates: current "
+      format("Cannot submit request: deadline_ms must be >= %.0f, by measured steps: current "
              "value is %u",
              needed_ms, options.deadline_ms));
 }

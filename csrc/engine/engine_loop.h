@@ -82,7 +82,7 @@ class Engine {
   void close_when_done();
   void close();
   void check_queue(uint32_t num_tokens) const;
-  void check_deadline(uint32_t num_tokens, const hearth_request_options& options) const;
+  void check_deadline(const hearth_request_options& options) const;
   Backlog backlog() const;
 
   const EngineConfig config_;

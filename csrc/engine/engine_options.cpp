@@ -9,7 +9,7 @@ namespace hearth {
 
 namespace {
 
-constexpr uint32_t kDefaultNumSeqs = 64;
+constexpr uint32_t kDefaultNumSeqs = 128;
 constexpr uint32_t kDefaultBatchedTokens = 512;
 constexpr uint32_t kDefaultQueuedRequests = 1024;
 constexpr uint64_t kDefaultQueuedTokens = 4u << 20;

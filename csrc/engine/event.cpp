@@ -30,6 +30,13 @@ size_t cut_length(const std::string& text, size_t limit) {
 
 }  // namespace
 
+Event start_event(uint64_t request, uint64_t queue_microseconds, uint32_t cached_tokens) {
+  Event event = event_of(HEARTH_EVENT_START, request);
+  event.header.queue_microseconds = queue_microseconds;
+  event.header.cached_tokens = cached_tokens;
+  return event;
+}
+
 Event token_event(uint64_t request, uint32_t sequence, uint32_t token, float logprob,
                   std::span<const hearth_token_logprob> top, uint32_t num_output_tokens,
                   uint32_t cached_tokens) {

@@ -17,6 +17,7 @@ struct Event {
 /// Longest error text of an event in bytes: every payload fits hearth_poll's smallest buffer.
 constexpr size_t kMaxErrorText = 2048;
 
+Event start_event(uint64_t request, uint64_t queue_microseconds, uint32_t cached_tokens);
 Event token_event(uint64_t request, uint32_t sequence, uint32_t token, float logprob,
                   std::span<const hearth_token_logprob> top, uint32_t num_output_tokens,
                   uint32_t cached_tokens);

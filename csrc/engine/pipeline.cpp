@@ -14,6 +14,8 @@ Error current_error() {
     return error;
   } catch (const std::exception& error) {
     return Error(HEARTH_INTERNAL, format("Cannot run a step: %s", error.what()));
+  } catch (...) {
+    return Error(HEARTH_INTERNAL, "Cannot run a step: something was thrown that is no exception");
   }
 }
 
@@ -61,7 +63,7 @@ int32_t Pipeline::retire() {
   const auto took = now - std::max(stage.staged_at, retired_at_);
   retired_at_ = now;
   scheduler_.throughput().observe_step(stage.plan.num_tokens(), stage.plan.is_prefill(),
-                                       std::chrono::duration<double>(took).count());
+                                       std::chrono::duration<double>(took).count(), now);
   ++counters_.num_steps;
   counters_.num_step_tokens += stage.plan.num_tokens();
   counters_.step_microseconds +=

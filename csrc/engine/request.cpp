@@ -24,7 +24,7 @@ bool Sequence::decodes() const {
 
 Request::Request(uint64_t id, std::vector<uint32_t> prompt, RequestOptions options,
                  int32_t max_model_len, Clock::time_point arrival, std::chrono::milliseconds ageing)
-    : id(id), prompt(std::move(prompt)), options(std::move(options)) {
+    : id(id), prompt(std::move(prompt)), options(std::move(options)), arrival(arrival) {
   using std::chrono::microseconds;
   const hearth_request_options& values = this->options.values;
   max_output = int32_t(std::min<int64_t>(values.max_tokens, max_model_len - prompt_len()));

@@ -8,10 +8,9 @@
 
 #include "../memory/block_name.h"
 #include "request_options.h"
+#include "throughput.h"
 
 namespace hearth {
-
-using Clock = std::chrono::steady_clock;
 
 struct Request;
 
@@ -41,8 +40,8 @@ struct Sequence {
   std::vector<int32_t> block_table;
   int32_t computed_len = 0;
   int32_t planned_len = 0;
-  int32_t num_named_blocks = 0;  // full blocks that were offered to the prefix cache
-  BlockName last_name;           // of the last of them, or the chain's root
+  int32_t num_named_blocks = 0;        // full blocks that were offered to the prefix cache
+  std::vector<BlockName> block_names;  // of full blocks, as far as anyone has asked; kept for good
 
   int32_t num_in_flight = 0;  // staged steps that it is in
   uint64_t last_plan = 0;     // number of the newest of them
@@ -72,8 +71,11 @@ struct Request {
   /// Microseconds; the smaller goes first. A request that waits gains one priority level each
   /// ageing interval, which is the same as this constant: arrival + priority * ageing.
   int64_t order;
+  Clock::time_point arrival;
   std::optional<Clock::time_point> deadline;
 
+  int32_t num_sequences_running = 0;  // in the scheduler's queues
+  int32_t num_sequences_waiting = 0;
   bool admitted = false;  // has run before, be it for one step
   bool forked = false;    // the prompt is computed (or staged): every sequence is on its own
   uint32_t cached_tokens = 0;

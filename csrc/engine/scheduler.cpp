@@ -32,24 +32,21 @@ bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point
   if (num_slots_taken(running_.size()) + slots(sequence) > options_.max_num_seqs) return false;
   if (!bind_samplers(request)) return true;  // the request has failed, the next one has its turn
 
-  PrefixHit hit = find_prefix(sequence);
-  for (int32_t block : hit.blocks) kv_.acquire(block);
-  const int32_t num_new = blocks_for(sequence.total_len()) - int32_t(hit.blocks.size());
+  std::vector<int32_t> blocks = find_prefix(sequence);
+  for (int32_t block : blocks) kv_.acquire(block);
+  const int32_t num_new = blocks_for(sequence.total_len()) - int32_t(blocks.size());
   const int32_t num_better = num_slots_taken(position);
   const int32_t headroom = num_better == 0 ? 0 : num_better + slots(sequence);
   if (!has_room(num_new + headroom, position)) {
-    while (!hit.blocks.empty()) {
-      kv_.release(hit.blocks.back());
-      hit.blocks.pop_back();
-    }
+    for (; !blocks.empty(); blocks.pop_back()) kv_.release(blocks.back());
     return false;
   }
   while (kv_.num_available() < num_new + headroom) preempt_worst();
 
-  sequence.computed_len = sequence.planned_len = int32_t(hit.blocks.size()) * options_.block_tokens;
-  sequence.num_named_blocks = int32_t(hit.blocks.size());
-  sequence.last_name = hit.last_name;
-  sequence.block_table = std::move(hit.blocks);
+  place(sequence, Place::kNone);
+  sequence.computed_len = sequence.planned_len = int32_t(blocks.size()) * options_.block_tokens;
+  sequence.num_named_blocks = int32_t(blocks.size());
+  sequence.block_table = std::move(blocks);
   for (int32_t i = 0; i < num_new; ++i) sequence.block_table.push_back(kv_.allocate());
   if (!request.admitted) {
     request.admitted = true;
@@ -57,19 +54,24 @@ bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point
     request.cached_tokens = uint32_t(sequence.computed_len);
     counters_.num_prompt_tokens += request.prompt.size();
     counters_.num_prompt_tokens_cached += request.cached_tokens;
+    const auto queued =
+        std::chrono::duration_cast<std::chrono::microseconds>(now - request.arrival);
+    events_.push_back(start_event(request.id, uint64_t(std::max<int64_t>(queued.count(), 0)),
+                                  request.cached_tokens));
   }
-  waiting_.erase(&sequence);
-  running_.insert(running_.begin() + position, &sequence);
-  sequence.place = Place::kRunning;
+  place(sequence, Place::kRunning);
   return true;
 }
 
-// Whether num_blocks are available, or would be once running_[position ..] were preempted.
-bool Scheduler::has_room(int32_t num_blocks, size_t position) const {
+// Whether num_blocks are available, or would be once running_[position ..] were preempted: a block
+// that several of them share comes free with the last.
+bool Scheduler::has_room(int32_t num_blocks, size_t position) {
   num_blocks -= kv_.num_available();
+  if (num_blocks <= 0) return true;
+  num_released_.assign(kv_.num_blocks(), 0);
   for (size_t i = running_.size(); i > position && num_blocks > 0; --i) {
     for (int32_t block : running_[i - 1]->block_table)
-      num_blocks -= kv_.reference_count(block) == 1;
+      num_blocks -= ++num_released_[block] == kv_.reference_count(block);
   }
   return num_blocks <= 0;
 }
@@ -89,21 +91,18 @@ bool Scheduler::bind_samplers(Request& request) {
   }
 }
 
-Scheduler::PrefixHit Scheduler::find_prefix(const Sequence& sequence) const {
-  const Request& request = *sequence.request;
-  PrefixHit hit{{}, namer_.root(request.options.values.salt)};
-  if (!options_.prefix_caching || request.wants_prompt_logprobs()) return hit;
+// Full blocks that a sequence need not compute.
+std::vector<int32_t> Scheduler::find_prefix(Sequence& sequence) const {
+  std::vector<int32_t> blocks;
+  if (!options_.prefix_caching || sequence.request->wants_prompt_logprobs()) return blocks;
   // The last token is always computed: its logits are needed.
   const int32_t max_blocks = (sequence.total_len() - 1) / options_.block_tokens;
-  while (int32_t(hit.blocks.size()) < max_blocks) {
-    const int32_t index = int32_t(hit.blocks.size());
-    const BlockName name = namer_.child(hit.last_name, block_tokens(sequence, index));
-    const int32_t block = kv_.find(name);
+  while (int32_t(blocks.size()) < max_blocks) {
+    const int32_t block = kv_.find(block_name(sequence, int32_t(blocks.size())));
     if (block == KvAllocator::kNone) break;
-    hit.blocks.push_back(block);
-    hit.last_name = name;
+    blocks.push_back(block);
   }
-  return hit;
+  return blocks;
 }
 
 // Gives a running sequence its next token, or the next chunk of its prompt.
@@ -172,7 +171,6 @@ void Scheduler::add_prompt_scores(Sequence& sequence, int32_t begin, StepPlan& p
 void Scheduler::fork(Request& request, StepPlan& plan, int32_t logits_row, Clock::time_point now) {
   Sequence& leader = request.leader();
   request.forked = true;
-  auto behind_leader = std::find(running_.begin(), running_.end(), &leader) + 1;
   for (Sequence& sequence : request.sequences) {
     if (sequence.finished) continue;
     if (&sequence != &leader) {
@@ -180,10 +178,9 @@ void Scheduler::fork(Request& request, StepPlan& plan, int32_t logits_row, Clock
       for (int32_t block : sequence.block_table) kv_.acquire(block);
       sequence.computed_len = leader.computed_len;
       sequence.num_named_blocks = leader.num_named_blocks;
-      sequence.last_name = leader.last_name;
+      sequence.block_names = leader.block_names;
       sequence.running_since = now;
-      sequence.place = Place::kRunning;
-      behind_leader = running_.insert(behind_leader, &sequence) + 1;
+      place(sequence, Place::kRunning);
       plan.add_participant(sequence, leader.planned_len);
     }
     plan.add_draw(sequence, logits_row);
@@ -194,10 +191,8 @@ void Scheduler::fork(Request& request, StepPlan& plan, int32_t logits_row, Clock
 // Takes the worst running sequence's blocks away; it is computed again later.
 void Scheduler::preempt_worst() {
   Sequence& sequence = *running_.back();
-  running_.pop_back();
   release_blocks(sequence);
-  waiting_.insert(&sequence);
-  sequence.place = Place::kWaiting;
+  place(sequence, Place::kWaiting);
   ++counters_.num_preemptions;
 }
 
@@ -213,7 +208,13 @@ void Scheduler::commit(const StepPlan& plan, const StepResult& result, Clock::ti
   for (size_t row = 0; row < plan.rows().size(); ++row) {
     const auto [sequence, prompt_token] = plan.rows()[row];
     const SampleResult& sample = result.samples.at(row);
-    if (prompt_token < 0) {
+    if (sample.not_finite) {
+      fail(*sequence->request,
+           Error(HEARTH_INTERNAL,
+                 format("Cannot sample: the logits that follow token %d of the request must be "
+                        "finite",
+                        prompt_token < 0 ? sequence->known_len() : prompt_token)));
+    } else if (prompt_token < 0) {
       accept(*sequence, sample, now);
     } else if (sequence->request->num_unfinished() > 0) {
       events_.push_back(prompt_logprob_event(sequence->request->id, prompt_token,
@@ -235,7 +236,6 @@ void Scheduler::accept(Sequence& sequence, const SampleResult& sample, Clock::ti
   const Request& request = *sequence.request;
   --sequence.num_pending;
   sequence.output.push_back(sample.token);
-  ++counters_.num_generation_tokens;
   const uint32_t num_output = uint32_t(sequence.output.size());
   const float logprob = request.options.values.logprobs < 0 ? NAN : sample.logprob;
   events_.push_back(token_event(request.id, sequence.index, sample.token, logprob, sample.top,
@@ -254,8 +254,7 @@ void Scheduler::publish(Sequence& sequence) {
   if (!options_.prefix_caching) return;
   while ((sequence.num_named_blocks + 1) * options_.block_tokens <= sequence.computed_len) {
     const int32_t block = sequence.num_named_blocks++;
-    sequence.last_name = namer_.child(sequence.last_name, block_tokens(sequence, block));
-    kv_.publish(sequence.block_table[block], sequence.last_name);
+    kv_.publish(sequence.block_table[block], block_name(sequence, block));
   }
 }
 
@@ -270,9 +269,9 @@ void Scheduler::fail(const StepPlan& plan, const Error& error) {
 
 void Scheduler::submit(std::unique_ptr<Request> request) {
   Sequence& leader = request->leader();
+  if (request->deadline) deadlines_.emplace(*request->deadline, request->id);
   requests_.emplace(request->id, std::move(request));
-  waiting_.insert(&leader);
-  leader.place = Place::kWaiting;
+  place(leader, Place::kWaiting);
 }
 
 void Scheduler::cancel(uint64_t id, int32_t index, uint32_t reason, uint32_t keep_tokens) {
@@ -284,7 +283,6 @@ void Scheduler::cancel(uint64_t id, int32_t index, uint32_t reason, uint32_t kee
     if (index != HEARTH_CANCEL_ALL_SEQUENCES && index != int32_t(sequence.index)) continue;
     if (sequence.finished) continue;
     const uint32_t num_output = std::min(keep_tokens, uint32_t(sequence.output.size()));
-    counters_.num_generation_tokens -= sequence.output.size() - num_output;
     if (stops) forget_output_after(sequence, num_output);
     finish(sequence, stops ? HEARTH_FINISH_STOP : HEARTH_FINISH_CANCELLED, num_output);
   }
@@ -298,12 +296,9 @@ void Scheduler::cancel_all() {
 }
 
 void Scheduler::expire(Clock::time_point now) {
-  std::vector<uint64_t> expired;
-  for (const auto& [id, request] : requests_) {
-    if (request->deadline && now >= *request->deadline) expired.push_back(id);
-  }
-  for (const uint64_t id : expired) {
-    Request& request = *requests_.at(id);
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    Request& request = *requests_.at(deadlines_.begin()->second);
+    deadlines_.erase(deadlines_.begin());
     for (Sequence& sequence : request.sequences) {
       finish(sequence, HEARTH_FINISH_DEADLINE, uint32_t(sequence.output.size()));
     }
@@ -326,22 +321,18 @@ std::vector<uint64_t> Scheduler::request_ids() const {
 }
 
 // Takes the blocks that hold output after the first keep_tokens tokens out of the prefix cache.
-void Scheduler::forget_output_after(const Sequence& sequence, uint32_t keep_tokens) {
+void Scheduler::forget_output_after(Sequence& sequence, uint32_t keep_tokens) {
   if (!options_.prefix_caching) return;
   const Request& request = *sequence.request;
   const int32_t first = (request.prompt_len() + int32_t(keep_tokens)) / options_.block_tokens;
   const int32_t num_full = sequence.known_len() / options_.block_tokens;
-  BlockName name = namer_.root(request.options.values.salt);
-  for (int32_t block = 0; block < num_full; ++block) {
-    name = namer_.child(name, block_tokens(sequence, block));
-    if (block >= first) kv_.forget(name);
-  }
+  for (int32_t block = first; block < num_full; ++block) kv_.forget(block_name(sequence, block));
 }
 
 // Makes the last event of a sequence, unless it has been made. settle() lets go of what it holds.
 void Scheduler::finish(Sequence& sequence, uint32_t reason, uint32_t num_output_tokens) {
   if (sequence.finished) return;
-  sequence.finished = true;
+  mark_finished(sequence, num_output_tokens);
   ++counters_.num_finished[reason];
   const Request& request = *sequence.request;
   events_.push_back(
@@ -352,9 +343,19 @@ void Scheduler::fail(Request& request, const Error& error) {
   if (request.num_unfinished() == 0) return;
   events_.push_back(error_event(HEARTH_EVENT_ERROR, request.id, error.status(), error.what()));
   for (Sequence& sequence : request.sequences) {
-    counters_.num_finished_error += !sequence.finished;
-    sequence.finished = true;
+    if (sequence.finished) continue;
+    mark_finished(sequence, uint32_t(sequence.output.size()));
+    ++counters_.num_finished_error;
   }
+}
+
+// num_output_tokens: those that count.
+void Scheduler::mark_finished(Sequence& sequence, uint32_t num_output_tokens) {
+  Request& request = *sequence.request;
+  // A leader that waits has kept a place for this one.
+  if (!request.forked && request.leader().place == Place::kWaiting) --waiting_totals_.num_slots;
+  sequence.finished = true;
+  counters_.num_generation_tokens += num_output_tokens;
 }
 
 void Scheduler::settle(const StepPlan& plan) {
@@ -383,15 +384,46 @@ void Scheduler::settle(Request& request) {
     if (sequence.sampler >= 0) runner_.release_sampler(sequence.sampler);
     sequence.sampler = -1;
   }
-  if (is_gone) requests_.erase(request.id);
+  if (!is_gone) return;
+  if (request.deadline) deadlines_.erase({*request.deadline, request.id});
+  requests_.erase(request.id);
 }
 
 // Takes a sequence out of its queue. What steps in flight compute for it is not published any more.
 void Scheduler::unplace(Sequence& sequence) {
-  if (sequence.place == Place::kRunning) std::erase(running_, &sequence);
-  if (sequence.place == Place::kWaiting) waiting_.erase(&sequence);
   if (sequence.place != Place::kNone) ++sequence.epoch;
-  sequence.place = Place::kNone;
+  place(sequence, Place::kNone);
+}
+
+// Moves a sequence from its queue to another, or to none, and keeps what gauges() tells.
+void Scheduler::place(Sequence& sequence, Place place) {
+  Request& request = *sequence.request;
+  count_request(request, -1);
+  if (sequence.place == Place::kRunning) std::erase(running_, &sequence);
+  if (sequence.place == Place::kWaiting) {
+    waiting_.erase(&sequence);
+    waiting_totals_.add(waiting_figures(sequence), -1);
+  }
+  request.num_sequences_running += (place == Place::kRunning) - (sequence.place == Place::kRunning);
+  request.num_sequences_waiting += (place == Place::kWaiting) - (sequence.place == Place::kWaiting);
+  sequence.place = place;
+  if (place == Place::kRunning) {
+    running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, ServedBefore()),
+                    &sequence);
+  }
+  if (place == Place::kWaiting) {
+    waiting_.insert(&sequence);
+    waiting_totals_.add(waiting_figures(sequence), 1);
+  }
+  count_request(request, 1);
+}
+
+void Scheduler::count_request(const Request& request, int32_t sign) {
+  if (request.num_sequences_running > 0) {
+    num_requests_running_ += sign;
+  } else if (request.num_sequences_waiting > 0) {
+    num_requests_waiting_ += sign;
+  }
 }
 
 void Scheduler::release_blocks(Sequence& sequence) {
@@ -424,12 +456,28 @@ int32_t Scheduler::blocks_for(int32_t num_tokens) const {
   return (num_tokens + options_.block_tokens - 1) / options_.block_tokens;
 }
 
-std::vector<uint32_t> Scheduler::block_tokens(const Sequence& sequence, int32_t block) const {
+// The name of a block whose tokens are all known.
+const BlockName& Scheduler::block_name(Sequence& sequence, int32_t block) const {
+  std::vector<BlockName>& names = sequence.block_names;
   std::vector<uint32_t> tokens(options_.block_tokens);
-  for (int32_t i = 0; i < options_.block_tokens; ++i) {
-    tokens[i] = sequence.known_token(block * options_.block_tokens + i);
+  for (int32_t next = int32_t(names.size()); next <= block; ++next) {
+    for (int32_t i = 0; i < options_.block_tokens; ++i) {
+      tokens[i] = sequence.known_token(next * options_.block_tokens + i);
+    }
+    names.push_back(namer_.child(
+        next == 0 ? namer_.root(sequence.request->options.values.salt) : names.back(), tokens));
   }
-  return tokens;
+  return names[block];
+}
+
+Scheduler::WaitingTotals Scheduler::waiting_figures(const Sequence& sequence) const {
+  const Request& request = *sequence.request;
+  WaitingTotals figures;
+  figures.num_tokens = sequence.total_len();
+  figures.num_slots = slots(sequence);
+  figures.num_requests_queued = !request.admitted;
+  figures.num_queued_tokens = request.admitted ? 0 : request.prompt_len();
+  return figures;
 }
 
 SchedulerGauges Scheduler::gauges() const {
@@ -439,25 +487,16 @@ SchedulerGauges Scheduler::gauges() const {
   gauges.kv_blocks_cached = kv_.num_cached();
   gauges.kv_blocks_held = kv_.num_held();
   gauges.backlog.max_num_seqs = options_.max_num_seqs;
-  gauges.backlog.sequences_ahead = gauges.num_sequences_running;
-
-  // Sequences of one request are neighbours in both queues, or nearly: counted are the first ones.
-  std::set<const Request*> seen;
+  gauges.backlog.sequences_ahead = gauges.num_sequences_running + waiting_totals_.num_slots;
+  gauges.backlog.prefill_tokens = waiting_totals_.num_tokens;
   for (const Sequence* sequence : running_) {
-    gauges.num_requests_running += seen.insert(sequence->request).second;
-    if (!sequence->decodes()) {
-      gauges.backlog.prefill_tokens += sequence->total_len() - sequence->planned_len;
-    }
+    if (sequence->decodes()) continue;
+    gauges.backlog.prefill_tokens += sequence->total_len() - sequence->planned_len;
   }
-  for (const Sequence* sequence : waiting_) {
-    const Request& request = *sequence->request;
-    gauges.num_requests_waiting += seen.insert(&request).second;
-    gauges.backlog.prefill_tokens += sequence->total_len();
-    gauges.backlog.sequences_ahead += slots(*sequence);
-    if (request.admitted) continue;
-    ++gauges.num_requests_queued;
-    gauges.num_queued_tokens += request.prompt_len();
-  }
+  gauges.num_requests_running = num_requests_running_;
+  gauges.num_requests_waiting = num_requests_waiting_;
+  gauges.num_requests_queued = waiting_totals_.num_requests_queued;
+  gauges.num_queued_tokens = waiting_totals_.num_queued_tokens;
   return gauges;
 }
 
@@ -483,6 +522,16 @@ void Scheduler::check_integrity() const {
       check(sequence.place != Place::kWaiting || table_len == 0, "waits and holds blocks", id);
     }
   }
+  WaitingTotals totals;
+  std::set<const Request*> running, waiting;
+  for (const Sequence* sequence : running_) running.insert(sequence->request);
+  for (const Sequence* sequence : waiting_) {
+    totals.add(waiting_figures(*sequence), 1);
+    if (!running.count(sequence->request)) waiting.insert(sequence->request);
+  }
+  check(totals == waiting_totals_ && num_requests_running_ == int32_t(running.size()) &&
+            num_requests_waiting_ == int32_t(waiting.size()),
+        "is counted wrongly", 0);
   check(num_running == running_.size() && num_waiting == waiting_.size(), "is in a wrong queue", 0);
   check(std::is_sorted(running_.begin(), running_.end(), ServedBefore()), "is out of order", 0);
   check(num_slots_taken(running_.size()) <= options_.max_num_seqs, "exceeds max_num_seqs", 0);

@@ -56,7 +56,7 @@ struct SchedulerOptions {
 struct SchedulerCounters {
   uint64_t num_prompt_tokens = 0;
   uint64_t num_prompt_tokens_cached = 0;
-  uint64_t num_generation_tokens = 0;
+  uint64_t num_generation_tokens = 0;                      // of finished sequences
   uint64_t num_finished[HEARTH_FINISH_DEADLINE + 1] = {};  // sequences, by HEARTH_FINISH_*
   uint64_t num_finished_error = 0;                         // sequences
   uint64_t num_preemptions = 0;
@@ -110,16 +110,25 @@ class Scheduler {
  private:
   using Place = Sequence::Place;
 
-  /// Full blocks that a sequence need not compute.
-  struct PrefixHit {
-    std::vector<int32_t> blocks;
-    BlockName last_name;
+  /// Sums over the sequences that wait, kept as they come and go: there may be very many.
+  struct WaitingTotals {
+    int64_t num_tokens = 0;
+    int32_t num_slots = 0;
+    int32_t num_requests_queued = 0;
+    int64_t num_queued_tokens = 0;
+    bool operator==(const WaitingTotals&) const = default;
+    void add(const WaitingTotals& other, int32_t sign) {
+      num_tokens += sign * other.num_tokens;
+      num_slots += sign * other.num_slots;
+      num_requests_queued += sign * other.num_requests_queued;
+      num_queued_tokens += sign * other.num_queued_tokens;
+    }
   };
 
   bool try_admit(Sequence& sequence, size_t position, Clock::time_point now);
-  bool has_room(int32_t num_blocks, size_t position) const;
+  bool has_room(int32_t num_blocks, size_t position);
   bool bind_samplers(Request& request);
-  PrefixHit find_prefix(const Sequence& sequence) const;
+  std::vector<int32_t> find_prefix(Sequence& sequence) const;
   void schedule(size_t position, StepPlan& plan, Clock::time_point now);
   bool make_room_for_decode(Sequence& sequence, StepPlan& plan);
   void add_prompt_scores(Sequence& sequence, int32_t begin, StepPlan& plan);
@@ -128,19 +137,23 @@ class Scheduler {
 
   void accept(Sequence& sequence, const SampleResult& sample, Clock::time_point now);
   void publish(Sequence& sequence);
-  void forget_output_after(const Sequence& sequence, uint32_t keep_tokens);
+  void forget_output_after(Sequence& sequence, uint32_t keep_tokens);
   void finish(Sequence& sequence, uint32_t reason, uint32_t num_output_tokens);
   void fail(Request& request, const Error& error);
+  void mark_finished(Sequence& sequence, uint32_t num_output_tokens);
   void settle(Request& request);
   void settle(const StepPlan& plan);
   void unplace(Sequence& sequence);
+  void place(Sequence& sequence, Place place);
+  void count_request(const Request& request, int32_t sign);
   void release_blocks(Sequence& sequence);
 
   int32_t slots(const Sequence& sequence) const;
   int32_t num_slots_taken(size_t end) const;
   int32_t num_decodes_behind(size_t position) const;
   int32_t blocks_for(int32_t num_tokens) const;
-  std::vector<uint32_t> block_tokens(const Sequence& sequence, int32_t block) const;
+  const BlockName& block_name(Sequence& sequence, int32_t block) const;
+  WaitingTotals waiting_figures(const Sequence& sequence) const;
   std::vector<uint64_t> request_ids() const;
 
   const SchedulerOptions options_;
@@ -150,6 +163,11 @@ class Scheduler {
   std::unordered_map<uint64_t, std::unique_ptr<Request>> requests_;
   std::vector<Sequence*> running_;             // best first
   std::set<Sequence*, ServedBefore> waiting_;  // best first
+  WaitingTotals waiting_totals_;
+  int32_t num_requests_running_ = 0;
+  int32_t num_requests_waiting_ = 0;                            // with no sequence that runs
+  std::set<std::pair<Clock::time_point, uint64_t>> deadlines_;  // of requests_
+  std::vector<int32_t> num_released_;                           // by block; has_room's
   std::vector<Event> events_;
   SchedulerCounters counters_;
   Throughput throughput_;

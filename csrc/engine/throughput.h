@@ -1,9 +1,12 @@
 // How fast this engine has been: measured rates, and what they promise to a request that comes now.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 
 namespace hearth {
+
+using Clock = std::chrono::steady_clock;
 
 /// Work that is ahead of a new request.
 struct Backlog {
@@ -14,25 +17,35 @@ struct Backlog {
 
 class Throughput {
  public:
-  void observe_step(int32_t num_tokens, bool is_prefill, double seconds);
+  void observe_step(int32_t num_tokens, bool is_prefill, double seconds, Clock::time_point now);
   /// From its first step to its end.
-  void observe_sequence(double seconds) { average(seconds_per_sequence_, seconds); }
+  void observe_sequence(double seconds) { seconds_per_sequence_.add(seconds, 1); }
 
-  /// Until a request queued now would start: the prefill before it, and a place among the sequences
-  /// where all are taken. 0 while nothing is measured.
+  /// Seconds until a request queued now would start: the prefill before it, and a place among the
+  /// sequences where all are taken. 0 while nothing is measured.
   double expected_wait(const Backlog& backlog) const;
-  /// From now until a request's num_tokens-th output token, at the soonest.
-  double expected_time(const Backlog& backlog, int32_t prompt_len, int32_t num_tokens) const;
+  /// A lower bound of the seconds from now until a request's num_tokens-th output token: as many
+  /// steps as the fastest one ever. What the prefix cache may hold and others' ends may shorten is
+  /// not counted. 0 while nothing is measured, and when the last step is long ago, so that what was
+  /// slow once is measured again and not refused for ever.
+  double least_time(int32_t num_tokens, Clock::time_point now) const;
 
  private:
-  /// Exponential average over about the last 16 observations.
-  static void average(double& mean, double value) {
-    mean = mean == 0 ? value : mean + (value - mean) / 16;
-  }
+  /// A quotient of sums over about the last 16 observations: what is large counts for more.
+  struct Rate {
+    double seconds = 0;
+    double count = 0;
+    void add(double more_seconds, double more_count) {
+      seconds += more_seconds - seconds / 16;
+      count += more_count - count / 16;
+    }
+    double value() const { return count > 0 ? seconds / count : 0; }
+  };
 
-  double seconds_per_prefill_token_ = 0;
-  double seconds_per_decode_step_ = 0;
-  double seconds_per_sequence_ = 0;
+  Rate seconds_per_prefill_token_;
+  Rate seconds_per_sequence_;
+  double fastest_step_ = 0;
+  Clock::time_point last_step_;
 };
 
 }  // namespace hearth

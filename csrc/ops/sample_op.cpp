@@ -95,6 +95,10 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
                                               backend.sample(values, 0, int32_t(num_logits_rows));
                                             }).samples;
     for (size_t i = 0; i < drawn.size(); ++i) {
+      if (drawn[i].not_finite) {
+        throw Error(HEARTH_INTERNAL, format("Cannot sample: the logits of row %d must be finite",
+                                            samples[i].logits_row));
+      }
       results[i] = {drawn[i].token, drawn[i].logprob};
       std::copy(drawn[i].top.begin(), drawn[i].top.end(), top + i * HEARTH_OP_MAX_LOGPROBS);
     }

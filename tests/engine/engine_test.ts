@@ -198,6 +198,15 @@ Deno.test("A request may end while its prompt is still encoded", async () => {
   assert.equal(engine.stats().numRequestsSubmitted, 0);
 });
 
+Deno.test("A generation tells how long it was queued, from its first chunk on", async () => {
+  await using engine = await open();
+  const generation = engine.generate(greedy(5));
+  assert.equal(generation.queueMs, undefined);
+  for await (const _ of generation) {
+    assert.ok(generation.queueMs! >= 0 && generation.queueMs! < 10_000);
+  }
+});
+
 Deno.test("A deadline ends the stream with its reason", async () => {
   await using engine = await openLong();
   const chunks = await collect(engine.generate(greedy(5, { ...long, deadlineMs: 5 })));

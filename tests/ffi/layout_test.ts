@@ -88,6 +88,7 @@ Deno.test("Struct decodes what it encodes", () => {
     payload_offset: 6,
     payload_bytes: 7,
     num_output_tokens: 8,
+    queue_microseconds: 9n,
   };
   const bytes = structs.Event.encodeAll([event, { ...event, sequence: 9 }]);
   const view = new DataView(bytes.buffer);

@@ -160,9 +160,13 @@ TEST("Engine refuses a deadline that measured rates cannot meet") {
   Fixture fixture(config_of(true), std::move(runner));
   fixture.submit({.prompt = prompt_of(100), .max_tokens = 4, .deadline_ms = 1000000});
   fixture.finish();
-  CHECK_ERROR(HEARTH_DEADLINE, "deadline_ms must be >=",
-              fixture.submit({.prompt = prompt_of(150, 2), .deadline_ms = 3}));
+  CHECK_ERROR(
+      HEARTH_DEADLINE, "deadline_ms must be >=",
+      fixture.submit(
+          {.prompt = prompt_of(150, 2), .max_tokens = 20, .min_tokens = 20, .deadline_ms = 50}));
   fixture.submit({.prompt = prompt_of(150, 2), .deadline_ms = 100000});
+  // It may end with its first token, its prompt may be cached, and the one before it may vanish.
+  fixture.submit({.prompt = prompt_of(150, 3), .max_tokens = 20, .deadline_ms = 50});
   CHECK(fixture.engine.stats().expected_wait_ms >= 5);  // the prefill that is queued
   fixture.finish();
   CHECK_EQUAL(fixture.engine.stats().expected_wait_ms, 0u);
@@ -322,12 +326,24 @@ TEST("Throughput promises nothing before it has measured") {
   Throughput throughput;
   const Backlog backlog{1000, 10, 2};
   CHECK_EQUAL(throughput.expected_wait(backlog), 0.0);
-  throughput.observe_step(100, true, 1.0);
+  const Clock::time_point now{std::chrono::hours(1)};
+  CHECK_EQUAL(throughput.least_time(1000, now), 0.0);
+  throughput.observe_step(100, true, 1.0, now);
   CHECK_EQUAL(throughput.expected_wait(backlog), 10.0);
   throughput.observe_sequence(4.0);
   CHECK_EQUAL(throughput.expected_wait(backlog), 18.0);  // 9 places short, one every 2 s
-  throughput.observe_step(2, false, 0.5);
-  CHECK_EQUAL(throughput.expected_time({0, 0, 2}, 100, 3), 2.0);
+  throughput.observe_step(2, false, 0.5, now);
+  throughput.observe_step(2, false, 4.0, now);
+  CHECK_EQUAL(throughput.least_time(3, now), 1.5);  // the fastest step counts
+  CHECK_EQUAL(throughput.least_time(3, now + std::chrono::minutes(1)), 0.0);
+}
+
+TEST("Throughput weighs a prefill by its tokens") {
+  Throughput throughput;
+  const Clock::time_point now{std::chrono::hours(1)};
+  throughput.observe_step(1000, true, 1.0, now);
+  throughput.observe_step(1, true, 0.1, now);  // most of a small step is not its token's
+  CHECK(throughput.expected_wait({1000, 0, 2}) < 1.2);
 }
 
 }  // namespace

@@ -113,6 +113,7 @@ void FakeRunner::run(const StepInput& input) {
     } else {
       Sampler& sampler = samplers_.at(row.sampler);
       CHECK_EQUAL(row.output_index, sampler.num_drawn++);  // each output token is drawn once
+      sample.not_finite = broken_seeds.count(sampler.seed) > 0;
       sample.token = draw(hash, sampler.seed, sampler.sequence, row.output_index);
     }
     sample.logprob = logprob_of(hash, sample.token);

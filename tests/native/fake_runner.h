@@ -41,6 +41,8 @@ class FakeRunner final : public StepRunner {
   int32_t max_sequences = 0;    // of a step so far
   std::set<int32_t> fails_run;  // numbers of calls, from 1, that throw
   std::set<int32_t> fails_finish;
+  /// What samples with these seeds gets logits that are not finite.
+  std::set<uint64_t> broken_seeds;
   std::set<int32_t> fails_bind;
   std::optional<std::string> load_failure;
   std::chrono::milliseconds step_delay{0};

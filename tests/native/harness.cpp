@@ -53,7 +53,14 @@ hearth_request_options request_values(const Ask& ask) {
 void record(Outcome& outcome, const hearth_event& event, const uint8_t* payload) {
   CHECK(!outcome.is_finished());
   switch (event.kind) {
+    case HEARTH_EVENT_START:
+      CHECK(!outcome.has_started);
+      outcome.has_started = true;
+      outcome.queue_microseconds = event.queue_microseconds;
+      outcome.cached_tokens = event.cached_tokens;
+      break;
     case HEARTH_EVENT_TOKEN: {
+      CHECK(outcome.has_started);
       auto& output = outcome.output.at(event.sequence);
       CHECK_EQUAL(outcome.finish_reason.at(event.sequence), 0u);
       output.push_back(event.token);
@@ -112,6 +119,8 @@ uint64_t Harness::submit(const Ask& ask) {
                   std::vector<uint32_t>(ask.num_sequences),
                   std::vector<uint32_t>(ask.num_sequences),
                   {},
+                  0,
+                  false,
                   0,
                   ""};
   RequestOptions parsed =

@@ -44,6 +44,8 @@ struct Outcome {
   std::vector<uint32_t> num_output_tokens;    // as FINISH said
   std::vector<float> prompt_logprobs;         // from the second token on
   uint32_t cached_tokens = 0;
+  bool has_started = false;
+  uint64_t queue_microseconds = 0;
   std::string error;
 
   bool is_finished() const;

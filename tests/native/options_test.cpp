@@ -132,7 +132,7 @@ hearth_engine_options given() {
 TEST("check_engine_options fills defaults in and keeps decodes within the budget") {
   hearth_engine_options options = check_engine_options(given());
   CHECK_EQUAL(options.block_size, 16u);
-  CHECK_EQUAL(options.max_num_seqs, 64u);
+  CHECK_EQUAL(options.max_num_seqs, 128u);
   CHECK_EQUAL(options.max_num_batched_tokens, 512u);
   CHECK_EQUAL(options.max_queued_requests, 1024u);
   CHECK_EQUAL(options.max_queued_tokens, 4194304u);
@@ -181,7 +181,7 @@ TEST("plan_kv takes a quarter of the memory, or what all sequences can fill") {
   CHECK_EQUAL(plan.num_blocks, 1000);
   CHECK_EQUAL(plan.max_model_len, 2048);
   plan = plan_kv(options, kNeeds, machine_with(1u << 30));
-  CHECK_EQUAL(plan.num_blocks, 64 * 128);
+  CHECK_EQUAL(plan.num_blocks, 128 * 128);
   // Too little for one sequence of max_position: the length that was not asked for shrinks.
   plan = plan_kv(options, kNeeds, machine_with(4000));
   CHECK_EQUAL(plan.num_blocks, 10);

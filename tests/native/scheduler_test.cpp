@@ -240,6 +240,70 @@ TEST("Scheduler lets a better request take the blocks of a worse one at once") {
   });
 }
 
+TEST("Scheduler counts blocks that only worse sequences share as room for a better request") {
+  at_both_depths({.num_blocks = 6, .max_model_len = 96}, [](const HarnessOptions& options) {
+    Harness harness(options);
+    const uint64_t low = harness.submit(
+        {.prompt = prompt_of(64), .max_tokens = 14, .num_sequences = 2, .priority = 5});
+    while (harness[low].output[0].size() < 3) harness.step();
+    // No block is free: 4 are held by both sequences, 1 by each alone.
+    const uint64_t high = harness.submit({.prompt = prompt_of(79, 2), .max_tokens = 1});
+    while (!harness[high].is_finished()) harness.step();
+    CHECK(!harness[low].is_finished());
+    harness.finish();
+  });
+}
+
+TEST("Scheduler says when a request starts, and how long it has waited") {
+  at_both_depths({.max_num_seqs = 1}, [](const HarnessOptions& options) {
+    Harness harness(options);
+    const uint64_t first = harness.submit({.prompt = prompt_of(20), .max_tokens = 3});
+    const uint64_t second = harness.submit({.prompt = prompt_of(20), .max_tokens = 3});
+    harness.step();
+    CHECK(harness[first].has_started);
+    CHECK(!harness[second].has_started);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    harness.finish();
+    CHECK(harness[second].has_started);
+    CHECK(harness[second].queue_microseconds >= 2000);
+    CHECK(harness[second].queue_microseconds < 60000000);
+  });
+}
+
+TEST("Scheduler fails only the request whose logits are not finite") {
+  at_both_depths({}, [](const HarnessOptions& options) {
+    Harness harness(options);
+    harness.runner.broken_seeds = {13};
+    const uint64_t good = harness.submit({.prompt = prompt_of(20), .max_tokens = 9});
+    const uint64_t bad =
+        harness.submit({.prompt = prompt_of(20, 2), .num_sequences = 2, .seed = 13});
+    harness.finish();
+    CHECK_EQUAL(harness[bad].error,
+                std::string("Cannot sample: the logits that follow token 20 of the request must be "
+                            "finite"));
+    CHECK_EQUAL(harness[bad].output[0].size(), 0u);
+    CHECK_EQUAL(harness[good].output[0].size(), 9u);
+  });
+}
+
+TEST("Scheduler's generated tokens never go down, and leave out what a stop text cuts off") {
+  Harness harness;
+  const uint64_t id = harness.submit({.prompt = prompt_of(20), .max_tokens = 50});
+  uint64_t before = 0;
+  const auto look = [&] {
+    const uint64_t now = harness.scheduler.counters().num_generation_tokens;
+    CHECK(now >= before);
+    before = now;
+  };
+  while (harness[id].output[0].size() < 10) {
+    harness.step();
+    look();
+  }
+  harness.cancel(id, 0, HEARTH_CANCEL_STOP, 4);
+  look();
+  CHECK_EQUAL(before, 4u);
+}
+
 TEST("Scheduler serves by priority, then arrival, and lets no one wait for ever") {
   const auto finish_order = [](std::chrono::milliseconds ageing) {
     Harness harness({.max_num_seqs = 1, .ageing = ageing});

@@ -1,7 +1,6 @@
 #include "sample.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <unordered_map>
@@ -401,17 +400,14 @@ void Samplers::sample(ThreadPool& pool, const StepInput& input, float* logits, i
   results.resize(first_result + (row_begin(first_row + num_rows) - first_sample));
   workspaces_.resize(std::max(workspaces_.size(), size_t(pool.size())));
 
-  std::atomic<int32_t> bad_row = -1;
   auto sample_row = [&](int32_t index, int thread) {
     const auto begin = row_begin(first_row + index), end = row_begin(first_row + index + 1);
     if (begin == end) return;
     Row row(kernels, logits + size_t(index) * vocab, vocab, workspaces_[thread]);
-    if (!row.is_finite()) {
-      bad_row.store(first_row + index, std::memory_order_relaxed);
-      return;
-    }
     for (auto sample = begin; sample != end; ++sample) {
       SampleResult& result = results[first_result + (sample - first_sample)];
+      result.not_finite = !row.is_finite();
+      if (result.not_finite) continue;
       if (sample->target >= 0) {
         result.token = uint32_t(sample->target);
       } else {
@@ -431,10 +427,6 @@ void Samplers::sample(ThreadPool& pool, const StepInput& input, float* logits, i
     pool.run([&](int thread) {
       for (int32_t begin, end; queue.take(begin, end);) sample_row(begin, thread);
     });
-  }
-  if (bad_row >= 0) {
-    throw Error(HEARTH_INTERNAL,
-                format("Cannot sample: the logits of row %d must be finite", int32_t(bad_row)));
   }
 }
 

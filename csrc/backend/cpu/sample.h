@@ -35,7 +35,7 @@ class Samplers {
   ///
   /// logits  [num_rows, vocab], the same afterwards
   ///
-  /// Throws Error(HEARTH_INTERNAL), naming the row, where a logit is not finite. A temperature
+  /// Where a logit is not finite, the results of its row say so and are nothing else. A temperature
   /// below 1e-5 is greedy. Where every token is banned, token 0 is drawn.
   void sample(ThreadPool& pool, const StepInput& input, float* logits, int32_t vocab,
               int32_t first_row, int32_t num_rows, std::vector<SampleResult>& results);
