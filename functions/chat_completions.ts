@@ -10,6 +10,7 @@ import type { TemplateMessage, Tokenizer } from "../model/spec.ts";
 import { isTextFormat, Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
+import { boundedBody, MAX_ITEMS } from "./wire/bounded_body.ts";
 import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
@@ -35,7 +36,7 @@ const asksForNothing = (value: unknown) => Array.isArray(value) && value.length 
 
 export const ChatCompletionRequest = z.object({
   model: z.string().nullish(),
-  messages: z.array(Message).min(1),
+  messages: z.array(Message).min(1).max(MAX_ITEMS.messages),
   stream: z.boolean().nullish(),
   stream_options: StreamOptions.nullish(),
   max_completion_tokens: maxTokensField(1).describe(
@@ -105,7 +106,7 @@ const route = createRoute({
   method: "post",
   path: "/v1/chat/completions",
   summary: "Answer a conversation",
-  middleware: warmEngine,
+  middleware: [warmEngine, boundedBody] as const,
   request: {
     body: { required: true, content: { "application/json": { schema: ChatCompletionRequest } } },
   },

@@ -9,6 +9,7 @@ import { EngineError, type GenerateRequest } from "../engine/types.ts";
 import { CompletionAnswer } from "./wire/completion_answer.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
+import { boundedBody, MAX_ITEMS } from "./wire/bounded_body.ts";
 import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
@@ -30,9 +31,9 @@ const MAX_TOKENS = 16;
 
 const Prompt = z.union([
   z.string().min(1),
-  z.array(z.string().min(1)).min(1).max(128),
+  z.array(z.string().min(1)).min(1).max(MAX_ITEMS.prompts),
   z.array(TokenId).min(1),
-  z.array(z.array(TokenId).min(1)).min(1).max(128),
+  z.array(z.array(TokenId).min(1)).min(1).max(MAX_ITEMS.prompts),
 ], { error: "must be a text, token ids, or an array of either" });
 
 export const CompletionRequest = z.object({
@@ -88,7 +89,7 @@ const route = createRoute({
   method: "post",
   path: "/v1/completions",
   summary: "Continue texts",
-  middleware: warmEngine,
+  middleware: [warmEngine, boundedBody] as const,
   request: {
     body: { required: true, content: { "application/json": { schema: CompletionRequest } } },
   },

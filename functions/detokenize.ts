@@ -6,6 +6,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
+import { boundedText, MAX_ITEMS } from "./wire/bounded_body.ts";
 import { openEngine } from "./server/instance.ts";
 import { servedModel } from "./wire/openai_format.ts";
 import { TokenId } from "./wire/sampling.ts";
@@ -13,7 +14,7 @@ import { withEngine } from "./server/with_engine.ts";
 
 export const DetokenizeRequest = z.object({
   model: z.string().nullish(),
-  tokens: z.array(TokenId),
+  tokens: z.array(TokenId).max(MAX_ITEMS.tokensToText),
 }).openapi("DetokenizeRequest");
 
 export const DetokenizeResponse = z.object({ prompt: z.string() }).openapi("DetokenizeResponse");
@@ -22,7 +23,7 @@ const route = createRoute({
   method: "post",
   path: "/detokenize",
   summary: "Token ids to text",
-  middleware: openEngine,
+  middleware: [openEngine, boundedText] as const,
   request: {
     body: { required: true, content: { "application/json": { schema: DetokenizeRequest } } },
   },

@@ -10,6 +10,7 @@ import type { GenerateRequest, Generation, PositionLogprobs } from "../engine/ty
 import { Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
+import { boundedBody, MAX_ITEMS } from "./wire/bounded_body.ts";
 import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
@@ -24,7 +25,7 @@ export const GenerateBody = z.strictObject({
   model: z.string().nullish(),
   prompt: z.string().min(1).nullish(),
   tokens: z.array(TokenId).min(1).nullish(),
-  messages: z.array(Message).min(1).nullish(),
+  messages: z.array(Message).min(1).max(MAX_ITEMS.messages).nullish(),
   stream: z.boolean().nullish(),
   max_tokens: maxTokensField(0).describe(
     "Output tokens at most; 0 needs prompt_logprobs [what the context leaves]",
@@ -62,7 +63,7 @@ const route = createRoute({
   method: "post",
   path: "/generate",
   summary: "Continue a prompt, token ids or a conversation",
-  middleware: warmEngine,
+  middleware: [warmEngine, boundedBody] as const,
   request: {
     body: { required: true, content: { "application/json": { schema: GenerateBody } } },
   },

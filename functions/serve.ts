@@ -10,7 +10,7 @@ import { FlagError } from "./server/flags.ts";
 import { Instance } from "./server/instance.ts";
 import { openInstance } from "./server/open_instance.ts";
 import { readSettings, type Settings, settingsHelp } from "./server/settings.ts";
-import { fail, showProgress, showReady } from "./server/startup_report.ts";
+import { fail, permissions, reasonOf, showProgress, showReady } from "./server/startup_report.ts";
 import { VERSION } from "./server/version_number.ts";
 
 /** A second SIGTERM this soon is the same one, delivered to the process group as well. */
@@ -32,20 +32,22 @@ async function main(args: readonly string[]): Promise<void> {
   const server = orExit(() => listen(settings, app.fetch), ListenError);
   const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
   const address = `http://${host}:${server.addr.port}`;
-  const closed = closeOnSignal(instance, server, settings.drainTimeoutMs);
+  const leaving = new AbortController();
+  const closed = closeOnSignal(instance, server, settings.drainTimeoutMs, leaving);
   console.log(`listening on ${address}`);
+  console.log(`permissions: ${permissions()}`);
 
   const progress = showProgress(instance);
-  try {
-    await openInstance(instance, settings);
-  } catch (error) {
-    if (instance.draining) return await closed;
-    progress.stop();
-    fail((error as Error).message);
-  }
-  progress.stop();
-  showReady(instance, address, performance.now() - started);
+  const opened = openInstance(instance, settings, leaving.signal).finally(() => progress.stop())
+    .then(
+      () => instance.draining || showReady(instance, address, performance.now() - started),
+      (error) => instance.draining || fail(reasonOf(error)),
+    );
   await closed;
+  // A fetch that was ended removes its half a file.
+  await Promise.race([opened, delay(1000)]);
+  console.log("closed");
+  Deno.exit(0);
 }
 
 function listen(
@@ -70,6 +72,7 @@ function closeOnSignal(
   instance: Instance,
   server: Deno.HttpServer,
   drainTimeoutMs: number,
+  leaving: AbortController,
 ): Promise<void> {
   const { promise: closed, resolve } = Promise.withResolvers<void>();
   const { promise: cutShort, resolve: cut } = Promise.withResolvers<void>();
@@ -78,6 +81,7 @@ function closeOnSignal(
   async function close() {
     console.log("closing: no new requests; a second signal cuts running ones short");
     instance.draining = true;
+    leaving.abort();
     const timer = setTimeout(cut, drainTimeoutMs);
     await Promise.race([instance.idle(), cutShort]);
     clearTimeout(timer);
@@ -86,8 +90,6 @@ function closeOnSignal(
     await Promise.race([server.shutdown(), delay(1000)]);
     await instance.engine?.close();
     resolve();
-    console.log("closed");
-    Deno.exit(0);
   }
 
   function onSignal() {
@@ -102,9 +104,7 @@ function closeOnSignal(
 }
 
 function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    Deno.unrefTimer(setTimeout(resolve, ms));
-  });
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** The value, or one line and exit code 1 for errors of the expected kind. */

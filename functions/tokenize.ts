@@ -7,6 +7,7 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env, ServedEngine } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
+import { boundedText, MAX_ITEMS } from "./wire/bounded_body.ts";
 import { openEngine } from "./server/instance.ts";
 import { servedModel, tokenString } from "./wire/openai_format.ts";
 import { withEngine } from "./server/with_engine.ts";
@@ -14,7 +15,7 @@ import { withEngine } from "./server/with_engine.ts";
 export const TokenizeRequest = z.object({
   model: z.string().nullish(),
   prompt: z.string().nullish(),
-  messages: z.array(Message).min(1).nullish(),
+  messages: z.array(Message).min(1).max(MAX_ITEMS.messages).nullish(),
   add_special_tokens: z.boolean().nullish()
     .describe("BOS and the like [true; for messages false, the template has them]"),
   add_generation_prompt: z.boolean().nullish().describe("Open the assistant's turn [true]"),
@@ -32,7 +33,7 @@ const route = createRoute({
   method: "post",
   path: "/tokenize",
   summary: "Text to token ids",
-  middleware: openEngine,
+  middleware: [openEngine, boundedText] as const,
   request: {
     body: { required: true, content: { "application/json": { schema: TokenizeRequest } } },
   },

@@ -39,6 +39,8 @@ export const DEFAULT_INSTANCE_OPTIONS: InstanceOptions = {
 /** Before there is an engine: what the process is busy with. */
 export interface OpeningProgress {
   readonly phase: "starting" | "fetching" | "reading";
+  /** What is fetched, and from where. */
+  readonly what?: string;
   /** Bytes; 0 of 0 where they are not known. */
   readonly done: number;
   readonly total: number;

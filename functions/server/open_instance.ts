@@ -11,21 +11,27 @@ import type { Settings } from "./settings.ts";
  * Opens the engine of `instance`, which tells meanwhile how far it is. Resolves when it can
  * generate.
  *
+ * @param signal ends the fetching of a model
  * @throws {ModelError | EngineError} what is wrong with the model, the device or the memory
  */
-export async function openInstance(instance: Instance, settings: Settings): Promise<void> {
+export async function openInstance(
+  instance: Instance,
+  settings: Settings,
+  signal?: AbortSignal,
+): Promise<void> {
   // Late, so that the port is open before these modules are read.
   const [{ Engine }, { loadModel }] = await Promise.all([
     import("../../engine/engine.ts"),
     import("../../model/load.ts"),
   ]);
-  const progress: OnProgress = ({ received, total }) => {
-    instance.opening = { phase: "fetching", done: received, total };
+  const progress: OnProgress = ({ what, received, total }) => {
+    instance.opening = { phase: "fetching", what, done: received, total };
   };
+  const fetching = { progress, ...(signal && { signal }) };
   const source = settings.model ??
-    await (await import("../../model/default_model.ts")).defaultModelPath({ progress });
+    await (await import("../../model/default_model.ts")).defaultModelPath(fetching);
   instance.opening = { phase: "reading", done: 0, total: 0 };
-  const model = await loadModel(source, { progress });
+  const model = await loadModel(source, fetching);
   const engine = await Engine.open(model, { ...settings.engine, waitUntilReady: false });
   instance.engine = engine;
   await engine.ready;

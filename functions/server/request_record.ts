@@ -42,7 +42,7 @@ export class RequestRecord {
   }
 
   /** Adds what a generation used. */
-  generationEnded(generation: Generation & { readonly queueMs?: number | undefined }): void {
+  generationEnded(generation: Generation): void {
     this.promptTokens += generation.promptTokens.length;
     this.cachedTokens += generation.numCachedTokens;
     this.outputTokens += generation.numOutputTokens;

@@ -106,12 +106,6 @@ const FLAGS = {
   "max-num-batched-tokens": count("Token budget of a scheduler step", { default: "512" }),
   "max-queued-requests": count("Waiting requests at most; then 429", { default: "1024" }),
   "max-queued-tokens": count("Waiting prompt tokens at most; then 429", { default: "4194304" }),
-  "library": {
-    kind: "text",
-    value: "PATH",
-    help: "libhearth.so",
-    default: "build/libhearth.so",
-  },
   "help": { kind: "action", help: "Show this and leave" },
   "version": { kind: "action", help: "Show the version and leave" },
 } as const satisfies Record<string, Flag>;
@@ -156,7 +150,6 @@ export function readSettings(
       maxNumBatchedTokens: flags["max-num-batched-tokens"],
       maxQueuedRequests: flags["max-queued-requests"],
       maxQueuedTokens: flags["max-queued-tokens"],
-      library: flags.library,
     }),
     instance: {
       ...DEFAULT_INSTANCE_OPTIONS,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { modelCacheFolder } from "../../model/cache_folders.ts";
 import type { Instance } from "./instance.ts";
 
 /** One line on stderr, and exit code 1. */
@@ -11,19 +12,47 @@ export function fail(message: string): never {
   Deno.exit(1);
 }
 
+/** What ended the start, in one line. */
+export function reasonOf(error: Error): string {
+  if (!(error instanceof Deno.errors.NotCapable)) return error.message;
+  return `Cannot open engine: ${error.message} (the serve task in deno.json names what it allows)`;
+}
+
+/** What the serve task in `deno.json` allows; `*` is all of a kind. */
+const NAMED: readonly [text: string, descriptor: Deno.PermissionDescriptor][] = [
+  ["ffi build/libhearth.so", { name: "ffi", path: "build/libhearth.so" }],
+  ["net *", { name: "net" }],
+  ["read *", { name: "read" }],
+  [`write ${modelCacheFolder()}`, { name: "write", path: modelCacheFolder() }],
+  ["env HEARTH_*", { name: "env", variable: "HEARTH_MODEL" }],
+  ["env HF_*", { name: "env", variable: "HF_HOME" }],
+  ["run python3", { name: "run", command: "python3" }],
+];
+
+/** What this process may do: all, or the named parts. */
+export function permissions(): string {
+  const granted = (one: Deno.PermissionDescriptor) =>
+    Deno.permissions.querySync(one).state === "granted";
+  const kinds = ["ffi", "net", "read", "write", "env", "run"] as const;
+  if (kinds.every((name) => granted({ name }))) return "all";
+  return NAMED.filter(([, descriptor]) => granted(descriptor)).map(([text]) => text).join(", ");
+}
+
 /** A line whenever the state changes and, while one takes long, every few seconds. */
 export function showProgress(instance: Instance, everyMs = 2000): { stop(): void } {
   let last = "starting";
   let lastTime = performance.now();
   const timer = setInterval(() => {
     const { state, progress } = instance.readiness();
+    const { what = "the model", total } = instance.opening;
     const now = performance.now();
-    if (state === last && now - lastTime < everyMs) return;
-    last = state;
+    const step = state === "fetching" ? `fetching ${what}` : `${state} the model`;
+    if (step === last && now - lastTime < everyMs) return;
+    last = step;
     lastTime = now;
-    if (state === "fetching" || state === "reading" || state === "loading") {
-      console.log(`${state} the model${progress > 0 ? ` ${Math.floor(progress * 100)} %` : ""}`);
-    }
+    if (state !== "fetching" && state !== "reading" && state !== "loading") return;
+    const size = state === "fetching" && total > 0 ? ` of ${megabytes(total)}` : "";
+    console.log(`${step}${progress > 0 ? ` ${Math.floor(progress * 100)} %` : ""}${size}`);
   }, 200);
   return { stop: () => clearInterval(timer) };
 }

@@ -8,7 +8,7 @@ import { FlagError } from "./flags.ts";
 import { Instance } from "./instance.ts";
 import { openInstance } from "./open_instance.ts";
 import { readSettings, type Settings } from "./settings.ts";
-import { fail } from "./startup_report.ts";
+import { fail, reasonOf } from "./startup_report.ts";
 
 /** Set once an isolate of this process has an engine. All isolates of a process see it. */
 const CLAIM = "HEARTH_ENGINE_CLAIM";
@@ -27,7 +27,7 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
     const settings = settingsOrExit();
     const instance = new Instance(settings.instance);
     if (await claimProcess()) {
-      openInstance(instance, settings).catch((error) => fail(error.message));
+      openInstance(instance, settings).catch((error) => fail(reasonOf(error)));
     } else {
       instance.failure = CLAIMED;
       console.error(CLAIMED);

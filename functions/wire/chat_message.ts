@@ -5,11 +5,12 @@
  */
 import { z } from "@hono/zod-openapi";
 import type { TemplateMessage } from "../../model/spec.ts";
+import { MAX_ITEMS } from "./bounded_body.ts";
 import { unsupported } from "./sampling.ts";
 
 const TextPart = z.object({ type: z.literal("text"), text: z.string() });
 
-const Content = z.union([z.string(), z.array(TextPart).min(1)], {
+const Content = z.union([z.string(), z.array(TextPart).min(1).max(MAX_ITEMS.parts)], {
   error: "must be a string or an array of text parts",
 }).openapi({ description: "A string, or an array of text parts, which are joined" });
 

@@ -6,10 +6,10 @@
  */
 import { z } from "@hono/zod-openapi";
 import type { SamplingParameters } from "../../engine/types.ts";
+import { MAX_ITEMS } from "./bounded_body.ts";
 import { present } from "./present.ts";
 
 export const TokenId = z.int().min(0).max(0xffffffff);
-export const TokenIds = z.array(TokenId);
 
 /** Fields of OpenAI's that every route takes; null is as good as absent. */
 const openAiFields = {
@@ -19,13 +19,13 @@ const openAiFields = {
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   seed: z.int().nullish().describe("The same seed gives the same text"),
-  stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(16)], {
+  stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(MAX_ITEMS.stop)], {
     error: "must be a string or an array of strings",
   }).nullish().describe("Texts that end the output; at most 16"),
   logit_bias: z.record(
     z.string().regex(/^\d{1,10}$/, "must have token ids as keys"),
     z.number().min(-100).max(100),
-  ).nullish().describe("Token id to what is added to its logit; -100 bans it"),
+  ).nullish().describe("Token id to what is added to its logit; -100 bans it; at most 1024"),
 };
 
 /** vLLM's extensions. */
@@ -33,13 +33,13 @@ const extensionFields = {
   top_k: z.int().min(-1).max(0xffffffff).nullish().describe("0 and -1 are off [0]"),
   min_p: z.number().min(0).max(1).nullish(),
   repetition_penalty: z.number().gt(0).max(100).nullish().describe("1 is off [1]"),
-  stop_token_ids: z.array(TokenId).max(256).nullish(),
+  stop_token_ids: z.array(TokenId).max(MAX_ITEMS.stopTokenIds).nullish(),
   ignore_eos: z.boolean().nullish(),
   min_tokens: z.int().min(0).max(0xffffffff).nullish(),
   include_stop_str_in_output: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish().describe("[true]"),
   prompt_logprobs: z.int().min(0).max(20).nullish(),
-  bad_words_token_ids: z.array(z.array(TokenId).min(1).max(64)).max(256).nullish()
+  bad_words_token_ids: z.array(z.array(TokenId).min(1).max(64)).max(MAX_ITEMS.badWords).nullish()
     .describe("Token sequences that may not appear"),
 };
 

@@ -124,6 +124,40 @@ const refusals: Refusal[] = [
       }))
     )
   ),
+  ...[
+    ["messages", CHAT, { messages: Array(2049).fill(0) }],
+    ["messages", "/tokenize", { messages: Array(2049).fill(0) }],
+    ["messages[0].content", CHAT, {
+      messages: [{ role: "user", content: Array(257).fill({ type: "text", text: "" }) }],
+    }],
+    [
+      "logit_bias",
+      CHAT,
+      chat({
+        logit_bias: Object.fromEntries(Array.from({ length: 1025 }, (_, i) => [i, 1])),
+      }),
+    ],
+    ["stop", CHAT, chat({ stop: Array(17).fill("x") })],
+    ["prompt", COMPLETIONS, text({ prompt: Array(129).fill("x") })],
+  ].map(([param, path, body]) => ({
+    what: `too many items of ${param}`,
+    path: path as string,
+    body,
+    param: param as string,
+    message: /must have at most (2048|1024|256|128|16) items: current value has \d+$/,
+  })),
+  ...[
+    ["prompt", COMPLETIONS, { prompt: Array(2049).fill(1) }],
+    ["prompt[1]", COMPLETIONS, { prompt: [[1], Array(2049).fill(1)] }],
+    ["tokens", "/generate", { tokens: Array(2049).fill(1) }],
+  ].map(([param, path, body]) => ({
+    what: `${param} of more tokens than the context`,
+    path: path as string,
+    body,
+    code: "context_length_exceeded",
+    param: param as string,
+    message: /at most 2048 tokens, the model's length: current length is 2049 tokens/,
+  })),
   {
     what: "messages that are missing",
     path: CHAT,

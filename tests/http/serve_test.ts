@@ -20,6 +20,12 @@ Deno.test("serve says where it listens, what it runs and what to try", async () 
   assert.equal(answer.object, "chat.completion", "the curl that it prints works");
 });
 
+Deno.test("serve prints its permissions by name", async () => {
+  await using server = await ServerProcess.start(MODEL);
+  const line = /^permissions: (.*)$/m.exec(server.stdout)?.[1];
+  assert.match(line!, /^ffi build\/libhearth\.so, net \*, read \*, .*env HEARTH_\*/);
+});
+
 Deno.test("serve answers health before the model is there", async () => {
   await using server = await ServerProcess.start(MODEL, { until: "listening on" });
   const health = await fetch(`${server.address}/health`);
@@ -174,7 +180,12 @@ const startErrors: [string, string[], Record<string, string>, RegExp][] = [
     {},
     /^✗ .*max.model.len.*999999\n$/i,
   ],
-  ["no library", [...MODEL, "--library", "no/such.so"], {}, /^✗ .*no\/such\.so.*\n$/],
+  [
+    "a library that the task does not allow",
+    MODEL,
+    { HEARTH_LIBRARY: "no/such.so" },
+    /^✗ Cannot open engine: .*no\/such\.so.*deno\.json.*\n$/,
+  ],
 ];
 
 for (const [what, args, env, message] of startErrors) {
