@@ -46,8 +46,10 @@ export class Detokenizer {
   /** The text that is complete with this token; often all of the token's, sometimes none. */
   push(token: number): string {
     if (this.#isSkipped(token)) return "";
+    const bytes = this.#tokenizer.tokenBytes(token);
+    if (bytes.length === 0) return ""; // of padded embeddings; the window would grow with each
     this.#window.push(token);
-    this.#utf8.push(this.#tokenizer.tokenBytes(token));
+    this.#utf8.push(bytes);
     if (this.#utf8.insideCharacter) return "";
     return this.#advance();
   }

@@ -278,9 +278,14 @@ class HeaderReader {
   /** A count of things that take at least `bytesEach` bytes of the file each. */
   #count(what: string, limit: number, bytesEach: number): number {
     const count = this.#u64(what);
-    const room = Math.floor((this.#fileBytes - this.#position) / bytesEach);
-    if (count > limit || count > room) {
-      this.#fail(`${what} must be at most ${Math.min(limit, room)}: current value is ${count}`);
+    if (count > limit) this.#fail(`${what} must be at most ${limit}: current value is ${count}`);
+    const bytes = count * bytesEach;
+    const left = this.#fileBytes - this.#position;
+    if (bytes > left) {
+      this.#fail(
+        `${what} is ${count}, which takes at least ${bytes} bytes, but ${left} are left of the ` +
+          `file's ${this.#fileBytes} (truncated?)`,
+      );
     }
     return count;
   }
@@ -327,7 +332,7 @@ class HeaderReader {
   #need(bytes: number, what: string): void {
     const end = this.#position + bytes;
     if (end <= this.#filled) return;
-    if (end > this.#fileBytes) this.#fail(`${what} runs past the end of the file`);
+    if (end > this.#fileBytes) this.#fail(`${what} runs past the end of the file (truncated?)`);
     if (end > kMaxHeaderBytes) this.#fail(`the header is larger than ${kMaxHeaderBytes} bytes`);
     if (end > this.#buffer.length) {
       const grown = new Uint8Array(
@@ -339,7 +344,7 @@ class HeaderReader {
     }
     while (this.#filled < end) {
       const read = this.#file.readSync(this.#buffer.subarray(this.#filled));
-      if (read === null) this.#fail(`${what} runs past the end of the file`);
+      if (read === null) this.#fail(`${what} runs past the end of the file (truncated?)`);
       this.#filled += read;
     }
   }

@@ -81,6 +81,20 @@ Deno.test("Detokenizer holds at most three tokens of broken UTF-8", () => {
   assert.equal(held, 0);
 });
 
+Deno.test("Detokenizer decodes a few tokens at a time, whatever has no text", () => {
+  let longest = 0;
+  class Counting extends ByteTokenizer {
+    override decode(tokens: readonly number[]): string {
+      longest = Math.max(longest, tokens.length);
+      return super.decode(tokens);
+    }
+  }
+  const it = new Counting([""]);
+  const tokens = [0x41, ...new Array<number>(1000).fill(it.idOf("")), 0x42];
+  assert.equal(stream(it, tokens).join(""), "AB");
+  assert.ok(longest <= 3, `${longest} tokens at a time`);
+});
+
 Deno.test("Detokenizer passes a genuine U+FFFD on at once", () => {
   assert.deepEqual(stream(tokenizer, [tokenizer.idOf("\uFFFD"), 0x41]), ["\uFFFD", "A", ""]);
 });
