@@ -14,7 +14,8 @@ import { parseArgs } from "node:util";
 import { defaultModelPath } from "../model/default_model.ts";
 import { measureCeilings } from "./ceilings.ts";
 import { LlamaCpp } from "./peers/llama_cpp.ts";
-import { randomPrompt, ServerProcess, type TokenTimes } from "./server.ts";
+import { decodeRate } from "./decode_rate.ts";
+import { randomPrompt, ServerProcess } from "./server.ts";
 import { best, median, percentOf, printTable } from "./table.ts";
 
 const PREFILL_TOKENS = 512;
@@ -33,19 +34,6 @@ const { values: flags } = parseArgs({
 const model = flags.model ?? await defaultModelPath();
 const rounds = Number(flags.rounds);
 const numThreads = Number(flags.threads);
-
-/** Tokens a second between the first and the last token of one stream. */
-function decodeRate({ arrivals, completionTokens }: TokenTimes): number {
-  return (completionTokens - 1) / (arrivals.at(-1)! - arrivals[0]!) * 1000;
-}
-
-/** Tokens a second of all streams, while all of them ran. */
-function batchRate(streams: readonly TokenTimes[]): number {
-  const from = Math.max(...streams.map(({ arrivals }) => arrivals[0]!));
-  const to = Math.min(...streams.map(({ arrivals }) => arrivals.at(-1)!));
-  const tokens = streams.flatMap(({ arrivals }) => arrivals.filter((t) => t > from && t <= to));
-  return tokens.length / (to - from) * 1000;
-}
 
 /** One line of the table: how it is measured and what it must move and compute. */
 class Workload {
@@ -93,21 +81,21 @@ const ceilings = [measureCeilings(numThreads)];
 for (let round = 0; round < rounds; round++) {
   await prefill.measure(async () => {
     const { sent, arrivals } = await server.complete(randomPrompt(PREFILL_TOKENS), 1);
-    return PREFILL_TOKENS / (arrivals[0]! - sent) * 1000;
+    return PREFILL_TOKENS / (arrivals[0]!.at - sent) * 1000;
   });
   if (peer) prefill.peer.push(await peer.prefill(PREFILL_TOKENS));
 
   const short = await server.complete(randomPrompt(16), 1);
-  ttftMs.push(short.arrivals[0]! - short.sent);
+  ttftMs.push(short.arrivals[0]!.at - short.sent);
 
   await decode.measure(async () =>
-    decodeRate(await server.complete(randomPrompt(16), DECODE_TOKENS))
+    decodeRate([await server.complete(randomPrompt(16), DECODE_TOKENS)])
   );
   if (peer) decode.peer.push(await peer.decode(1, DECODE_TOKENS));
 
   await decodeBatch.measure(async () => {
     const prompts = Array.from({ length: BATCH }, () => randomPrompt(16));
-    return batchRate(await Promise.all(prompts.map((p) => server.complete(p, DECODE_TOKENS))));
+    return decodeRate(await Promise.all(prompts.map((p) => server.complete(p, DECODE_TOKENS))));
   });
   if (peer) decodeBatch.peer.push(await peer.decode(BATCH, DECODE_TOKENS / 2));
 

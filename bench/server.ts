@@ -16,12 +16,20 @@ export interface StartPhases {
   readonly firstToken: number;
 }
 
-/** When the tokens of one streamed completion arrived, in milliseconds of `performance.now()`. */
+/** A chunk of a stream: a slow reader gets several tokens in one. */
+export interface Arrival {
+  /** Milliseconds of `performance.now()`. */
+  readonly at: number;
+  /** At least 1. */
+  readonly numTokens: number;
+}
+
+/** When the tokens of one streamed completion arrived. */
 export interface TokenTimes {
+  /** Milliseconds of `performance.now()`. */
   readonly sent: number;
-  /** One entry a chunk that carried text or tokens. */
-  readonly arrivals: readonly number[];
-  readonly completionTokens: number;
+  /** At least one. */
+  readonly arrivals: readonly Arrival[];
 }
 
 export class ServerProcess implements AsyncDisposable {
@@ -64,14 +72,13 @@ export class ServerProcess implements AsyncDisposable {
         temperature: 0,
         ignore_eos: true,
         stream: true,
-        stream_options: { include_usage: true },
+        return_token_ids: true,
       }),
     });
     if (!response.ok || response.body === null) {
       throw new Error(`Cannot complete: ${response.status} ${await response.text()}`);
     }
-    const arrivals: number[] = [];
-    let completionTokens = 0;
+    const arrivals: Arrival[] = [];
     const lines = response.body
       .pipeThrough(new TextDecoderStream())
       .pipeThrough(new TextLineStream());
@@ -79,13 +86,14 @@ export class ServerProcess implements AsyncDisposable {
       if (!line.startsWith("data: {")) continue;
       const chunk = JSON.parse(line.slice("data: ".length));
       if (chunk.error) throw new Error(`Cannot complete: ${chunk.error.message}`);
-      if (chunk.usage) completionTokens = chunk.usage.completion_tokens;
-      if (chunk.choices?.length > 0) arrivals.push(performance.now());
+      const numTokens = chunk.choices?.[0]?.token_ids.length ?? 0;
+      if (numTokens > 0) arrivals.push({ at: performance.now(), numTokens });
     }
-    if (completionTokens !== maxTokens) {
-      throw new Error(`Cannot measure: ${completionTokens} tokens came, not ${maxTokens}`);
+    const total = arrivals.reduce((sum, { numTokens }) => sum + numTokens, 0);
+    if (total !== maxTokens) {
+      throw new Error(`Cannot measure: ${total} tokens came, not ${maxTokens}`);
     }
-    return { sent, arrivals, completionTokens };
+    return { sent, arrivals };
   }
 
   /** A counter or gauge of `/metrics`; of the series whose labels contain `label`. */
