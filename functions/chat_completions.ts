@@ -7,7 +7,7 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { GenerateRequest, Generation, PositionLogprobs } from "../engine/types.ts";
 import type { TemplateMessage, Tokenizer } from "../model/spec.ts";
-import { isTextFormat, Message, toTemplateMessage } from "./wire/chat_message.ts";
+import { Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
 import { boundedBody, MAX_ITEMS } from "./wire/bounded_body.ts";
@@ -19,6 +19,7 @@ import {
   finishReason,
   newId,
   now,
+  refusePromptLogprobsInStream,
   requireStream,
   servedModel,
   StreamOptions,
@@ -29,10 +30,16 @@ import {
 import { present } from "./wire/present.ts";
 import { promptLogprobsOf } from "./wire/prompt_logprobs.ts";
 import { chunksOf, submitAll } from "./wire/run_generation.ts";
-import { maxTokensField, samplingFields, toSampling, unsupported } from "./wire/sampling.ts";
+import {
+  isEmpty,
+  isFalse,
+  maxTokensField,
+  samplingFields,
+  toSampling,
+  unsupported,
+  unsupportedFields,
+} from "./wire/sampling.ts";
 import { withEngine } from "./server/with_engine.ts";
-
-const asksForNothing = (value: unknown) => Array.isArray(value) && value.length === 0;
 
 export const ChatCompletionRequest = z.object({
   model: z.string().nullish(),
@@ -50,21 +57,19 @@ export const ChatCompletionRequest = z.object({
     error: "must be true",
   }),
   return_token_ids: z.boolean().nullish(),
-  tools: unsupported("tool calls", asksForNothing),
+  tools: unsupported("tool calls", isEmpty),
   tool_choice: unsupported("tool calls", (value) => value === "none" || value === "auto"),
-  functions: unsupported("tool calls", asksForNothing),
+  functions: unsupported("tool calls", isEmpty),
   function_call: unsupported("tool calls", (value) => value === "none" || value === "auto"),
-  response_format: unsupported("structured outputs", isTextFormat),
-  structured_outputs: unsupported("structured outputs"),
-  guided_json: unsupported("structured outputs"),
-  guided_regex: unsupported("structured outputs"),
-  guided_choice: unsupported("structured outputs"),
-  guided_grammar: unsupported("structured outputs"),
+  ...unsupportedFields,
+  continue_final_message: unsupported("going on with the last message", isFalse),
+  chat_template_kwargs: unsupported("arguments of templates", isEmpty),
+  documents: unsupported("documents", isEmpty),
   modalities: unsupported("audio", (value) => JSON.stringify(value) === '["text"]'),
   audio: unsupported("audio"),
   prediction: unsupported("predicted outputs"),
   chat_template: unsupported("templates of the caller's"),
-  echo: unsupported("echo", (value) => value === false),
+  echo: unsupported("echo", isFalse),
 }).openapi("ChatCompletionRequest");
 
 type ChatBody = z.infer<typeof ChatCompletionRequest>;
@@ -125,7 +130,11 @@ chatCompletions.openapi(route, async (c) => {
   const body = c.req.valid("json");
   const model = servedModel(c.var.instance, body.model);
   requireStream(body);
-  const [generation] = await submitAll(c, [toGenerateRequest(body)]);
+  refusePromptLogprobsInStream(body);
+  const names = typeof body.max_completion_tokens === "number"
+    ? { maxTokens: "max_completion_tokens" }
+    : {};
+  const [generation] = await submitAll(c, [toGenerateRequest(body)], names);
   const answer = new Answer(c, body, model, generation!);
   const cancel = () => generation!.cancel();
   // Neither response has a type that the route's schema could be compared with.

@@ -4,8 +4,7 @@
  * @module
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
-import { EngineError, type GenerateRequest } from "../engine/types.ts";
+import type { GenerateRequest } from "../engine/types.ts";
 import { CompletionAnswer } from "./wire/completion_answer.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
@@ -13,8 +12,13 @@ import { boundedBody, MAX_ITEMS } from "./wire/bounded_body.ts";
 import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
-import { isTextFormat } from "./wire/chat_message.ts";
-import { requireStream, servedModel, StreamOptions, Usage } from "./wire/openai_format.ts";
+import {
+  refusePromptLogprobsInStream,
+  requireStream,
+  servedModel,
+  StreamOptions,
+  Usage,
+} from "./wire/openai_format.ts";
 import { present } from "./wire/present.ts";
 import { submitAll } from "./wire/run_generation.ts";
 import {
@@ -23,6 +27,7 @@ import {
   TokenId,
   toSampling,
   unsupported,
+  unsupportedFields,
 } from "./wire/sampling.ts";
 import { withEngine } from "./server/with_engine.ts";
 
@@ -48,13 +53,7 @@ export const CompletionRequest = z.object({
   add_special_tokens: z.boolean().nullish().describe("BOS and the like before a text [true]"),
   return_token_ids: z.boolean().nullish(),
   suffix: unsupported("insertion before a suffix", (value) => value === ""),
-  best_of: unsupported("best_of", (value) => value === 1),
-  response_format: unsupported("structured outputs", isTextFormat),
-  structured_outputs: unsupported("structured outputs"),
-  guided_json: unsupported("structured outputs"),
-  guided_regex: unsupported("structured outputs"),
-  guided_choice: unsupported("structured outputs"),
-  guided_grammar: unsupported("structured outputs"),
+  ...unsupportedFields,
 }).openapi("CompletionRequest");
 
 export type CompletionBody = z.infer<typeof CompletionRequest>;
@@ -108,15 +107,14 @@ completions.openapi(route, async (c) => {
   const body = c.req.valid("json");
   const model = servedModel(c.var.instance, body.model);
   requireStream(body);
+  refusePromptLogprobsInStream(body);
   const prompts = splitPrompt(body.prompt);
   const numChoices = prompts.length * (body.n ?? 1);
   if (numChoices > 128) {
     refuse("n", `prompts times n must be at most 128: current value is ${numChoices}`);
   }
-  const generations = await submitAll(c, prompts.map((prompt) => toRequest(c, body, prompt)))
-    .catch((error) => {
-      throw aboutPrompt(error);
-    });
+  const requests = prompts.map((prompt) => toRequest(body, prompt));
+  const generations = await submitAll(c, requests, { tokens: "prompt" });
   const answer = new CompletionAnswer(c, body, model, prompts, generations);
   const cancel = () => generations.forEach((generation) => generation.cancel());
   // Neither response has a type that the route's schema could be compared with.
@@ -135,7 +133,7 @@ function splitPrompt(prompt: z.infer<typeof Prompt>): readonly OnePrompt[] {
   return typeof prompt[0] === "number" ? [prompt as number[]] : prompt as OnePrompt[];
 }
 
-function toRequest(c: Context<Env>, body: CompletionBody, prompt: OnePrompt): GenerateRequest {
+function toRequest(body: CompletionBody, prompt: OnePrompt): GenerateRequest {
   const maxTokens = body.max_tokens ?? MAX_TOKENS;
   if (maxTokens === 0 && !body.echo) {
     refuse("max_tokens", "max_tokens must be >= 1 without echo: current value is 0");
@@ -153,14 +151,8 @@ function toRequest(c: Context<Env>, body: CompletionBody, prompt: OnePrompt): Ge
       promptLogprobs,
     }),
     ...(typeof prompt === "string" ? { prompt } : { tokens: prompt }),
-    maxTokens: Math.min(maxTokens, c.var.engine.maxModelLen + 1),
+    maxTokens,
   };
-}
-
-/** The engine calls token ids `tokens`, this route `prompt`. */
-function aboutPrompt(error: unknown): unknown {
-  if (!(error instanceof EngineError) || error.param !== "tokens") return error;
-  return new EngineError(error.code, error.message.replace("tokens", "prompt"), "prompt");
 }
 
 function refuse(param: string, what: string): never {

@@ -33,8 +33,3 @@ export function toTemplateMessage(
     ...(name !== null && name !== undefined && { name }),
   };
 }
-
-/** `response_format` may say what holds anyhow. */
-export function isTextFormat(value: unknown): boolean {
-  return (value as { type?: unknown }).type === "text";
-}

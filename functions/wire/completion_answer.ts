@@ -59,7 +59,8 @@ export class CompletionAnswer {
           prompt_token_ids: [...generation.promptTokens],
           token_ids: sequence.tokens,
         }),
-        ...(body.prompt_logprobs !== null && promptLogprobsOf(generation, this.#tokenizer)),
+        ...(typeof body.prompt_logprobs === "number" &&
+          promptLogprobsOf(generation, this.#tokenizer)),
       }));
     }));
     return { ...this.#head, choices: choices.flat(), usage: usageOf(generations) };

@@ -19,6 +19,12 @@ export function describeIssue(
     const param = paramOf([...path, key]);
     return { message: `Cannot read request: ${param} is not a field of this route`, param };
   }
+  if (inner.code === "invalid_key") {
+    const param = paramOf(path.slice(0, -1));
+    const rule = inner.issues[0]?.message;
+    const message = `Cannot read request: ${param} ${rule}: current value is ${show(path.at(-1))}`;
+    return { message, param };
+  }
   const param = path.length > 0 ? paramOf(path) : null;
   const subject = param ?? "the body";
   if (value === undefined && inner.code !== "custom") {
@@ -34,10 +40,15 @@ function innermost(issue: Issue, prefix: PropertyKey[]): { inner: Issue; path: P
   if (issue.code !== "invalid_union") return { inner: issue, path };
   const branches = issue.errors.map((issues) => issues[0]).filter((first) => first !== undefined);
   const deepest = branches.map((first) => innermost(first, path))
-    .sort((a, b) => b.path.length - a.path.length)[0];
-  return deepest === undefined || deepest.path.length === path.length
-    ? { inner: issue, path }
-    : deepest;
+    .sort((a, b) => b.path.length - a.path.length || rightType(b.inner) - rightType(a.inner))[0];
+  const fits = deepest !== undefined &&
+    (deepest.path.length > path.length || rightType(deepest.inner) === 1);
+  return fits ? deepest : { inner: issue, path };
+}
+
+/** 1 where the type is the right one and something else is wrong. */
+function rightType({ code }: Issue): 0 | 1 {
+  return code === "invalid_type" || code === "invalid_union" ? 0 : 1;
 }
 
 function rule(issue: Issue): string {

@@ -34,6 +34,16 @@ export function requireStream({ stream, stream_options }: {
   throw new HttpError(400, "invalid_value", message, "stream_options");
 }
 
+/** @throws {HttpError} for log probabilities of a prompt in a stream, which has no place for them */
+export function refusePromptLogprobsInStream({ stream, prompt_logprobs }: {
+  readonly stream?: boolean | null | undefined;
+  readonly prompt_logprobs?: number | null | undefined;
+}): void {
+  if (!stream || typeof prompt_logprobs !== "number") return;
+  const message = "Cannot read request: prompt_logprobs needs stream to be false";
+  throw new HttpError(400, "invalid_value", message, "prompt_logprobs");
+}
+
 /** Sums over generations; `n` sequences of one prompt count it once. */
 export function usageOf(generations: readonly Generation[]): z.infer<typeof Usage> {
   const sum = (count: (generation: Generation) => number) =>

@@ -4,19 +4,25 @@
  * @module
  */
 import type { Context } from "hono";
-import type { GenerateChunk, GenerateRequest, Generation } from "../../engine/types.ts";
+import {
+  EngineError,
+  type GenerateChunk,
+  type GenerateRequest,
+  type Generation,
+} from "../../engine/types.ts";
 import type { Env } from "../env.ts";
-import { HttpError } from "../errors.ts";
 
 /**
  * Submits requests of one caller together: all are accepted, or all are cancelled and the first
  * refusal is thrown. They end when the caller leaves.
  *
- * @throws {EngineError | HttpError} what refused one
+ * @param names of the engine's fields on this route's wire, where they differ by more than case
+ * @throws {EngineError} what refused one
  */
 export async function submitAll(
   c: Context<Env>,
   requests: readonly GenerateRequest[],
+  names: Readonly<Record<string, string>> = {},
 ): Promise<Generation[]> {
   const { engine, salt, signal } = c.var;
   const generations: Generation[] = [];
@@ -25,27 +31,23 @@ export async function submitAll(
       generations.push(engine.generate({ ...request, salt, signal }));
     }
     await Promise.all(generations.map(({ accepted }) => accepted));
-    requests.forEach((request, i) => {
-      requireRoom(generations[i]!.promptTokens.length, request.maxTokens ?? 0, engine.maxModelLen);
-    });
     return generations;
   } catch (error) {
     generations.forEach((generation) => generation.cancel());
     await Promise.allSettled(generations.map(({ accepted }) => accepted));
-    throw error;
+    throw inNamesOf(error, { badWords: "bad_words_token_ids", ...names });
   }
 }
 
-/** The engine would end at its longest context; a caller who asks for more is told instead. */
-function requireRoom(promptLen: number, maxTokens: number, maxModelLen: number): void {
-  if (promptLen + maxTokens <= maxModelLen) return;
-  throw new HttpError(
-    400,
-    "context_length_exceeded",
-    `Cannot generate: prompt and max_tokens together must be at most ${maxModelLen} tokens: ` +
-      `current values are ${promptLen} and ${maxTokens}`,
-    "max_tokens",
+/** An engine's error with the names that fields have on the wire; others are snake_case anyhow. */
+function inNamesOf(error: unknown, names: Readonly<Record<string, string>>): unknown {
+  if (!(error instanceof EngineError)) return error;
+  const message = Object.entries(names).reduce(
+    (text, [field, name]) => text.replace(new RegExp(`\\b${field}\\b`), name),
+    error.message,
   );
+  const param = error.param === undefined ? undefined : names[error.param] ?? error.param;
+  return new EngineError(error.code, message, param, error.retryAfterMs);
 }
 
 /** The chunks of a generation, with their times noted. */

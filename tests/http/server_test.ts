@@ -239,6 +239,28 @@ Deno.test("an error on the way is a stream's last event, with a code", async () 
   }
 });
 
+Deno.test("log probabilities of the prompt come only when asked for", async () => {
+  await using harness = fakeHarness();
+  const body = { prompt: "ab", max_tokens: 1, echo: true, logprobs: 1 };
+  const without = await harness.json("/v1/completions", body);
+  assert.ok(!("prompt_logprobs" in without.choices[0]));
+  const asked = await harness.json("/v1/completions", { ...body, prompt_logprobs: 1 });
+  assert.equal(asked.choices[0].prompt_logprobs.length, 3);
+});
+
+Deno.test("fields that are not served may say what holds anyhow", async () => {
+  await using harness = fakeHarness();
+  await harness.json(CHAT, {
+    ...chat,
+    bad_words: [],
+    best_of: null,
+    use_beam_search: false,
+    length_penalty: 1,
+    documents: [],
+    response_format: { type: "text" },
+  });
+});
+
 Deno.test("streams may not be buffered or changed on their way", async () => {
   await using harness = fakeHarness();
   const response = await harness.post(CHAT, { ...chat, stream: true });
