@@ -22,6 +22,9 @@ const SHORT_TEXT = 512;
 /** UTF-16 units; about 4 ms, less than a worker takes to start. */
 const MEDIUM_TEXT = 4 * 1024;
 
+/** Of encoding a UTF-16 unit, about. */
+const MS_PER_UNIT = 1e-3;
+
 const WORKER_URL = new URL("./tokenizer_worker.ts", import.meta.url);
 
 /** What an {@linkcode Encoder} takes in. */
@@ -35,6 +38,8 @@ export interface EncoderLimits {
 /** How one text is encoded. */
 export interface EncodeOptions {
   readonly addSpecialTokens: boolean;
+  /** Of the request, for errors. */
+  readonly field?: string;
   /** Drops the text; its promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -70,7 +75,7 @@ export class Encoder {
    * @throws {EngineError} `context_length_exceeded` for a text that cannot fit, `queue_full`
    */
   encode(text: string, options: EncodeOptions): number[] | Promise<number[]> {
-    this.#checkLength(text);
+    this.#checkLength(text, options.field);
     const { addSpecialTokens, signal } = options;
     if (this.#source === undefined || text.length <= SHORT_TEXT) {
       return this.#tokenizer.encode(text, { addSpecialTokens });
@@ -100,7 +105,7 @@ export class Encoder {
   }
 
   /** A token stands for at least as many bytes as a text has UTF-16 units, composed or not. */
-  #checkLength(text: string): void {
+  #checkLength(text: string, field: string | undefined): void {
     const { maxModelLen } = this.#limits;
     if (text.length <= maxModelLen) return;
     this.#longestToken ??= longestTokenBytes(this.#tokenizer);
@@ -108,19 +113,25 @@ export class Encoder {
     if (numTokens <= maxModelLen) return;
     throw new EngineError(
       "context_length_exceeded",
-      `Cannot encode text: it must fit the model's length of ${maxModelLen} tokens: ` +
+      `Cannot encode ${
+        field ?? "text"
+      }: it must fit the model's length of ${maxModelLen} tokens: ` +
         `current length is ${text.length} characters, at least ${numTokens} tokens`,
+      field,
     );
   }
 
   #checkRoom(): void {
     const { maxQueuedRequests } = this.#limits;
-    const numTexts = this.#waiting.length + (this.#running === undefined ? 0 : 1);
-    if (numTexts < maxQueuedRequests) return;
+    const texts = this.#running === undefined ? this.#waiting : [this.#running, ...this.#waiting];
+    if (texts.length < maxQueuedRequests) return;
+    const length = texts.reduce((sum, { text }) => sum + text.length, 0);
     throw new EngineError(
       "queue_full",
       `Cannot encode text: at most ${maxQueuedRequests} long texts may wait: ` +
-        `current number is ${numTexts}`,
+        `current number is ${texts.length}`,
+      undefined,
+      length * MS_PER_UNIT,
     );
   }
 

@@ -22,7 +22,14 @@ import {
   type GenerateRequest,
   type Generation,
 } from "./types.ts";
-import { checkPrompt, checkTokens, type Limits, limitsOf, resolveRequest } from "./validation.ts";
+import {
+  checkPrompt,
+  checkTokens,
+  type Limits,
+  limitsOf,
+  resolveRequest,
+  sourceField,
+} from "./validation.ts";
 
 /** Options of {@linkcode Engine.open}. */
 export interface OpenOptions extends EngineOptions {
@@ -162,6 +169,7 @@ export class Engine implements AsyncDisposable {
         // Short prompts are queued before generate() returns, in the order of its calls.
         const tokens = "tokens" in prompt ? prompt.tokens : this.#encoder.encode(prompt.text, {
           addSpecialTokens: prompt.addSpecialTokens,
+          field: sourceField(request),
           signal,
         });
         submit(tokens instanceof Promise ? await tokens : tokens);

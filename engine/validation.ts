@@ -142,8 +142,8 @@ export function checkPrompt(
   if (tokens.length + maxTokens > limits.maxModelLen) {
     throw new EngineError(
       "context_length_exceeded",
-      `Cannot submit request: ${field} and maxTokens must be at most ${limits.maxModelLen} tokens ` +
-        `together: current values are ${tokens.length} and ${maxTokens}`,
+      `Cannot submit request: ${field} and maxTokens together must be at most ` +
+        `${limits.maxModelLen} tokens: current values are ${tokens.length} and ${maxTokens}`,
       "maxTokens",
     );
   }

@@ -119,7 +119,7 @@ Deno.test("A request that ends while its prompt is encoded takes no worker's tim
   assert.equal(engine.stats().numRequestsSubmitted, 0);
 
   const huge = engine.generate({ prompt: "x".repeat(8_000_000) });
-  await assert.rejects(huge.accepted, { code: "context_length_exceeded" });
+  await assert.rejects(huge.accepted, { code: "context_length_exceeded", param: "prompt" });
 });
 
 Deno.test("Leaving the loop cancels the request", async () => {

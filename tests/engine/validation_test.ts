@@ -164,7 +164,7 @@ Deno.test("checkPrompt() refuses a prompt and maxTokens that do not fit together
   assert.throws(() => checkPrompt(tokens, { tokens, maxTokens: 13 }, limits), {
     code: "context_length_exceeded",
     param: "maxTokens",
-    message: "Cannot submit request: tokens and maxTokens must be at most 32 tokens together: " +
+    message: "Cannot submit request: tokens and maxTokens together must be at most 32 tokens: " +
       "current values are 20 and 13",
   });
 });
