@@ -11,12 +11,14 @@ import { Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
 import { boundedBody, MAX_ITEMS } from "./wire/bounded_body.ts";
+import { eventStreamContent, generateErrors } from "./wire/error_responses.ts";
 import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
 import { mergeChunks } from "./wire/merge_chunks.ts";
 import {
   finishReason,
+  finite,
   newId,
   now,
   refusePromptLogprobsInStream,
@@ -118,8 +120,9 @@ const route = createRoute({
   responses: {
     200: {
       description: "The answer; with `stream`, server-sent events of `chat.completion.chunk`",
-      content: { "application/json": { schema: ChatCompletion } },
+      content: { "application/json": { schema: ChatCompletion }, ...eventStreamContent },
     },
+    ...generateErrors,
   },
 });
 
@@ -249,7 +252,7 @@ class Answer {
     if (!this.body.logprobs) return null;
     const entry = ({ token, logprob }: { token: number; logprob: number }) => ({
       token: tokenString(this.#tokenizer, token),
-      logprob: Math.max(logprob, -9999), // JSON has no infinity; OpenAI's word for "never"
+      logprob: finite(logprob),
       bytes: [...this.#tokenizer.tokenBytes(token)],
     });
     return {

@@ -9,6 +9,7 @@ import { CompletionAnswer } from "./wire/completion_answer.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
 import { boundedBody, MAX_ITEMS } from "./wire/bounded_body.ts";
+import { eventStreamContent, generateErrors } from "./wire/error_responses.ts";
 import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
@@ -95,8 +96,9 @@ const route = createRoute({
   responses: {
     200: {
       description: "The continuations; with `stream`, server-sent events",
-      content: { "application/json": { schema: Completion } },
+      content: { "application/json": { schema: Completion }, ...eventStreamContent },
     },
+    ...generateErrors,
   },
 });
 

@@ -6,6 +6,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
+import { bodyErrors } from "./wire/error_responses.ts";
 import { boundedText, MAX_ITEMS } from "./wire/bounded_body.ts";
 import { openEngine } from "./server/instance.ts";
 import { servedModel } from "./wire/openai_format.ts";
@@ -32,6 +33,7 @@ const route = createRoute({
       description: "Text",
       content: { "application/json": { schema: DetokenizeResponse } },
     },
+    ...bodyErrors,
   },
 });
 

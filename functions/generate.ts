@@ -11,11 +11,12 @@ import { Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
 import { boundedBody, MAX_ITEMS } from "./wire/bounded_body.ts";
+import { eventStreamContent, generateErrors } from "./wire/error_responses.ts";
 import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
 import { mergeChunks } from "./wire/merge_chunks.ts";
-import { finishReason, newId, servedModel } from "./wire/openai_format.ts";
+import { finishReason, finite, newId, servedModel } from "./wire/openai_format.ts";
 import { present } from "./wire/present.ts";
 import { chunksOf, submitAll } from "./wire/run_generation.ts";
 import { maxTokensField, samplingFields, TokenId, toSampling } from "./wire/sampling.ts";
@@ -70,8 +71,9 @@ const route = createRoute({
   responses: {
     200: {
       description: "The outputs; with `stream`, an event for each piece and a last one with usage",
-      content: { "application/json": { schema: GenerateAnswer } },
+      content: { "application/json": { schema: GenerateAnswer }, ...eventStreamContent },
     },
+    ...generateErrors,
   },
 });
 
@@ -169,9 +171,9 @@ function promptLogprobs(generation: Generation) {
 }
 
 function onWire({ token, logprob, top }: PositionLogprobs) {
-  const finite = (one: { readonly token: number; readonly logprob: number }) => ({
-    token: one.token,
-    logprob: Math.max(one.logprob, -9999), // JSON has no infinity
-  });
-  return { ...finite({ token, logprob }), top: top.map(finite) };
+  return {
+    token,
+    logprob: finite(logprob),
+    top: top.map((one) => ({ token: one.token, logprob: finite(one.logprob) })),
+  };
 }

@@ -6,6 +6,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Env } from "./env.ts";
+import { engineErrors } from "./wire/error_responses.ts";
 import { openEngine } from "./server/instance.ts";
 import { servedModel } from "./wire/openai_format.ts";
 import { withEngine } from "./server/with_engine.ts";
@@ -32,6 +33,7 @@ const listRoute = createRoute({
         },
       },
     },
+    ...engineErrors,
   },
 });
 
@@ -43,6 +45,7 @@ const cardRoute = createRoute({
   request: { params: z.object({ model: z.string() }) },
   responses: {
     200: { description: "It", content: { "application/json": { schema: ModelCard } } },
+    ...engineErrors,
   },
 });
 

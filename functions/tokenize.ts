@@ -7,6 +7,7 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env, ServedEngine } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
+import { bodyErrors } from "./wire/error_responses.ts";
 import { boundedText, MAX_ITEMS } from "./wire/bounded_body.ts";
 import { openEngine } from "./server/instance.ts";
 import { servedModel, tokenString } from "./wire/openai_format.ts";
@@ -42,6 +43,7 @@ const route = createRoute({
       description: "Token ids",
       content: { "application/json": { schema: TokenizeResponse } },
     },
+    ...bodyErrors,
   },
 });
 

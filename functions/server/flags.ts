@@ -114,7 +114,7 @@ function splitArgument(table: Record<string, Flag>, arg: string) {
 }
 
 /** `max-model-len` as `HEARTH_MAX_MODEL_LEN`. */
-export function variableOf(name: string): string {
+function variableOf(name: string): string {
   return `HEARTH_${name.toUpperCase().replaceAll("-", "_")}`;
 }
 

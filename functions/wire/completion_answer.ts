@@ -12,7 +12,7 @@ import type { Completion, CompletionBody, OnePrompt } from "../completions.ts";
 import type { Env } from "../env.ts";
 import { interleave } from "./interleave.ts";
 import { mergeChunks } from "./merge_chunks.ts";
-import { finishReason, newId, now, tokenString, usageOf } from "./openai_format.ts";
+import { finishReason, finite, newId, now, tokenString, usageOf } from "./openai_format.ts";
 import { promptLogprobsOf } from "./prompt_logprobs.ts";
 import { chunksOf } from "./run_generation.ts";
 
@@ -142,9 +142,4 @@ export class CompletionAnswer {
   #string(token: number): string {
     return tokenString(this.#tokenizer, token);
   }
-}
-
-/** JSON has no infinity. */
-function finite(logprob: number): number {
-  return Math.max(logprob, -9999);
 }

@@ -91,6 +91,11 @@ export function finishReason(reason: FinishReason): string {
   throw new HttpError(503, "cancelled", "The request was cut short: the server is shutting down");
 }
 
+/** JSON has no infinity; -9999 is OpenAI's word for "never". */
+export function finite(logprob: number): number {
+  return Math.max(logprob, -9999);
+}
+
 /** A token as people read it; bytes that are half a character show as U+FFFD. */
 export function tokenString(tokenizer: Tokenizer, token: number): string {
   return new TextDecoder().decode(tokenizer.tokenBytes(token));

@@ -5,7 +5,7 @@
  */
 import type { Generation, TokenLogprob } from "../../engine/types.ts";
 import type { Tokenizer } from "../../model/spec.ts";
-import { tokenString } from "./openai_format.ts";
+import { finite, tokenString } from "./openai_format.ts";
 
 interface RankedLogprob {
   readonly logprob: number;
@@ -26,7 +26,7 @@ export function promptLogprobsOf(
   const entry = ({ token, logprob }: TokenLogprob, rank: number) =>
     [
       token,
-      { logprob: Math.max(logprob, -9999), rank, decoded_token: tokenString(tokenizer, token) },
+      { logprob: finite(logprob), rank, decoded_token: tokenString(tokenizer, token) },
     ] as const;
   return {
     prompt_logprobs: generation.promptLogprobs.map((position) =>

@@ -181,6 +181,12 @@ const startErrors: [string, string[], Record<string, string>, RegExp][] = [
     /^✗ .*max.model.len.*999999\n$/i,
   ],
   [
+    "a device that is not there",
+    [...MODEL, "--device", "cuda"],
+    {},
+    /^✗ Cannot open engine: --device must be auto or cpu, .*: current value is cuda\n$/,
+  ],
+  [
     "a library that the task does not allow",
     MODEL,
     { HEARTH_LIBRARY: "no/such.so" },

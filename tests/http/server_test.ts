@@ -335,6 +335,22 @@ Deno.test("openapi describes every route", async () => {
   ]);
   const { temperature } = document.components.schemas.ChatCompletionRequest.properties;
   assert.deepEqual([temperature.minimum, temperature.maximum], [0, 2]);
+  const { responses } = document.paths["/v1/chat/completions"].post;
+  assert.deepEqual(Object.keys(responses), [
+    "200",
+    "400",
+    "401",
+    "404",
+    "413",
+    "415",
+    "429",
+    "503",
+  ]);
+  assert.deepEqual(Object.keys(responses["200"].content), [
+    "application/json",
+    "text/event-stream",
+  ]);
+  assert.ok(document.components.schemas.Error.properties.error);
   const page = await (await harness.get("/docs")).text();
   assert.match(page, /openapi\.json/);
   assert.match(page, /POST \/v1\/chat\/completions/, "readable without Scalar's script");
