@@ -15,7 +15,7 @@
 import type { Tokenizer } from "../model/spec.ts";
 
 /** Enough for the text of the next token to be what it would be after the whole prompt. */
-const promptTail = 6;
+const PROMPT_TAIL = 6;
 
 /** Streaming decoder of one sequence. */
 export class Detokenizer {
@@ -82,7 +82,7 @@ export class Detokenizer {
       const token = promptTokens[i]!;
       if (this.#isSkipped(token)) continue;
       tail.unshift(token);
-      if (tail.length < promptTail) continue;
+      if (tail.length < PROMPT_TAIL) continue;
       if (!isContinuation(this.#tokenizer.tokenBytes(token)[0])) break;
     }
     return tail;

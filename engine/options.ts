@@ -6,21 +6,21 @@
  */
 import { EngineError, type EngineOptions } from "./types.ts";
 
-const maxUint32 = 0xffff_ffff;
+const MAX_UINT32 = 0xffff_ffff;
 
-const largest = {
-  numThreads: maxUint32,
-  maxModelLen: maxUint32,
-  maxNumSeqs: maxUint32,
-  maxNumBatchedTokens: maxUint32,
+const LARGEST = {
+  numThreads: MAX_UINT32,
+  maxModelLen: MAX_UINT32,
+  maxNumSeqs: MAX_UINT32,
+  maxNumBatchedTokens: MAX_UINT32,
   kvCacheMemoryBytes: Number.MAX_SAFE_INTEGER,
-  numKvBlocks: maxUint32,
-  maxQueuedRequests: maxUint32,
+  numKvBlocks: MAX_UINT32,
+  maxQueuedRequests: MAX_UINT32,
   maxQueuedTokens: Number.MAX_SAFE_INTEGER,
-  priorityAgeingMs: maxUint32,
+  priorityAgeingMs: MAX_UINT32,
 } as const satisfies { readonly [K in keyof EngineOptions]?: number };
 
-const choices = {
+const CHOICES = {
   isa: ["auto", "generic", "avx2", "avx512", "amx"],
   activationDtype: ["auto", "fp32", "int8"],
   kvCacheDtype: ["auto", "fp32", "fp16"],
@@ -30,16 +30,16 @@ const choices = {
 
 /** @throws {EngineError} `invalid_argument` with the option in `param` */
 export function checkOptions(options: EngineOptions): void {
-  for (const field of Object.keys(largest) as (keyof typeof largest)[]) {
+  for (const field of Object.keys(LARGEST) as (keyof typeof LARGEST)[]) {
     const value = options[field];
     if (value === undefined) continue;
-    if (!Number.isInteger(value) || value < 1 || value > largest[field]) {
-      refuse(field, `an integer >= 1 and <= ${largest[field]}`, value);
+    if (!Number.isInteger(value) || value < 1 || value > LARGEST[field]) {
+      refuse(field, `an integer >= 1 and <= ${LARGEST[field]}`, value);
     }
   }
-  for (const field of Object.keys(choices) as (keyof typeof choices)[]) {
+  for (const field of Object.keys(CHOICES) as (keyof typeof CHOICES)[]) {
     const value = options[field];
-    const allowed: readonly unknown[] = choices[field];
+    const allowed: readonly unknown[] = CHOICES[field];
     if (value !== undefined && !allowed.includes(value)) {
       refuse(field, `one of ${allowed.join(", ")}`, value);
     }

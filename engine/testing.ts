@@ -84,7 +84,7 @@ export interface ManualRequest {
 }
 
 /** Steps that only retire what was staged or cancelled compute no token. */
-const maxEmptySteps = 4;
+const MAX_EMPTY_STEPS = 4;
 
 /** See the module's comment. */
 export class ManualEngine implements Disposable {
@@ -165,7 +165,7 @@ export class ManualEngine implements Disposable {
     let numSteps = 0;
     for (let numEmpty = 0; this.#active.size > 0; numSteps++) {
       numEmpty = this.step() === 0 ? numEmpty + 1 : 0;
-      if (numEmpty > maxEmptySteps) {
+      if (numEmpty > MAX_EMPTY_STEPS) {
         throw new Error(`Cannot run until idle: ${this.#active.size} requests make no progress`);
       }
     }

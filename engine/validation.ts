@@ -27,8 +27,8 @@ export function limitsOf(model: Model, stats: EngineStats): Limits {
   return { vocabSize, maxModelLen, maxNumSeqs, eosTokenIds };
 }
 
-const maxStops = 16;
-const maxUint32 = 0xffff_ffff;
+const MAX_STOPS = 16;
+const MAX_UINT32 = 0xffff_ffff;
 
 interface Range {
   readonly min?: number;
@@ -41,10 +41,10 @@ type NumberField = {
   [K in keyof GenerateRequest]-?: Exclude<GenerateRequest[K], undefined> extends number ? K : never;
 }[keyof GenerateRequest];
 
-const ranges: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens" | "n">, Range>> = {
+const RANGES: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens" | "n">, Range>> = {
   temperature: { min: 0, max: 2 },
   topP: { above: 0, max: 1 },
-  topK: { min: 0, max: maxUint32, integer: true },
+  topK: { min: 0, max: MAX_UINT32, integer: true },
   minP: { min: 0, max: 1 },
   repetitionPenalty: { above: 0 },
   presencePenalty: { min: -2, max: 2 },
@@ -52,7 +52,7 @@ const ranges: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens" | "
   logprobs: { min: 0, max: 20, integer: true },
   promptLogprobs: { min: 0, max: 20, integer: true },
   priority: { min: -1000, max: 1000, integer: true },
-  deadlineMs: { min: 1, max: maxUint32, integer: true },
+  deadlineMs: { min: 1, max: MAX_UINT32, integer: true },
 };
 
 /**
@@ -61,7 +61,7 @@ const ranges: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens" | "
  * @throws {EngineError} `invalid_argument` with the field in `param`
  */
 export function resolveRequest(request: GenerateRequest, limits: Limits): NativeRequest {
-  for (const [field, range] of Object.entries(ranges)) {
+  for (const [field, range] of Object.entries(RANGES)) {
     const value = request[field as NumberField];
     if (value !== undefined) checkNumber(field, value, range);
   }
@@ -169,8 +169,8 @@ function checkSource(request: GenerateRequest): void {
 }
 
 function checkStops(stops: readonly string[]): void {
-  if (stops.length > maxStops) {
-    refuse("stop", `must hold at most ${maxStops} texts`, `${stops.length} texts`);
+  if (stops.length > MAX_STOPS) {
+    refuse("stop", `must hold at most ${MAX_STOPS} texts`, `${stops.length} texts`);
   }
   if (stops.some((stop) => stop === "")) refuse("stop", "must hold no empty text", '""');
 }

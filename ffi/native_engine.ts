@@ -86,9 +86,9 @@ export type NativeEvent =
   | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly error: EngineError };
 
-const eventCapacity = 1024;
-const payloadCapacity = 256 * 1024;
-const keepAllTokens = 0xffff_ffff;
+const EVENT_CAPACITY = 1024;
+const PAYLOAD_CAPACITY = 256 * 1024;
+const KEEP_ALL_TOKENS = 0xffff_ffff;
 
 /** Closes engines that nobody closed and nobody can reach any more. */
 const forgotten = new FinalizationRegistry<{ library: Library; handle: bigint }>(
@@ -100,8 +100,8 @@ export class NativeEngine implements Disposable {
   readonly #library: Library;
   readonly #error = new ErrorBuffer();
   /** The library writes these while a poll is pending: made once, never resized. */
-  readonly #events = c.Event.allocate(eventCapacity);
-  readonly #payload = new DataView(new ArrayBuffer(payloadCapacity));
+  readonly #events = c.Event.allocate(EVENT_CAPACITY);
+  readonly #payload = new DataView(new ArrayBuffer(PAYLOAD_CAPACITY));
   /** 0 once closed. */
   #handle: bigint;
   #polling = false;
@@ -222,7 +222,7 @@ export class NativeEngine implements Disposable {
 
   /** End a request for its client; finish events follow. Harmless when it has ended. */
   cancel(request: bigint): void {
-    this.#cancel(request, c.Cancel.ALL_SEQUENCES, c.Cancel.CLIENT, keepAllTokens);
+    this.#cancel(request, c.Cancel.ALL_SEQUENCES, c.Cancel.CLIENT, KEEP_ALL_TOKENS);
   }
 
   /** End a sequence in whose text a stop text was found: the first `keepTokens` tokens count. */
@@ -321,7 +321,7 @@ export class NativeEngine implements Disposable {
   }
 
   #buffers(): [Uint8Array<ArrayBuffer>, number, Uint8Array<ArrayBuffer>, number] {
-    return [bytesOf(this.#events), eventCapacity, bytesOf(this.#payload), payloadCapacity];
+    return [bytesOf(this.#events), EVENT_CAPACITY, bytesOf(this.#payload), PAYLOAD_CAPACITY];
   }
 
   #received(count: number): NativeEvent[] | undefined {

@@ -20,7 +20,7 @@ const codes: ReadonlyMap<number, EngineErrorCode> = new Map([
 ]);
 
 /** The field that a message names: `Cannot submit request: max_tokens must be >= 1: ...`. */
-const fieldPattern = /: ([a-z][a-z0-9_]*) must /;
+const FIELD_PATTERN = /: ([a-z][a-z0-9_]*) must /;
 
 /** The error that a status and the library's message make. */
 export function engineError(
@@ -29,7 +29,7 @@ export function engineError(
   retryAfterMs?: number,
 ): EngineError {
   const code = codes.get(status) ?? "internal";
-  const field = code === "invalid_argument" ? fieldPattern.exec(message)?.[1] : undefined;
+  const field = code === "invalid_argument" ? FIELD_PATTERN.exec(message)?.[1] : undefined;
   const text = message === "" ? `The library failed with status ${status}` : message;
   return new EngineError(code, text, field && camelCase(field), retryAfterMs);
 }

@@ -26,7 +26,7 @@ export type StructValue<F extends Record<string, FieldType>> = {
   readonly [K in keyof F]: FieldValue<F[K]>;
 };
 
-const scalarBytes: Record<Scalar | "char", number> = { char: 1, u32: 4, i32: 4, f32: 4, u64: 8 };
+const SCALAR_BYTES: Record<Scalar | "char", number> = { char: 1, u32: 4, i32: 4, f32: 4, u64: 8 };
 
 function parseType(type: FieldType): { element: Scalar | "char"; count: number | undefined } {
   const [element, count] = type.split(/[[\]]/) as [Scalar | "char", string | undefined];
@@ -63,7 +63,7 @@ export class Struct<F extends Record<string, FieldType>> {
     let widest = 1;
     this.fields = Object.entries(types).map(([name, type]) => {
       const { element, count } = parseType(type);
-      const width = scalarBytes[element];
+      const width = SCALAR_BYTES[element];
       widest = Math.max(widest, width);
       const offset = Math.ceil(end / width) * width;
       end = offset + width * (count ?? 1);
@@ -120,7 +120,7 @@ function readField(view: DataView, offset: number, field: Field): unknown {
   if (count === undefined) return readScalar(view, offset, element);
   return Array.from(
     { length: count },
-    (_, i) => readScalar(view, offset + i * scalarBytes[element], element),
+    (_, i) => readScalar(view, offset + i * SCALAR_BYTES[element], element),
   );
 }
 
@@ -139,7 +139,7 @@ function writeField(
   } else {
     const values = value as readonly (number | bigint)[];
     for (let i = 0; i < count; i++) {
-      writeScalar(view, offset + i * scalarBytes[element], element, values[i]!);
+      writeScalar(view, offset + i * SCALAR_BYTES[element], element, values[i]!);
     }
   }
 }

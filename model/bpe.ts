@@ -23,9 +23,9 @@ export interface BpeRules {
   readonly fuseUnknown: boolean;
 }
 
-const kUtf8 = new TextEncoder();
-const kCachedPieces = 16_384; // words repeat: nine of ten are found here
-const kLongestCached = 64;
+const UTF8 = new TextEncoder();
+const CACHED_PIECES = 16_384; // words repeat: nine of ten are found here
+const LONGEST_CACHED = 64;
 
 /** Applies {@linkcode BpeRules}; keeps what it made of short pieces. */
 export class BytePairEncoder {
@@ -55,8 +55,8 @@ export class BytePairEncoder {
     const tokens = this.#rules.ignoreMerges && this.#rules.ids.has(piece)
       ? [piece]
       : this.#merge(Array.from(piece)).flatMap((symbol) => this.#tokensOf(symbol));
-    if (piece.length <= kLongestCached) {
-      if (this.#cache.size >= kCachedPieces) this.#cache.clear();
+    if (piece.length <= LONGEST_CACHED) {
+      if (this.#cache.size >= CACHED_PIECES) this.#cache.clear();
       this.#cache.set(piece, tokens);
     }
     return tokens;
@@ -104,7 +104,7 @@ export class BytePairEncoder {
     const { ids, byteFallback, unknown } = this.#rules;
     if (ids.has(symbol)) return [symbol];
     if (byteFallback) {
-      const bytes = Array.from(kUtf8.encode(symbol), byteToken);
+      const bytes = Array.from(UTF8.encode(symbol), byteToken);
       if (bytes.every((token) => ids.has(token))) return bytes;
     }
     return unknown === undefined ? [] : [unknown];

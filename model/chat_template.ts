@@ -6,7 +6,7 @@
 import { Template } from "@huggingface/jinja";
 import { type ChatTemplate, ModelError, type Tokenizer } from "./spec.ts";
 
-const kMaxTemplateLength = 1 << 17; // the longest in use have about 20,000
+const MAX_TEMPLATE_LENGTH = 1 << 17; // the longest in use have about 20,000
 
 /**
  * Compile a chat template.
@@ -21,9 +21,9 @@ export function createChatTemplate(
   template: string,
   tokenizer: Pick<Tokenizer, "bosToken" | "eosToken">,
 ): ChatTemplate {
-  if (template.length > kMaxTemplateLength) {
+  if (template.length > MAX_TEMPLATE_LENGTH) {
     throw new ModelError(
-      `Cannot open model ${source}: its chat template must have at most ${kMaxTemplateLength} ` +
+      `Cannot open model ${source}: its chat template must have at most ${MAX_TEMPLATE_LENGTH} ` +
         `characters: it has ${template.length}`,
     );
   }

@@ -41,7 +41,7 @@ export interface DownloadRequest {
   readonly retryDelaysMs?: readonly number[];
 }
 
-const kRetryDelaysMs = [500, 1000, 2000, 4000, 8000];
+const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000];
 
 /** A failure that the next attempt may not see. */
 class Interrupted extends Error {}
@@ -119,7 +119,7 @@ export function sizeOf(path: string): number {
 }
 
 async function transferAll(request: DownloadRequest, partial: string): Promise<void> {
-  const delays = request.retryDelaysMs ?? kRetryDelaysMs;
+  const delays = request.retryDelaysMs ?? RETRY_DELAYS_MS;
   for (let failures = 0;;) {
     const before = sizeOf(partial);
     try {

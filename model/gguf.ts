@@ -45,16 +45,16 @@ export interface GgufHeader {
   readonly headerBytes: Uint8Array;
 }
 
-const kMaxTensors = 65_536;
-const kMaxMetadata = 65_536;
-const kMaxArrayLength = 1 << 22; // sixteen times the largest vocabulary in use
-const kMaxStringBytes = 1 << 24;
-const kMaxHeaderBytes = 1 << 26; // four times that of a vocabulary of 262,000
-const kShortBytes = 32;
-const kReadBytes = 1 << 21; // the header of a 49k vocabulary is 1.7 MB
+const MAX_TENSORS = 65_536;
+const MAX_METADATA = 65_536;
+const MAX_ARRAY_LENGTH = 1 << 22; // sixteen times the largest vocabulary in use
+const MAX_STRING_BYTES = 1 << 24;
+const MAX_HEADER_BYTES = 1 << 26; // four times that of a vocabulary of 262,000
+const SHORT_BYTES = 32;
+const READ_BYTES = 1 << 21; // the header of a 49k vocabulary is 1.7 MB
 
 /** ggml's element types: name, elements a block, bytes a block. */
-const kTensorTypes: ReadonlyMap<number, readonly [name: string, length: number, bytes: number]> =
+const TENSOR_TYPES: ReadonlyMap<number, readonly [name: string, length: number, bytes: number]> =
   new Map([
     [0, ["F32", 1, 4]],
     [1, ["F16", 1, 2]],
@@ -91,7 +91,7 @@ const kTensorTypes: ReadonlyMap<number, readonly [name: string, length: number, 
   ]);
 
 /** Numeric value types of metadata: bytes each, how to read one, the array they come in. */
-const kNumericTypes: ReadonlyMap<number, NumericType> = new Map<number, NumericType>([
+const NUMERIC_TYPES: ReadonlyMap<number, NumericType> = new Map<number, NumericType>([
   [0, { bytes: 1, get: (view, at) => view.getUint8(at), array: Uint8Array }],
   [1, { bytes: 1, get: (view, at) => view.getInt8(at), array: Int8Array }],
   [2, { bytes: 2, get: (view, at) => view.getUint16(at, true), array: Uint16Array }],
@@ -104,8 +104,8 @@ const kNumericTypes: ReadonlyMap<number, NumericType> = new Map<number, NumericT
   [11, { bytes: 8, get: (view, at) => exact(view.getBigInt64(at, true)), array: BigInt64Array }],
   [12, { bytes: 8, get: (view, at) => view.getFloat64(at, true), array: Float64Array }],
 ]);
-const kString = 8;
-const kArray = 9;
+const STRING = 8;
+const ARRAY = 9;
 
 interface NumericType {
   readonly bytes: number;
@@ -141,8 +141,8 @@ class HeaderReader {
 
   read(): GgufHeader {
     this.#readMagic();
-    const tensorCount = this.#count("tensor count", kMaxTensors, 32);
-    const metadataCount = this.#count("metadata count", kMaxMetadata, 13);
+    const tensorCount = this.#count("tensor count", MAX_TENSORS, 32);
+    const metadataCount = this.#count("metadata count", MAX_METADATA, 13);
     const metadata = this.#readMetadata(metadataCount);
     const tensors = this.#readTensors(tensorCount, this.#alignment(metadata));
     return { metadata, tensors, headerBytes: this.#buffer.subarray(0, this.#position) };
@@ -173,25 +173,25 @@ class HeaderReader {
   }
 
   #value(type: number, key: string): GgufValue {
-    const numeric = kNumericTypes.get(type);
+    const numeric = NUMERIC_TYPES.get(type);
     if (numeric) {
       this.#need(numeric.bytes, `value of ${show(key)}`);
       const value = numeric.get(this.#view, this.#position);
       this.#position += numeric.bytes;
       return value;
     }
-    if (type === kString) return this.#string(`value of ${show(key)}`);
-    if (type === kArray) return this.#array(key);
+    if (type === STRING) return this.#string(`value of ${show(key)}`);
+    if (type === ARRAY) return this.#array(key);
     return this.#fail(`metadata key ${show(key)} has unknown value type ${type}`);
   }
 
   #array(key: string): GgufValue {
     const type = this.#u32(`element type of ${show(key)}`);
-    const numeric = kNumericTypes.get(type);
-    if (!numeric && type !== kString) {
+    const numeric = NUMERIC_TYPES.get(type);
+    if (!numeric && type !== STRING) {
       this.#fail(`array ${show(key)} has unsupported element type ${type}`);
     }
-    const length = this.#count(`length of ${show(key)}`, kMaxArrayLength, numeric?.bytes ?? 8);
+    const length = this.#count(`length of ${show(key)}`, MAX_ARRAY_LENGTH, numeric?.bytes ?? 8);
     if (!numeric) {
       const what = `element of ${show(key)}`;
       return Array.from({ length }, () => this.#string(what));
@@ -231,7 +231,7 @@ class HeaderReader {
     const dims = Array.from({ length: numDims }, () => this.#u64(`shape of ${show(name)}`));
     const shape = dims.toReversed();
     const typeId = this.#u32(`type of ${show(name)}`);
-    const type = kTensorTypes.get(typeId);
+    const type = TENSOR_TYPES.get(typeId);
     if (!type) this.#fail(`tensor ${show(name)} has unknown type ${typeId}`);
     const [typeName, blockLength, blockBytes] = type;
     const rowLength = dims[0] ?? 0;
@@ -309,8 +309,8 @@ class HeaderReader {
 
   #string(what: string): string {
     const bytes = this.#u64(what);
-    if (bytes > kMaxStringBytes) {
-      this.#fail(`${what} must have at most ${kMaxStringBytes} bytes: it claims ${bytes}`);
+    if (bytes > MAX_STRING_BYTES) {
+      this.#fail(`${what} must have at most ${MAX_STRING_BYTES} bytes: it claims ${bytes}`);
     }
     this.#need(bytes, what);
     const start = this.#position;
@@ -319,7 +319,7 @@ class HeaderReader {
   }
 
   #decode(start: number, end: number, what: string): string {
-    const short = end - start <= kShortBytes ? decodeShort(this.#buffer, start, end) : undefined;
+    const short = end - start <= SHORT_BYTES ? decodeShort(this.#buffer, start, end) : undefined;
     if (short !== undefined) return short;
     try {
       return this.#text.decode(this.#buffer.subarray(start, end));
@@ -333,10 +333,10 @@ class HeaderReader {
     const end = this.#position + bytes;
     if (end <= this.#filled) return;
     if (end > this.#fileBytes) this.#fail(`${what} runs past the end of the file (truncated?)`);
-    if (end > kMaxHeaderBytes) this.#fail(`the header is larger than ${kMaxHeaderBytes} bytes`);
+    if (end > MAX_HEADER_BYTES) this.#fail(`the header is larger than ${MAX_HEADER_BYTES} bytes`);
     if (end > this.#buffer.length) {
       const grown = new Uint8Array(
-        Math.min(this.#fileBytes, Math.max(end, 2 * this.#buffer.length, kReadBytes)),
+        Math.min(this.#fileBytes, Math.max(end, 2 * this.#buffer.length, READ_BYTES)),
       );
       grown.set(this.#buffer.subarray(0, this.#filled));
       this.#buffer = grown;

@@ -7,22 +7,22 @@ import { fingerprint } from "./fingerprint.ts";
 import { type GgufTensor, readGguf } from "./gguf.ts";
 import { Fields } from "./fields.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
-import { kMaxHeadDim, kMaxHeads, kMaxLayers, kMaxPosition, kMaxWidth } from "./model_limits.ts";
+import { MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_POSITION, MAX_WIDTH } from "./model_limits.ts";
 import { createChatTemplate } from "./chat_template.ts";
 import { rope, type RopeScaling, yarnAttentionFactor } from "./rope.ts";
 import type { Model, ModelSpec } from "./spec.ts";
 import { type TensorNames, type TensorPatterns, tensorTable } from "./tensor_table.ts";
 
-const kAttentionNorms: TensorPatterns = {
+const ATTENTION_NORMS: TensorPatterns = {
   q_norm_weight: "blk.{}.attn_q_norm.weight",
   k_norm_weight: "blk.{}.attn_k_norm.weight",
 };
-const kQkvBiases: TensorPatterns = {
+const QKV_BIASES: TensorPatterns = {
   q_bias: "blk.{}.attn_q.bias",
   k_bias: "blk.{}.attn_k.bias",
   v_bias: "blk.{}.attn_v.bias",
 };
-const kOutputBias: TensorPatterns = { o_bias: "blk.{}.attn_output.bias" };
+const OUTPUT_BIAS: TensorPatterns = { o_bias: "blk.{}.attn_output.bias" };
 
 /** What differs between the architectures that a GGUF file can name. */
 interface Family {
@@ -36,14 +36,14 @@ interface Family {
 }
 
 /** By `general.architecture`; Mistral, SmolLM2 and TinyLlama files say `llama`. */
-const kFamilies: ReadonlyMap<string, Family> = new Map<string, Family>([
+const FAMILIES: ReadonlyMap<string, Family> = new Map<string, Family>([
   ["llama", {
     ropeStyle: "interleaved",
     required: {},
-    optional: { ...kQkvBiases, ...kOutputBias },
+    optional: { ...QKV_BIASES, ...OUTPUT_BIAS },
   }],
-  ["qwen2", { ropeStyle: "half", required: kQkvBiases, optional: kOutputBias }],
-  ["qwen3", { ropeStyle: "half", required: kAttentionNorms, optional: kQkvBiases }],
+  ["qwen2", { ropeStyle: "half", required: QKV_BIASES, optional: OUTPUT_BIAS }],
+  ["qwen3", { ropeStyle: "half", required: ATTENTION_NORMS, optional: QKV_BIASES }],
 ]);
 
 /**
@@ -56,9 +56,9 @@ export function openGguf(path: string): Model {
   const header = readGguf(path);
   const metadata = new Fields(path, "metadata key", header.metadata);
   const architecture = metadata.string("general.architecture");
-  const family = kFamilies.get(architecture) ?? metadata.fail(
+  const family = FAMILIES.get(architecture) ?? metadata.fail(
     `architecture ${architecture} is not supported in GGUF; supported: ` +
-      [...kFamilies.keys()].join(", "),
+      [...FAMILIES.keys()].join(", "),
   );
   const splits = metadata.integer("split.count", 0, 65_535, 0);
   if (splits > 1) {
@@ -93,19 +93,19 @@ function readSpec(
 ): Omit<ModelSpec, "fingerprint"> {
   const size = (key: string, max: number, fallback?: number) =>
     metadata.integer(`${architecture}.${key}`, 1, max, fallback);
-  if (metadata.integer(`${architecture}.expert_count`, 0, kMaxWidth, 0) > 0) {
+  if (metadata.integer(`${architecture}.expert_count`, 0, MAX_WIDTH, 0) > 0) {
     metadata.fail("mixtures of experts are not supported");
   }
 
-  const hiddenSize = size("embedding_length", kMaxWidth);
-  const numHeads = size("attention.head_count", kMaxHeads);
+  const hiddenSize = size("embedding_length", MAX_WIDTH);
+  const numHeads = size("attention.head_count", MAX_HEADS);
   const numKvHeads = size("attention.head_count_kv", numHeads, numHeads);
   if (numHeads % numKvHeads !== 0) {
     metadata.fail(`${numHeads} heads cannot share ${numKvHeads} key-value heads evenly`);
   }
-  const headDim = size("attention.key_length", kMaxHeadDim, Math.floor(hiddenSize / numHeads));
+  const headDim = size("attention.key_length", MAX_HEAD_DIM, Math.floor(hiddenSize / numHeads));
   if (headDim % 2 !== 0) metadata.fail(`the head dimension must be even: it is ${headDim}`);
-  if (size("attention.value_length", kMaxHeadDim, headDim) !== headDim) {
+  if (size("attention.value_length", MAX_HEAD_DIM, headDim) !== headDim) {
     metadata.fail("attention.key_length and attention.value_length must be equal");
   }
   const ropeDim = size("rope.dimension_count", headDim, headDim);
@@ -120,12 +120,12 @@ function readSpec(
     vocabSize: embedding.shape[0] ?? 0,
     hiddenSize,
     embeddingSize: hiddenSize,
-    intermediateSize: size("feed_forward_length", kMaxWidth),
-    numLayers: size("block_count", kMaxLayers),
+    intermediateSize: size("feed_forward_length", MAX_WIDTH),
+    numLayers: size("block_count", MAX_LAYERS),
     numHeads,
     numKvHeads,
     headDim,
-    maxPosition: size("context_length", kMaxPosition),
+    maxPosition: size("context_length", MAX_POSITION),
     norm: "rms",
     normAfter: false,
     activation: "silu",
@@ -139,7 +139,7 @@ function readSpec(
     slidingWindow: metadata.integer(
       `${architecture}.attention.sliding_window`,
       0,
-      kMaxPosition,
+      MAX_POSITION,
       0,
     ),
     slidingWindowFirstLayer: 0,
@@ -164,7 +164,7 @@ function ropeScaling(metadata: Fields, architecture: string): RopeScaling {
       return {
         type,
         factor,
-        originalMaxPosition: metadata.integer(`${prefix}.original_context_length`, 1, kMaxPosition),
+        originalMaxPosition: metadata.integer(`${prefix}.original_context_length`, 1, MAX_POSITION),
         betaFast: metadata.number(`${prefix}.yarn_beta_fast`, 0, 32),
         betaSlow: metadata.number(`${prefix}.yarn_beta_slow`, 0, 1),
         attentionFactor: metadata.number(`${prefix}.attn_factor`, 0, 1) *

@@ -25,54 +25,54 @@ interface Pretokenizer {
   readonly addBos: boolean;
 }
 
-const kGpt2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-const kContractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const kWordsAndSpace = (digits: string) =>
-  `${kContractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*` +
+const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const wordsAndSpace = (digits: string) =>
+  `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*` +
   "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-const kGpt2Rule: Pretokenizer = {
-  patterns: [kGpt2],
+const GPT2_RULE: Pretokenizer = {
+  patterns: [GPT2],
   normalizes: false,
   ignoreMerges: false,
   addBos: false,
 };
-const kSmolLmRule: Pretokenizer = { ...kGpt2Rule, patterns: ["\\p{N}", kGpt2] };
-const kLlama3Rule: Pretokenizer = {
-  patterns: [kWordsAndSpace("\\p{N}{1,3}")],
+const SMOL_LM_RULE: Pretokenizer = { ...GPT2_RULE, patterns: ["\\p{N}", GPT2] };
+const LLAMA3_RULE: Pretokenizer = {
+  patterns: [wordsAndSpace("\\p{N}{1,3}")],
   normalizes: false,
   ignoreMerges: true,
   addBos: true,
 };
-const kQwen2Rule: Pretokenizer = {
-  patterns: [kWordsAndSpace("\\p{N}")],
+const QWEN2_RULE: Pretokenizer = {
+  patterns: [wordsAndSpace("\\p{N}")],
   normalizes: true,
   ignoreMerges: false,
   addBos: false,
 };
 
 /** By `tokenizer.ggml.pre`. */
-const kPretokenizers: ReadonlyMap<string, Pretokenizer> = new Map([
-  ["gpt-2", kGpt2Rule],
-  ["smollm", kSmolLmRule],
-  ["llama3", kLlama3Rule],
-  ["llama-v3", kLlama3Rule],
-  ["llama-bpe", kLlama3Rule],
-  ["qwen2", kQwen2Rule],
-  ["deepseek-r1-qwen", kQwen2Rule],
+const PRETOKENIZERS: ReadonlyMap<string, Pretokenizer> = new Map([
+  ["gpt-2", GPT2_RULE],
+  ["smollm", SMOL_LM_RULE],
+  ["llama3", LLAMA3_RULE],
+  ["llama-v3", LLAMA3_RULE],
+  ["llama-bpe", LLAMA3_RULE],
+  ["qwen2", QWEN2_RULE],
+  ["deepseek-r1-qwen", QWEN2_RULE],
 ]);
 
 /** `tokenizer.ggml.token_type`. */
-const kNormal = 1;
-const kUnknown = 2;
-const kControl = 3;
-const kUserDefined = 4;
+const NORMAL = 1;
+const UNKNOWN = 2;
+const CONTROL = 3;
+const USER_DEFINED = 4;
 
 /** SentencePiece's own limit is 16; all ways to cut a piece are tried, which takes its square. */
-const kLongestPiece = 128;
+const LONGEST_PIECE = 128;
 
 /** Control tokens by which the chat formats of the supported families end a turn or a text. */
-const kEndsOfText = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"];
+const ENDS_OF_TEXT = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"];
 
 /**
  * The tokenizer of a GGUF file and the ids that end a text.
@@ -110,7 +110,7 @@ export function ggufTokenizer(
   );
 
   const ends = [eos, special("tokenizer.ggml.eot_token_id"), special("tokenizer.ggml.eom_token_id")]
-    .concat(kEndsOfText.map((text) => added.find((token) => token.content === text)?.id));
+    .concat(ENDS_OF_TEXT.map((text) => added.find((token) => token.content === text)?.id));
   return { tokenizer, eosTokenIds: [...new Set(ends.filter((id) => id !== undefined))] };
 }
 
@@ -130,7 +130,7 @@ function readVocabulary(metadata: Fields, vocabSize: number): Vocabulary {
   }
   const kinds = metadata.numbers(
     "tokenizer.ggml.token_type",
-    new Int32Array(tokens.length).fill(kNormal),
+    new Int32Array(tokens.length).fill(NORMAL),
   );
   if (kinds.length !== tokens.length) {
     metadata.fail(
@@ -152,8 +152,8 @@ interface TokenizerParts {
 
 function byteLevel(metadata: Fields, vocabulary: Vocabulary): TokenizerParts {
   const pre = metadata.string("tokenizer.ggml.pre");
-  const rule = kPretokenizers.get(pre) ?? metadata.fail(
-    `pre-tokenizer ${pre} is not supported; supported: ${[...kPretokenizers.keys()].join(", ")}`,
+  const rule = PRETOKENIZERS.get(pre) ?? metadata.fail(
+    `pre-tokenizer ${pre} is not supported; supported: ${[...PRETOKENIZERS.keys()].join(", ")}`,
   );
   const ranks = new Map<string, number>();
   for (const [rank, merge] of metadata.strings("tokenizer.ggml.merges").entries()) {
@@ -191,7 +191,7 @@ function byteLevel(metadata: Fields, vocabulary: Vocabulary): TokenizerParts {
 }
 
 function sentencePiece(metadata: Fields, vocabulary: Vocabulary): TokenizerParts {
-  const unknown = Array.from(vocabulary.kinds, Number).indexOf(kUnknown);
+  const unknown = Array.from(vocabulary.kinds, Number).indexOf(UNKNOWN);
   const prefix = metadata.boolean("tokenizer.ggml.add_space_prefix", true);
   const scores = metadata.numbers("tokenizer.ggml.scores");
   if (scores.length !== vocabulary.tokens.length) {
@@ -200,9 +200,9 @@ function sentencePiece(metadata: Fields, vocabulary: Vocabulary): TokenizerParts
     );
   }
   const long = vocabulary.tokens.findIndex((token, id) =>
-    token.length > kLongestPiece && Number(vocabulary.kinds[id]) === kNormal
+    token.length > LONGEST_PIECE && Number(vocabulary.kinds[id]) === NORMAL
   );
-  if (long >= 0) metadata.fail(`token ${long} must have at most ${kLongestPiece} characters`);
+  if (long >= 0) metadata.fail(`token ${long} must have at most ${LONGEST_PIECE} characters`);
   const spaces = { type: "Replace", pattern: { String: " " }, content: "▁" };
   const decoders = [
     { type: "Replace", pattern: { String: "▁" }, content: " " },
@@ -245,7 +245,7 @@ function ranksFromScores(
 ): Map<string, number> {
   const rules: { merge: string; score: number; left: number; right: number }[] = [];
   for (const [id, token] of tokens.entries()) {
-    if (Number(kinds[id]) !== kNormal) continue;
+    if (Number(kinds[id]) !== NORMAL) continue;
     for (let cut = 1; cut < token.length; cut++) {
       const left = ids.get(token.slice(0, cut));
       const right = ids.get(token.slice(cut));
@@ -262,8 +262,8 @@ function addedTokens({ tokens, kinds }: Vocabulary): AddedTokenJson[] {
   const added: AddedTokenJson[] = [];
   for (const [id, content] of tokens.entries()) {
     const kind = Number(kinds[id]);
-    if (content === "" || kind !== kControl && kind !== kUserDefined && kind !== kUnknown) continue;
-    added.push({ id, content, special: kind !== kUserDefined, normalized: false });
+    if (content === "" || kind !== CONTROL && kind !== USER_DEFINED && kind !== UNKNOWN) continue;
+    added.push({ id, content, special: kind !== USER_DEFINED, normalized: false });
   }
   return added;
 }

@@ -8,12 +8,12 @@
  */
 import type { Fields } from "./fields.ts";
 import {
-  kMaxHeadDim,
-  kMaxHeads,
-  kMaxLayers,
-  kMaxPosition,
-  kMaxVocab,
-  kMaxWidth,
+  MAX_HEAD_DIM,
+  MAX_HEADS,
+  MAX_LAYERS,
+  MAX_POSITION,
+  MAX_VOCAB,
+  MAX_WIDTH,
 } from "./model_limits.ts";
 import { rope, type RopeScaling, yarnAttentionFactor } from "./rope.ts";
 import type { ModelSpec } from "./spec.ts";
@@ -41,7 +41,7 @@ interface LlamaFamily {
   readonly attentionNorms: boolean;
 }
 
-const kLlamaFamilies: ReadonlyMap<string, LlamaFamily> = new Map<string, LlamaFamily>([
+const LLAMA_FAMILIES: ReadonlyMap<string, LlamaFamily> = new Map<string, LlamaFamily>([
   ["llama", {
     maxPosition: 2048,
     normEps: 1e-6,
@@ -72,7 +72,7 @@ const kLlamaFamilies: ReadonlyMap<string, LlamaFamily> = new Map<string, LlamaFa
   }],
 ]);
 
-const kActivations: Readonly<Record<string, ModelSpec["activation"]>> = {
+const ACTIVATIONS: Readonly<Record<string, ModelSpec["activation"]>> = {
   silu: "silu",
   swish: "silu",
   relu: "relu",
@@ -95,16 +95,16 @@ export function readHfConfig(config: Fields): HfConfig {
     );
   }
   if (architecture === "opt") return readOpt(config);
-  const family = kLlamaFamilies.get(architecture) ?? config.fail(
+  const family = LLAMA_FAMILIES.get(architecture) ?? config.fail(
     `architecture ${architecture} is not supported; supported: ` +
-      [...kLlamaFamilies.keys(), "opt"].join(", "),
+      [...LLAMA_FAMILIES.keys(), "opt"].join(", "),
   );
   return readLlama(config, architecture, family);
 }
 
 function readLlama(config: Fields, architecture: string, family: LlamaFamily): HfConfig {
-  const hiddenSize = config.integer("hidden_size", 1, kMaxWidth);
-  const numHeads = config.integer("num_attention_heads", 1, kMaxHeads);
+  const hiddenSize = config.integer("hidden_size", 1, MAX_WIDTH);
+  const numHeads = config.integer("num_attention_heads", 1, MAX_HEADS);
   const numKvHeads = config.integer("num_key_value_heads", 1, numHeads, numHeads);
   if (numHeads % numKvHeads !== 0) {
     config.fail(`${numHeads} heads cannot share ${numKvHeads} key-value heads evenly`);
@@ -112,19 +112,19 @@ function readLlama(config: Fields, architecture: string, family: LlamaFamily): H
   const headDim = config.integer(
     "head_dim",
     2,
-    kMaxHeadDim,
+    MAX_HEAD_DIM,
     family.headDim ?? Math.floor(hiddenSize / numHeads),
   );
   if (headDim % 2 !== 0) config.fail(`head_dim must be even: current value is ${headDim}`);
-  const trained = config.integer("max_position_embeddings", 1, kMaxPosition, family.maxPosition);
+  const trained = config.integer("max_position_embeddings", 1, MAX_POSITION, family.maxPosition);
   const scaling = ropeScaling(config, trained);
   const { invFreq, scale } = rope(headDim, ropeTheta(config), scaling);
-  const numLayers = config.integer("num_hidden_layers", 1, kMaxLayers);
+  const numLayers = config.integer("num_hidden_layers", 1, MAX_LAYERS);
   const spec: UnnamedSpec = {
-    vocabSize: config.integer("vocab_size", 1, kMaxVocab),
+    vocabSize: config.integer("vocab_size", 1, MAX_VOCAB),
     hiddenSize,
     embeddingSize: hiddenSize,
-    intermediateSize: config.integer("intermediate_size", 1, kMaxWidth),
+    intermediateSize: config.integer("intermediate_size", 1, MAX_WIDTH),
     numLayers,
     numHeads,
     numKvHeads,
@@ -149,11 +149,11 @@ function readLlama(config: Fields, architecture: string, family: LlamaFamily): H
   };
   const biased = family.attentionBias === "config" && config.boolean("attention_bias", false);
   const required: TensorPatterns = {
-    ...kLlamaLayer,
-    ...(biased || family.attentionBias === "qkv" ? kQkvBiases : {}),
+    ...LLAMA_LAYER,
+    ...(biased || family.attentionBias === "qkv" ? QKV_BIASES : {}),
     ...(biased ? { o_bias: "layers.{}.self_attn.o_proj.bias" } : {}),
-    ...(family.attentionNorms ? kAttentionNorms : {}),
-    ...(architecture === "llama" && config.boolean("mlp_bias", false) ? kMlpBiases : {}),
+    ...(family.attentionNorms ? ATTENTION_NORMS : {}),
+    ...(architecture === "llama" && config.boolean("mlp_bias", false) ? MLP_BIASES : {}),
   };
   return {
     architecture,
@@ -164,10 +164,10 @@ function readLlama(config: Fields, architecture: string, family: LlamaFamily): H
 }
 
 function readOpt(config: Fields): HfConfig {
-  const hiddenSize = config.integer("hidden_size", 1, kMaxWidth);
-  const embeddingSize = config.integer("word_embed_proj_dim", 1, kMaxWidth, hiddenSize);
-  const numHeads = config.integer("num_attention_heads", 1, kMaxHeads);
-  if (hiddenSize % numHeads !== 0 || hiddenSize / numHeads > kMaxHeadDim) {
+  const hiddenSize = config.integer("hidden_size", 1, MAX_WIDTH);
+  const embeddingSize = config.integer("word_embed_proj_dim", 1, MAX_WIDTH, hiddenSize);
+  const numHeads = config.integer("num_attention_heads", 1, MAX_HEADS);
+  if (hiddenSize % numHeads !== 0 || hiddenSize / numHeads > MAX_HEAD_DIM) {
     config.fail(`hidden_size ${hiddenSize} cannot be cut into ${numHeads} heads`);
   }
   if (!config.boolean("layer_norm_elementwise_affine", true)) {
@@ -175,15 +175,15 @@ function readOpt(config: Fields): HfConfig {
   }
   const normAfter = !config.boolean("do_layer_norm_before", true);
   const spec: UnnamedSpec = {
-    vocabSize: config.integer("vocab_size", 1, kMaxVocab),
+    vocabSize: config.integer("vocab_size", 1, MAX_VOCAB),
     hiddenSize,
     embeddingSize,
-    intermediateSize: config.integer("ffn_dim", 1, kMaxWidth),
-    numLayers: config.integer("num_hidden_layers", 1, kMaxLayers),
+    intermediateSize: config.integer("ffn_dim", 1, MAX_WIDTH),
+    numLayers: config.integer("num_hidden_layers", 1, MAX_LAYERS),
     numHeads,
     numKvHeads: numHeads,
     headDim: hiddenSize / numHeads,
-    maxPosition: config.integer("max_position_embeddings", 1, kMaxPosition, 2048),
+    maxPosition: config.integer("max_position_embeddings", 1, MAX_POSITION, 2048),
     norm: "layer",
     normAfter,
     activation: activation(config, "activation_function", "relu"),
@@ -202,10 +202,10 @@ function readOpt(config: Fields): HfConfig {
   };
   const finalNorm = !normAfter && !config.boolean("_remove_final_layer_norm", false);
   const required: TensorPatterns = {
-    ...kOptLayer,
-    ...(config.boolean("enable_bias", true) ? kOptBiases : {}),
-    ...(finalNorm ? kOptFinalNorm : {}),
-    ...(embeddingSize === hiddenSize ? {} : kOptProjections),
+    ...OPT_LAYER,
+    ...(config.boolean("enable_bias", true) ? OPT_BIASES : {}),
+    ...(finalNorm ? OPT_FINAL_NORM : {}),
+    ...(embeddingSize === hiddenSize ? {} : OPT_PROJECTIONS),
   };
   return {
     architecture: "opt",
@@ -217,8 +217,8 @@ function readOpt(config: Fields): HfConfig {
 
 function activation(config: Fields, key: string, fallback: string): ModelSpec["activation"] {
   const name = config.string(key, fallback);
-  return (Object.hasOwn(kActivations, name) ? kActivations[name] : undefined) ?? config.fail(
-    `${key} ${name} is not supported; supported: ${Object.keys(kActivations).join(", ")}`,
+  return (Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined) ?? config.fail(
+    `${key} ${name} is not supported; supported: ${Object.keys(ACTIVATIONS).join(", ")}`,
   );
 }
 
@@ -235,13 +235,13 @@ function slidingWindow(
   }
   // Mistral's files say null where there is no window; one that is silent means the class's 4096.
   if (config.isNull("sliding_window")) return none;
-  const window = config.integer("sliding_window", 1, kMaxPosition, 4096);
+  const window = config.integer("sliding_window", 1, MAX_POSITION, 4096);
   const first = isQwen ? firstWindowedLayer(config, numLayers) : 0;
   return first >= numLayers ? none : { slidingWindow: window, slidingWindowFirstLayer: first };
 }
 
 function firstWindowedLayer(config: Fields, numLayers: number): number {
-  if (!config.has("layer_types")) return config.integer("max_window_layers", 0, kMaxLayers, 28);
+  if (!config.has("layer_types")) return config.integer("max_window_layers", 0, MAX_LAYERS, 28);
   const types = config.strings("layer_types");
   const first = types.indexOf("sliding_attention");
   const inOrder = types.length === numLayers &&
@@ -268,7 +268,7 @@ function ropeScaling(config: Fields, maxPosition: number): RopeScaling {
   }
   const type = fields.string("rope_type", fields.string("type", "default"));
   const original = () =>
-    fields.integer("original_max_position_embeddings", 1, kMaxPosition, maxPosition);
+    fields.integer("original_max_position_embeddings", 1, MAX_POSITION, maxPosition);
   switch (type) {
     case "default":
       return { type: "none" };
@@ -319,7 +319,7 @@ function named(prefix: string, patterns: TensorPatterns, tied: boolean): TensorN
   };
 }
 
-const kLlamaLayer: TensorPatterns = {
+const LLAMA_LAYER: TensorPatterns = {
   token_embedding: "embed_tokens.weight",
   final_norm_weight: "norm.weight",
   attention_norm_weight: "layers.{}.input_layernorm.weight",
@@ -332,21 +332,21 @@ const kLlamaLayer: TensorPatterns = {
   up_weight: "layers.{}.mlp.up_proj.weight",
   down_weight: "layers.{}.mlp.down_proj.weight",
 };
-const kQkvBiases: TensorPatterns = {
+const QKV_BIASES: TensorPatterns = {
   q_bias: "layers.{}.self_attn.q_proj.bias",
   k_bias: "layers.{}.self_attn.k_proj.bias",
   v_bias: "layers.{}.self_attn.v_proj.bias",
 };
-const kAttentionNorms: TensorPatterns = {
+const ATTENTION_NORMS: TensorPatterns = {
   q_norm_weight: "layers.{}.self_attn.q_norm.weight",
   k_norm_weight: "layers.{}.self_attn.k_norm.weight",
 };
-const kMlpBiases: TensorPatterns = {
+const MLP_BIASES: TensorPatterns = {
   gate_bias: "layers.{}.mlp.gate_proj.bias",
   up_bias: "layers.{}.mlp.up_proj.bias",
   down_bias: "layers.{}.mlp.down_proj.bias",
 };
-const kOptLayer: TensorPatterns = {
+const OPT_LAYER: TensorPatterns = {
   token_embedding: "embed_tokens.weight",
   position_embedding: "embed_positions.weight",
   attention_norm_weight: "layers.{}.self_attn_layer_norm.weight",
@@ -360,17 +360,17 @@ const kOptLayer: TensorPatterns = {
   up_weight: "layers.{}.fc1.weight",
   down_weight: "layers.{}.fc2.weight",
 };
-const kOptBiases: TensorPatterns = {
-  ...kQkvBiases,
+const OPT_BIASES: TensorPatterns = {
+  ...QKV_BIASES,
   o_bias: "layers.{}.self_attn.out_proj.bias",
   up_bias: "layers.{}.fc1.bias",
   down_bias: "layers.{}.fc2.bias",
 };
-const kOptFinalNorm: TensorPatterns = {
+const OPT_FINAL_NORM: TensorPatterns = {
   final_norm_weight: "final_layer_norm.weight",
   final_norm_bias: "final_layer_norm.bias",
 };
-const kOptProjections: TensorPatterns = {
+const OPT_PROJECTIONS: TensorPatterns = {
   project_in: "project_in.weight",
   project_out: "project_out.weight",
 };

@@ -13,8 +13,8 @@ import { readSafetensors } from "./safetensors.ts";
 import { type Model, ModelError, type ModelSpec, type Tokenizer } from "./spec.ts";
 import { tensorTable } from "./tensor_table.ts";
 
-const kMaxConfigBytes = 1 << 24;
-const kMaxIndexBytes = 1 << 26;
+const MAX_CONFIG_BYTES = 1 << 24;
+const MAX_INDEX_BYTES = 1 << 26;
 
 /**
  * Open a Hugging Face folder.
@@ -23,7 +23,7 @@ const kMaxIndexBytes = 1 << 26;
  * @throws {ModelError}
  */
 export function openHfFolder(folder: string): Model {
-  const values = readJsonObject(join(folder, "config.json"), kMaxConfigBytes);
+  const values = readJsonObject(join(folder, "config.json"), MAX_CONFIG_BYTES);
   if (!values) throw new ModelError(`Cannot open model ${folder}: config.json is missing`);
   const config = new Fields(folder, "config.json:", new Map(Object.entries(values)));
   const { architecture, spec: unnamed, tensorNames, prefixes } = readHfConfig(config);
@@ -52,7 +52,7 @@ export function openHfFolder(folder: string): Model {
 /** The one file, or the shards that the index names. */
 function weightFiles(folder: string): string[] {
   const single = join(folder, "model.safetensors");
-  const index = readJsonObject(join(folder, "model.safetensors.index.json"), kMaxIndexBytes);
+  const index = readJsonObject(join(folder, "model.safetensors.index.json"), MAX_INDEX_BYTES);
   if (!index) {
     if (isFile(single)) return [single];
     throw new ModelError(
@@ -94,7 +94,7 @@ function eosTokenIds(
   config: Record<string, unknown>,
   tokenizer: Tokenizer,
 ): number[] {
-  const generation = readJsonObject(join(folder, "generation_config.json"), kMaxConfigBytes) ?? {};
+  const generation = readJsonObject(join(folder, "generation_config.json"), MAX_CONFIG_BYTES) ?? {};
   const ids: unknown[] = [generation["eos_token_id"] ?? config["eos_token_id"] ?? []].flat();
   if (tokenizer.eosToken !== undefined) {
     ids.push(...tokenizer.encode(tokenizer.eosToken, { addSpecialTokens: false }).slice(0, 1));

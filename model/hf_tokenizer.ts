@@ -10,8 +10,8 @@ import { readJsonObject, readTextFile } from "./json_file.ts";
 import { type ChatTemplate, ModelError, type Tokenizer } from "./spec.ts";
 import { createTokenizer, type TokenizerJson } from "./tokenizer.ts";
 
-const kMaxTokenizerBytes = 1 << 27;
-const kMaxConfigBytes = 1 << 24;
+const MAX_TOKENIZER_BYTES = 1 << 27;
+const MAX_CONFIG_BYTES = 1 << 24;
 
 /** The tokenizer of a folder and the chat template beside it. */
 export interface HfTokenizer {
@@ -26,17 +26,17 @@ export interface HfTokenizer {
  */
 export function readHfTokenizer(folder: string): HfTokenizer {
   const path = join(folder, "tokenizer.json");
-  const config = readJsonObject(join(folder, "tokenizer_config.json"), kMaxConfigBytes) ?? {};
-  const special = readJsonObject(join(folder, "special_tokens_map.json"), kMaxConfigBytes) ?? {};
+  const config = readJsonObject(join(folder, "tokenizer_config.json"), MAX_CONFIG_BYTES) ?? {};
+  const special = readJsonObject(join(folder, "special_tokens_map.json"), MAX_CONFIG_BYTES) ?? {};
   const borders = {
     bosToken: tokenContent(config["bos_token"] ?? special["bos_token"]),
     eosToken: tokenContent(config["eos_token"] ?? special["eos_token"]),
   };
-  const json = readJsonObject(path, kMaxTokenizerBytes) ??
+  const json = readJsonObject(path, MAX_TOKENIZER_BYTES) ??
     readGpt2Files(folder, { ...special, ...config });
   const { parts, rules } = readTokenizerJson(path, json);
   const tokenizer = createTokenizer(path, parts, rules, borders);
-  const template = readTextFile(join(folder, "chat_template.jinja"), kMaxConfigBytes) ??
+  const template = readTextFile(join(folder, "chat_template.jinja"), MAX_CONFIG_BYTES) ??
     defaultTemplate(config["chat_template"]);
   return {
     tokenizer,
@@ -50,8 +50,8 @@ export function readHfTokenizer(folder: string): HfTokenizer {
  * The older form of GPT-2's tokenizer, which OPT's repositories still have, as a `tokenizer.json`.
  */
 function readGpt2Files(folder: string, config: Record<string, unknown>): Record<string, unknown> {
-  const vocab = readJsonObject(join(folder, "vocab.json"), kMaxTokenizerBytes);
-  const merges = readTextFile(join(folder, "merges.txt"), kMaxTokenizerBytes);
+  const vocab = readJsonObject(join(folder, "vocab.json"), MAX_TOKENIZER_BYTES);
+  const merges = readTextFile(join(folder, "merges.txt"), MAX_TOKENIZER_BYTES);
   const kind = String(config["tokenizer_class"]);
   if (!vocab || merges === undefined || !/^GPT2Tokenizer(Fast)?$/.test(kind)) {
     throw new ModelError(`Cannot open model ${folder}: tokenizer.json is missing`);

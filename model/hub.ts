@@ -37,11 +37,11 @@ export interface HubOptions {
   readonly retryDelaysMs?: readonly number[] | undefined;
 }
 
-const kMaxListedFiles = 10_000;
-const kApiTimeoutMs = 10_000;
+const MAX_LISTED_FILES = 10_000;
+const API_TIMEOUT_MS = 10_000;
 
 /** The files of a repository that make up a model, weights apart. */
-const kModelFiles = new Set([
+const MODEL_FILES = new Set([
   "config.json",
   "generation_config.json",
   "tokenizer.json",
@@ -121,7 +121,7 @@ async function list(id: HubId, signal: AbortSignal | undefined): Promise<Listing
       const entry of listFiles({ repo: id.repo, recursive: true, ...common, revision: info.sha })
     ) {
       if (entry.type !== "file" || entry.oid === undefined) continue;
-      if (files.length >= kMaxListedFiles) throw new ModelError(`${id.repo} lists too many files`);
+      if (files.length >= MAX_LISTED_FILES) throw new ModelError(`${id.repo} lists too many files`);
       files.push({
         path: entry.path,
         bytes: entry.lfs?.size ?? entry.size,
@@ -148,7 +148,7 @@ function checkDigest(hex: string): string {
 
 function hubFetch(signal: AbortSignal | undefined): typeof fetch {
   return (input, init) => {
-    const timeout = AbortSignal.timeout(kApiTimeoutMs);
+    const timeout = AbortSignal.timeout(API_TIMEOUT_MS);
     return fetch(input, {
       ...init,
       headers: { ...(init?.headers as Record<string, string> | undefined), ...hubHeaders() },
@@ -172,7 +172,7 @@ function chooseFiles(id: HubId, files: readonly HubFile[]): HubFile[] {
     /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/.test(path)
   );
   if (weights.length > 0) {
-    return [...files.filter(({ path }) => kModelFiles.has(path)), ...weights];
+    return [...files.filter(({ path }) => MODEL_FILES.has(path)), ...weights];
   }
   throw new ModelError(
     `Cannot open model ${id.repo} of the Hub: it has no safetensors` +

@@ -5,9 +5,9 @@
  *
  * @module
  */
-export const kMaxWidth = 1 << 20;
-export const kMaxVocab = 1 << 22;
-export const kMaxLayers = 1024;
-export const kMaxHeads = 1024;
-export const kMaxHeadDim = 256;
-export const kMaxPosition = 1 << 24;
+export const MAX_WIDTH = 1 << 20;
+export const MAX_VOCAB = 1 << 22;
+export const MAX_LAYERS = 1024;
+export const MAX_HEADS = 1024;
+export const MAX_HEAD_DIM = 256;
+export const MAX_POSITION = 1 << 24;

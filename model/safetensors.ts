@@ -17,9 +17,9 @@ export interface SafetensorsHeader {
 }
 
 /** Room for 80,000 tensors; JSON takes many times its size in memory. */
-const kMaxHeaderBytes = 1 << 23;
+const MAX_HEADER_BYTES = 1 << 23;
 
-const kElementBytes: Readonly<Record<string, number>> = {
+const ELEMENT_BYTES: Readonly<Record<string, number>> = {
   BOOL: 1,
   U8: 1,
   I8: 1,
@@ -52,7 +52,7 @@ export function readSafetensors(path: string, fileIndex: number): SafetensorsHea
   if (fileBytes < 8) fail(`it is too short to be a safetensors file: it has ${fileBytes} bytes`);
   const lengthBytes = readExactly(file, 8);
   const headerLength = Number(new DataView(lengthBytes.buffer).getBigUint64(0, true));
-  const longest = Math.min(kMaxHeaderBytes, fileBytes - 8);
+  const longest = Math.min(MAX_HEADER_BYTES, fileBytes - 8);
   if (headerLength < 2 || headerLength > longest) {
     fail(
       `its header must have 2 to ${longest} bytes: it claims ${headerLength} ` +
@@ -103,8 +103,8 @@ function readEntry(
 ): NamedTensor {
   const label = JSON.stringify(name).slice(0, 200);
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
-  const elementBytes = typeof dtype === "string" && Object.hasOwn(kElementBytes, dtype)
-    ? kElementBytes[dtype]
+  const elementBytes = typeof dtype === "string" && Object.hasOwn(ELEMENT_BYTES, dtype)
+    ? ELEMENT_BYTES[dtype]
     : undefined;
   if (elementBytes === undefined) {
     return fail(`tensor ${label} has unknown dtype ${shown(dtype)}`);

@@ -34,7 +34,7 @@ export interface TensorNames {
 /** Name patterns by role. */
 export type TensorPatterns = Readonly<Partial<Record<TensorRole, string>>>;
 
-const kDTypes: Readonly<Record<string, DType>> = {
+const DTYPES: Readonly<Record<string, DType>> = {
   F32: "F32",
   F16: "F16",
   BF16: "BF16",
@@ -44,7 +44,7 @@ const kDTypes: Readonly<Record<string, DType>> = {
 };
 
 /** Roles that no layer owns. */
-const kGlobal: ReadonlySet<TensorRole> = new Set([
+const GLOBAL: ReadonlySet<TensorRole> = new Set([
   "token_embedding",
   "position_embedding",
   "project_in",
@@ -72,7 +72,7 @@ export function tensorTable(
   const places = new Map<string, { role: TensorRole; layer: number }>();
   const patterns = { ...names.required, ...names.optional };
   for (const [role, pattern] of Object.entries(patterns) as [TensorRole, string][]) {
-    const count = kGlobal.has(role) ? 1 : spec.numLayers;
+    const count = GLOBAL.has(role) ? 1 : spec.numLayers;
     for (let layer = 0; layer < count; layer++) {
       places.set(pattern.replace("{}", `${layer}`), { role, layer });
     }
@@ -86,9 +86,9 @@ export function tensorTable(
     if (found.has(slot)) {
       fail(`tensor ${tensor.name} comes twice (also as ${found.get(slot)?.name})`);
     }
-    const dtype = kDTypes[tensor.type] ?? fail(
+    const dtype = DTYPES[tensor.type] ?? fail(
       `tensor ${tensor.name} has type ${tensor.type}, which is not supported; ` +
-        `supported: ${Object.keys(kDTypes).join(", ")}`,
+        `supported: ${Object.keys(DTYPES).join(", ")}`,
     );
     const shape = roleShape(place.role, spec);
     if (shape.length !== tensor.shape.length || shape.some((n, i) => n !== tensor.shape[i])) {

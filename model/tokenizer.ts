@@ -117,7 +117,7 @@ class VocabularyTokenizer implements Tokenizer {
       bytes.set(piece, filled);
       filled += piece.length;
     }
-    const text = kText.decode(bytes);
+    const text = TEXT.decode(bytes);
     return this.#stripsLeadingSpace && text.startsWith(" ") ? text.slice(1) : text;
   }
 
@@ -130,8 +130,8 @@ class VocabularyTokenizer implements Tokenizer {
     const known = this.#bytes[token];
     if (known) return known;
     const text = this.#texts[token];
-    if (text === undefined) return kNoBytes;
-    const bytes = this.#added.has(token) ? kUtf8.encode(text) : this.#toBytes(text);
+    if (text === undefined) return NO_BYTES;
+    const bytes = this.#added.has(token) ? UTF8.encode(text) : this.#toBytes(text);
     this.#bytes[token] = bytes;
     return bytes;
   }
@@ -152,9 +152,9 @@ function createEncoder(json: TokenizerJson, rules: BpeRules): Encoder {
   return encoder;
 }
 
-const kUtf8 = new TextEncoder();
-const kText = new TextDecoder("utf-8", { ignoreBOM: true });
-const kNoBytes = new Uint8Array(0);
+const UTF8 = new TextEncoder();
+const TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
+const NO_BYTES = new Uint8Array(0);
 
 interface Decoding {
   readonly toBytes: (token: string) => Uint8Array;
@@ -193,17 +193,17 @@ export const byteAlphabet: readonly string[] = (() => {
   );
 })();
 
-const kByteOfCharacter: ReadonlyMap<string, number> = new Map(
+const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = new Map(
   byteAlphabet.map((character, byte) => [character, byte]),
 );
 
 function byteLevelBytes(token: string): Uint8Array {
-  const bytes = [...token].map((character) => kByteOfCharacter.get(character));
-  return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : kUtf8.encode(token);
+  const bytes = [...token].map((character) => BYTE_OF_CHARACTER.get(character));
+  return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : UTF8.encode(token);
 }
 
 function sentencePieceBytes(token: string): Uint8Array {
   const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(token)?.[1];
   if (byte !== undefined) return Uint8Array.of(parseInt(byte, 16));
-  return kUtf8.encode(token.replaceAll("▁", " "));
+  return UTF8.encode(token.replaceAll("▁", " "));
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-const kInclude = new URL("../../csrc/", import.meta.url).pathname;
+const INCLUDE = new URL("../../csrc/", import.meta.url).pathname;
 
 /** Compiles `source` with `flags` into `output`. */
 export async function compileC(
@@ -14,7 +14,7 @@ export async function compileC(
   const path = `${output}.c`;
   await Deno.writeTextFile(path, source);
   const { success, stderr } = await new Deno.Command("cc", {
-    args: ["-std=c11", "-Wall", "-Werror", `-I${kInclude}`, ...flags, "-o", output, path],
+    args: ["-std=c11", "-Wall", "-Werror", `-I${INCLUDE}`, ...flags, "-o", output, path],
   }).output();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
 }

@@ -17,10 +17,10 @@ import type { Model, ModelSpec, TensorRole } from "../../model/spec.ts";
 import { checkpointNames, checkpointPath, readGolden } from "./checkpoints.ts";
 
 /** The reference is within 2e-5 of float64; one rounding of RoPE's frequencies makes up to 7e-5. */
-const kTolerance = 1e-4;
+const TOLERANCE = 1e-4;
 /** What a mistake must move at least for a golden to be worth its place. */
-const kMinChange = 0.05;
-const kNewTokens = 24;
+const MIN_CHANGE = 0.05;
+const NEW_TOKENS = 24;
 
 type TokenAndLogprob = readonly [token: number, logprob: number];
 
@@ -65,7 +65,7 @@ for (const name of checkpointNames) {
         largestDifference(prompt, await score(engine, prompt)).difference
       );
       const change = Math.max(...await Promise.all(differences));
-      assert.ok(change > kMinChange, `${name}, ${mistake}: logprobs move by ${change} only`);
+      assert.ok(change > MIN_CHANGE, `${name}, ${mistake}: logprobs move by ${change} only`);
     }
   });
 
@@ -73,7 +73,7 @@ for (const name of checkpointNames) {
     const { spec, tensors } = await modelOf(name);
     const { mutations } = goldenOf(name);
     for (const [mutation, change] of Object.entries(mutations)) {
-      assert.ok(change > kMinChange, `${name}, ${mutation}: ${change}`);
+      assert.ok(change > MIN_CHANGE, `${name}, ${mutation}: ${change}`);
     }
     const expected = ["K shifted by one token", "V shifted by one token"];
     if (spec.position === "rope") expected.push("no RoPE", "K rotated one position further");
@@ -102,7 +102,7 @@ async function compareWithGolden(name: string, options: EngineOptions): Promise<
     const continuation = await continuePrompt(engine, prompt.tokens);
     assert.deepEqual(continuation.tokens, prompt.greedy, what);
     const { difference, where } = largestDifference(prompt, continuation);
-    assert.ok(difference <= kTolerance, `${what}: ${where} differs by ${difference}`);
+    assert.ok(difference <= TOLERANCE, `${what}: ${where} differs by ${difference}`);
   }));
 }
 
@@ -114,7 +114,7 @@ function openExact(model: Model, options: EngineOptions = {}): Promise<Engine> {
 async function continuePrompt(engine: Engine, tokens: readonly number[]): Promise<Continuation> {
   const generation = engine.generate({
     tokens,
-    maxTokens: kNewTokens,
+    maxTokens: NEW_TOKENS,
     temperature: 0,
     ignoreEos: true,
     logprobs: 5,

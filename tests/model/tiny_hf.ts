@@ -13,7 +13,7 @@ export interface SafetensorToWrite {
   readonly data_offsets?: readonly unknown[];
 }
 
-const kElementBytes: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2, F64: 8, U8: 1 };
+const ELEMENT_BYTES: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2, F64: 8, U8: 1 };
 
 /** The bytes of a safetensors file. */
 export function writeSafetensors(
@@ -23,7 +23,7 @@ export function writeSafetensors(
   const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
   let end = 0;
   for (const [name, { dtype = "F32", shape, data_offsets }] of Object.entries(tensors)) {
-    const bytes = shape.reduce((product, size) => product * size, kElementBytes[dtype] ?? 1);
+    const bytes = shape.reduce((product, size) => product * size, ELEMENT_BYTES[dtype] ?? 1);
     header[name] = { dtype, shape, data_offsets: data_offsets ?? [end, end + bytes] };
     end += bytes;
   }

@@ -7,7 +7,7 @@ import { ScratchFolder } from "./files.ts";
 import { gguf, type Metadata } from "./gguf_writer.ts";
 import { tinyGguf, withKeys } from "./tiny_gguf.ts";
 
-const kData = new URL("../data/", import.meta.url).pathname;
+const DATA = new URL("../data/", import.meta.url).pathname;
 
 async function load(metadata: Metadata): Promise<Model> {
   using folder = new ScratchFolder();
@@ -15,7 +15,7 @@ async function load(metadata: Metadata): Promise<Model> {
 }
 
 const tiny = (await load(withKeys({}))).tokenizer;
-const sentencePiece = (await loadModel(`${kData}llama-gguf-f32`)).tokenizer;
+const sentencePiece = (await loadModel(`${DATA}llama-gguf-f32`)).tokenizer;
 
 /** Text of all kinds: words, spaces, digits, any character, control tokens. */
 const anyText = fc.array(
@@ -54,7 +54,7 @@ Deno.test("decode() of parts, as bytes, is decode() of the whole", () => {
 });
 
 Deno.test("encode() merges as @huggingface/tokenizers does", async () => {
-  const folder = `${kData}llama2-fp32`;
+  const folder = `${DATA}llama2-fp32`;
   const json = JSON.parse(await Deno.readTextFile(`${folder}/tokenizer.json`));
   const { tokenizer } = await loadModel(folder);
   const library = new LibraryTokenizer(json, {});
