@@ -1,5 +1,5 @@
 /**
- * `POST /detokenize`: token ids in, text out.
+ * `POST /detokenize`: token ids in, text out, control tokens included.
  *
  * @module
  */
@@ -54,7 +54,7 @@ detokenize.openapi(route, (c) => {
       `tokens[${wrong}]`,
     );
   }
-  return c.json({ prompt: engine.detokenize(tokens) }, 200);
+  return c.json({ prompt: engine.detokenize(tokens, { skipSpecialTokens: false }) }, 200);
 });
 
 export default withEngine(detokenize);

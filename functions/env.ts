@@ -17,7 +17,10 @@ export interface ServedEngine {
   readonly ready: Promise<void>;
   generate(request: GenerateRequest): Generation;
   tokenize(text: string, options?: { readonly addSpecialTokens?: boolean }): Promise<number[]>;
-  detokenize(tokens: readonly number[]): string;
+  detokenize(
+    tokens: readonly number[],
+    options?: { readonly skipSpecialTokens?: boolean },
+  ): string;
   stats(): EngineStats;
   /** `key: value` lines: device, threads, kernels, dtypes. */
   describe(): string;

@@ -1,12 +1,12 @@
 /**
  * `GET /openapi.json`: what every function takes and answers, out of their own schemas.
- * `GET /docs`: the same to read and try in a browser.
+ * `GET /docs`: the routes as a page. It runs no script: one that came from elsewhere could use the
+ * API with the reader's key.
  *
  * @module
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { allFunctions } from "./all_functions.ts";
-import type { Context } from "hono";
 import type { Env } from "./env.ts";
 import { VERSION } from "./server/version_number.ts";
 import { withEngine } from "./server/with_engine.ts";
@@ -18,15 +18,9 @@ export const openapi = new OpenAPIHono<Env>();
 
 openapi.get("/openapi.json", (c) => c.json(written ??= writeDocument()));
 
-openapi.get("/docs", async (c) => {
-  const { Scalar } = await import("@scalar/hono-api-reference");
-  const page = await Scalar({ url: "/openapi.json", pageTitle: "Hearth" })(
-    c as Context, // Scalar asks for any environment
-    async () => {},
-  );
-  // Scalar's script comes from a CDN. Without a way there the page shows the plain list.
-  const html = await (page as Response).text();
-  return c.html(html.replace("</body>", () => `${plainList(written ??= writeDocument())}</body>`));
+openapi.get("/docs", (c) => {
+  c.header("content-security-policy", "default-src 'none'");
+  return c.html(pageOf(written ??= writeDocument()));
 });
 
 export default withEngine(openapi);
@@ -45,17 +39,22 @@ function writeDocument() {
   });
 }
 
-/** Routes with their summaries, shown where Scalar's script did not come. */
-function plainList({ paths }: ReturnType<typeof writeDocument>): string {
+/** Routes with their summaries. */
+function pageOf({ paths }: ReturnType<typeof writeDocument>): string {
   const items = Object.entries(paths ?? {}).flatMap(([path, methods]) =>
     Object.entries(methods as Record<string, { summary?: string }>).map(([method, { summary }]) =>
       `<li><code>${method.toUpperCase()} ${path}</code> ${summary ?? ""}</li>`
     )
   );
-  return `<div id="plain" hidden><h1>Hearth</h1><p>The documentation's script could not be loaded;
-<a href="/openapi.json">openapi.json</a> has all of it.</p><ul>${items.join("\n")}</ul></div>
-<script>addEventListener("load", () => setTimeout(() => {
-  const app = document.querySelector("#app");
-  if (!app?.children.length) document.querySelector("#plain").hidden = false;
-}, 1000));</script>`;
+  return `<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Hearth</title></head>
+<body>
+<h1>Hearth ${VERSION}</h1>
+<p>Fields, bounds and answers: <a href="/openapi.json">openapi.json</a>, for any reader of OpenAPI.</p>
+<ul>
+${items.join("\n")}
+</ul>
+</body>
+</html>`;
 }

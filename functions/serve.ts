@@ -10,7 +10,14 @@ import { FlagError } from "./server/flags.ts";
 import { Instance } from "./server/instance.ts";
 import { openInstance } from "./server/open_instance.ts";
 import { readSettings, type Settings, settingsHelp } from "./server/settings.ts";
-import { fail, permissions, reasonOf, showProgress, showReady } from "./server/startup_report.ts";
+import {
+  addressOf,
+  fail,
+  permissions,
+  reasonOf,
+  showProgress,
+  showReady,
+} from "./server/startup_report.ts";
 import { VERSION } from "./server/version_number.ts";
 
 /** A second SIGTERM this soon is the same one, delivered to the process group as well. */
@@ -30,8 +37,7 @@ async function main(args: readonly string[]): Promise<void> {
   const instance = new Instance(settings.instance);
   const app = createApp(instance);
   const server = orExit(() => listen(settings, app.fetch), ListenError);
-  const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
-  const address = `http://${host}:${server.addr.port}`;
+  const address = addressOf(settings.host, server.addr.port);
   const leaving = new AbortController();
   const closed = closeOnSignal(instance, server, settings.drainTimeoutMs, leaving);
   console.log(`listening on ${address}`);

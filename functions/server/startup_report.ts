@@ -12,6 +12,11 @@ export function fail(message: string): never {
   Deno.exit(1);
 }
 
+/** Where callers find it; IPv6 addresses stand in brackets. */
+export function addressOf(host: string, port: number): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
 /** What ended the start, in one line. */
 export function reasonOf(error: Error): string {
   if (!(error instanceof Deno.errors.NotCapable)) return error.message;

@@ -8,7 +8,7 @@ import { FlagError } from "./flags.ts";
 import { Instance } from "./instance.ts";
 import { openInstance } from "./open_instance.ts";
 import { readSettings, type Settings } from "./settings.ts";
-import { fail, reasonOf } from "./startup_report.ts";
+import { addressOf, fail, reasonOf } from "./startup_report.ts";
 
 /** Set once an isolate of this process has an engine. All isolates of a process see it. */
 const CLAIM = "HEARTH_ENGINE_CLAIM";
@@ -37,7 +37,7 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
 
   return {
     onListen({ hostname, port }: Deno.NetAddr) {
-      console.log(`listening on http://${hostname}:${port}`);
+      console.log(`listening on ${addressOf(hostname, port)}`);
       opened ??= open();
     },
     async fetch(request) {

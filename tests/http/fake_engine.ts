@@ -29,7 +29,10 @@ const byteTokenizer: Tokenizer = {
   bosToken: "<s>",
   eosToken: "</s>",
   encode: (text, options) => [...(options?.addSpecialTokens ? [BOS] : []), ...utf8.encode(text)],
-  decode: (tokens) => new TextDecoder().decode(Uint8Array.from(tokens.filter((t) => t < 256))),
+  decode: (tokens, { skipSpecialTokens = true } = {}) =>
+    new TextDecoder().decode(Uint8Array.from(tokens.flatMap((token) => {
+      return token < 256 ? [token] : skipSpecialTokens ? [] : [...utf8.encode(textOf(token))];
+    }))),
   tokenText: (token) => token < VOCAB_SIZE ? textOf(token) : undefined,
   tokenBytes: (token) => token < 256 ? Uint8Array.of(token) : utf8.encode(textOf(token)),
   isSpecial: (token) => token >= 256,
@@ -133,8 +136,11 @@ export class FakeEngine implements ServedEngine {
     return Promise.resolve(byteTokenizer.encode(text, options));
   }
 
-  detokenize(tokens: readonly number[]): string {
-    return byteTokenizer.decode(tokens);
+  detokenize(
+    tokens: readonly number[],
+    options?: { readonly skipSpecialTokens?: boolean },
+  ): string {
+    return byteTokenizer.decode(tokens, options);
   }
 
   stats(): EngineStats {
