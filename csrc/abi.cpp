@@ -40,10 +40,10 @@ namespace {
 constexpr uint32_t kMinPayload = 4096;
 static_assert(kMaxErrorText <= kMinPayload);
 
-/// snprintf's rule: at most capacity bytes with NUL; returns the whole length.
+/// snprintf's rule: at most capacity bytes with NUL, no half characters; returns the whole length.
 int32_t write_text(const std::string& text, char* target, uint32_t capacity) {
   if (target != nullptr && capacity > 0) {
-    const size_t length = std::min<size_t>(text.size(), capacity - 1);
+    const size_t length = cut_length(text, capacity - 1);
     std::memcpy(target, text.data(), length);
     target[length] = '\0';
   }

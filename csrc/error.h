@@ -2,6 +2,7 @@
 // thread, never let out.
 #pragma once
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <stdexcept>
@@ -32,6 +33,13 @@ __attribute__((format(printf, 1, 2))) inline std::string format(const char* patt
   if (length > 0) std::vsnprintf(text.data(), length + 1, pattern, again);
   va_end(again);
   return text;
+}
+
+/// At most limit bytes of a text in UTF-8, cut between two characters.
+inline size_t cut_length(const std::string& text, size_t limit) {
+  size_t length = std::min(text.size(), limit);
+  while (length > 0 && length < text.size() && (text[length] & 0xc0) == 0x80) --length;
+  return length;
 }
 
 }  // namespace hearth

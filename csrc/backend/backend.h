@@ -56,6 +56,11 @@ inline size_t row_bytes(DType dtype, int64_t cols) {
   return 0;
 }
 
+/// Whether rows consist of blocks of 32 values with a scale.
+inline bool is_quantized(DType dtype) {
+  return dtype == DType::kQ8_0 || dtype == DType::kQ4_0 || dtype == DType::kQ4_1;
+}
+
 // ------------------------------------------------------------------------------------ weights
 
 /// How a backend stores a weight: a pure function of (backend, dtype, shape).
@@ -208,6 +213,14 @@ enum class Activation : uint32_t {
   kGelu = HEARTH_ACTIVATION_GELU
 };
 
+/// The largest step that a backend has to reserve scratch for.
+struct StepSizes {
+  int32_t tokens = 1;
+  int32_t logits_rows = 1;  // of one linear op over gathered rows
+  int32_t cols = 1;         // widest input of a linear op
+  int32_t kv_cols = 0;      // num_kv_heads * head_dim
+};
+
 /// Activations of a batch: [rows, cols], row-major, device.
 struct Tensor {
   std::byte* data = nullptr;
@@ -254,10 +267,9 @@ class Backend {
                              int32_t dim) const = 0;
 
   /// Reserve scratch for steps of at most these sizes. Before the first step; may throw.
-  virtual void reserve(int32_t max_tokens, int32_t max_sequences, int32_t max_logits_rows,
-                       int32_t max_cols, int32_t vocab_size) = 0;
-  /// Bytes that reserve() took.
-  virtual size_t scratch_bytes() const = 0;
+  virtual void reserve(const StepSizes& sizes) = 0;
+  /// Bytes that reserve() takes.
+  virtual size_t scratch_bytes(const StepSizes& sizes) const = 0;
 
   // Samplers: a sequence's sampling state (counts, history), kept between its steps.
   virtual int32_t bind_sampler(const SamplerSpec& spec) = 0;

@@ -42,11 +42,6 @@ inline Cost embed_cost(const WeightView& embedding, int32_t tokens) {
   return {row_bytes(embedding.layout.dtype, embedding.layout.cols) * tokens, 0};
 }
 
-/// Norms read their input and their weight, both in a cache: about 4 operations an element.
-inline Cost norm_cost(const NormView& norm, int32_t rows) {
-  return {0, norm.kind == NormKind::kNone ? 0 : 4ull * norm.size * rows};
-}
-
 /// Each sequence's K and V are read once, from the first token that its first query sees. A query
 /// multiplies with every K and V that it sees itself.
 inline Cost attention_cost(const StepInput& input, const KvSpec& kv,

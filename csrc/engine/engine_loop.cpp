@@ -290,8 +290,9 @@ void Engine::stop(bool drain) {
     stopping_ = true;
     if (!drain) {
       cancels_all_ = true;
-      loading_cancelled_ = true;
     }
+    // While it loads there is nothing to drain.
+    if (!drain || stats_.state == HEARTH_STATE_LOADING) loading_cancelled_ = true;
     if (stats_.state == HEARTH_STATE_READY) stats_.state = HEARTH_STATE_CLOSING;
     wake_.notify_all();
   }

@@ -1,7 +1,8 @@
 #include "event.h"
 
-#include <algorithm>
 #include <cmath>
+
+#include "../error.h"
 
 namespace hearth {
 
@@ -19,13 +20,6 @@ Event event_of(uint32_t kind, uint64_t request) {
 void set_payload(Event& event, const void* bytes, size_t count) {
   const auto* first = static_cast<const uint8_t*>(bytes);
   event.payload.assign(first, first + count);
-}
-
-/// At most limit bytes of a text in UTF-8, cut between two characters.
-size_t cut_length(const std::string& text, size_t limit) {
-  size_t length = std::min(text.size(), limit);
-  while (length > 0 && length < text.size() && (text[length] & 0xc0) == 0x80) --length;
-  return length;
 }
 
 }  // namespace

@@ -8,15 +8,6 @@ namespace hearth {
 
 namespace {
 
-/// What the activations of a step will take, at most: as the Transformer's constructor allocates.
-uint64_t estimate_workspace(const ModelSpec& spec, uint64_t tokens) {
-  constexpr uint64_t kLogitsRows = 64;
-  const uint64_t q_size = uint64_t(spec.num_heads) * spec.head_dim;
-  const uint64_t widths =
-      2ull * spec.hidden_size + 2 * q_size + spec.intermediate_size + 2ull * spec.embedding_size;
-  return (tokens * widths + kLogitsRows * uint64_t(spec.vocab_size)) * sizeof(float);
-}
-
 const char* dtype_name(uint32_t dtype) {
   switch (dtype) {
     case HEARTH_DTYPE_F32: return "fp32";
@@ -51,8 +42,10 @@ NativeModel::NativeModel(const ModelSource& source) {
 
   kv_.spec = {spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, int32_t(options.block_size),
               DType(kv_dtype)};
+  const TransformerLimits limits{int32_t(options.max_num_batched_tokens),
+                                 int32_t(options.max_num_seqs)};
   const MemoryNeeds needs{weights_->device_bytes(),
-                          estimate_workspace(spec_, options.max_num_batched_tokens),
+                          Transformer::workspace_bytes(*backend_, spec_, limits),
                           kv_.spec.block_bytes(), spec_.max_position};
   const KvPlan plan = plan_kv(options, needs, machine);
   kv_.num_blocks = plan.num_blocks;
@@ -109,7 +102,11 @@ void NativeModel::load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bo
       TransformerLimits{scheduler.max_num_batched_tokens, scheduler.max_num_seqs});
 }
 
-uint64_t NativeModel::workspace_bytes() const { return transformer_->workspace_bytes(); }
+uint64_t NativeModel::workspace_bytes() const {
+  const SchedulerOptions& scheduler = config_.scheduler;
+  return Transformer::workspace_bytes(*backend_, spec_,
+                                      {scheduler.max_num_batched_tokens, scheduler.max_num_seqs});
+}
 
 void NativeModel::run(const StepInput& input) {
   try {
@@ -123,9 +120,15 @@ void NativeModel::run(const StepInput& input) {
 }
 
 const StepResult& NativeModel::finish() {
-  const StepResult& result = transformer_->finish();
-  if (--num_in_flight_ == 0) drop_abandoned();
-  return result;
+  --num_in_flight_;  // whatever finish() throws
+  try {
+    const StepResult& result = transformer_->finish();
+    if (num_in_flight_ == 0) drop_abandoned();
+    return result;
+  } catch (...) {
+    if (num_in_flight_ == 0) drop_abandoned();
+    throw;
+  }
 }
 
 // The backend has begun a step that run() could not stage; it is the one after those in flight,

@@ -21,7 +21,6 @@ class PrefixCache {
   bool insert(const BlockName& name, int32_t block);
   void erase(int32_t block);
 
-  size_t size() const { return blocks_.size(); }
   /// Throws Error(HEARTH_INTERNAL) where the two directions disagree.
   void check_integrity() const;
 

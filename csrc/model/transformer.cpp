@@ -12,30 +12,58 @@ constexpr int32_t kLogitsSliceRows = 64;
 constexpr NormView kNoNorm{};
 constexpr Tensor kNoResidual{};
 
+int32_t slice_rows(const TransformerLimits& limits) {
+  return std::min(kLogitsSliceRows, std::max(limits.max_sequences, limits.max_tokens));
+}
+
+StepSizes step_sizes(const ModelSpec& spec, const TransformerLimits& limits) {
+  return {limits.max_tokens, slice_rows(limits),
+          std::max({spec.hidden_size, spec.num_heads * spec.head_dim, spec.intermediate_size,
+                    spec.embedding_size}),
+          spec.num_kv_heads * spec.head_dim};
+}
+
 }  // namespace
+
+std::vector<Transformer::Shape> Transformer::shapes(const ModelSpec& spec,
+                                                    const TransformerLimits& limits) {
+  const int32_t tokens = limits.max_tokens, slice = slice_rows(limits);
+  const int32_t q_size = spec.num_heads * spec.head_dim;
+  std::vector<Shape> shapes = {
+      {&Transformer::hidden_, tokens, spec.hidden_size},
+      {&Transformer::q_, tokens, q_size},
+      {&Transformer::attended_, tokens, q_size},
+      {&Transformer::mlp_, tokens, spec.intermediate_size},
+      {&Transformer::gathered_, slice, spec.hidden_size},
+      {&Transformer::logits_, slice, spec.vocab_size},
+  };
+  if (spec.projects_embeddings()) {
+    shapes.push_back({&Transformer::embedded_, tokens, spec.embedding_size});
+    shapes.push_back({&Transformer::projected_, slice, spec.embedding_size});
+  }
+  return shapes;
+}
+
+size_t Transformer::workspace_bytes(const Backend& backend, const ModelSpec& spec,
+                                    const TransformerLimits& limits) {
+  size_t bytes = backend.scratch_bytes(step_sizes(spec, limits));
+  for (const auto& [tensor, rows, cols] : shapes(spec, limits)) {
+    bytes += size_t(rows) * cols * backend.activation_bytes();
+  }
+  return bytes;
+}
 
 Transformer::Transformer(Backend& backend, const ModelSpec& spec, const Weights& weights,
                          const KvCache& kv, const TransformerLimits& limits)
     : backend_(backend), spec_(spec), weights_(weights),
       lm_head_(spec.tied_embeddings ? LinearView{weights.token_embedding} : weights.lm_head),
       kv_(kv) {
-  const int32_t tokens = limits.max_tokens;
-  const int32_t slice = std::min(kLogitsSliceRows, std::max(limits.max_sequences, tokens));
-  const int32_t q_size = spec.num_heads * spec.head_dim;
-  backend.reserve(tokens, limits.max_sequences, slice,
-                  std::max({spec.hidden_size, q_size, spec.intermediate_size, spec.embedding_size}),
-                  spec.vocab_size);
+  backend.reserve(step_sizes(spec, limits));
   try {
-    if (spec.projects_embeddings()) {
-      embedded_ = tensor(tokens, spec.embedding_size);
-      projected_ = tensor(slice, spec.embedding_size);
+    for (const auto& [tensor, rows, cols] : shapes(spec, limits)) {
+      buffers_.push_back(backend.allocate(size_t(rows) * cols * backend.activation_bytes()));
+      this->*tensor = {buffers_.back(), rows, cols};
     }
-    hidden_ = tensor(tokens, spec.hidden_size);
-    q_ = tensor(tokens, q_size);
-    attended_ = tensor(tokens, q_size);
-    mlp_ = tensor(tokens, spec.intermediate_size);
-    gathered_ = tensor(slice, spec.hidden_size);
-    logits_ = tensor(slice, spec.vocab_size);
   } catch (...) {
     for (std::byte* buffer : buffers_) backend_.free(buffer);
     throw;
@@ -44,13 +72,6 @@ Transformer::Transformer(Backend& backend, const ModelSpec& spec, const Weights&
 
 Transformer::~Transformer() {
   for (std::byte* buffer : buffers_) backend_.free(buffer);
-}
-
-Tensor Transformer::tensor(int32_t rows, int32_t cols) {
-  const size_t bytes = size_t(rows) * cols * backend_.activation_bytes();
-  buffers_.push_back(backend_.allocate(bytes));
-  workspace_bytes_ += bytes;
-  return {buffers_.back(), rows, cols};
 }
 
 void Transformer::run(const StepInput& input) {

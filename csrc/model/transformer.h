@@ -28,13 +28,19 @@ class Transformer {
   /// Wait for the oldest step that is not finished; see Backend::finish_step().
   const StepResult& finish() { return backend_.finish_step(); }
 
-  /// Device bytes of activations and the backend's scratch.
-  size_t workspace_bytes() const { return workspace_bytes_ + backend_.scratch_bytes(); }
+  /// Device bytes of the activations and the backend's scratch that a Transformer takes.
+  static size_t workspace_bytes(const Backend& backend, const ModelSpec& spec,
+                                const TransformerLimits& limits);
   /// Bytes and flops of the last run(), by the ops' cost functions.
   const Cost& last_cost() const { return cost_; }
 
  private:
-  Tensor tensor(int32_t rows, int32_t cols);
+  struct Shape {
+    Tensor Transformer::*tensor;
+    int32_t rows, cols;
+  };
+
+  static std::vector<Shape> shapes(const ModelSpec& spec, const TransformerLimits& limits);
   void embed(const StepInput& input);
   void layer(const StepInput& input, int32_t index);
   void logits(const StepInput& input);
@@ -45,7 +51,6 @@ class Transformer {
   const LinearView lm_head_;
   const KvCache kv_;
   std::vector<std::byte*> buffers_;
-  size_t workspace_bytes_ = 0;
   Cost cost_;
 
   // Activations; T: tokens of a step, R: rows of a logits slice.

@@ -1,7 +1,6 @@
 #include "weights.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <exception>
 #include <map>
@@ -9,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "../backend/half.h"
 #include "../error.h"
 
 namespace hearth {
@@ -29,20 +29,6 @@ std::string flat_text(const char* what, uint32_t offset, uint32_t bytes, const u
                   flat_bytes, offset, bytes));
   }
   return std::string(reinterpret_cast<const char*>(flat) + offset, bytes);
-}
-
-bool is_quantized(DType dtype) {
-  return dtype == DType::kQ8_0 || dtype == DType::kQ4_0 || dtype == DType::kQ4_1;
-}
-
-float half_to_float(uint16_t half) {
-  const uint32_t sign = uint32_t(half >> 15) << 31;
-  const uint32_t exponent = (half >> 10) & 31;
-  const uint32_t mantissa = half & 1023;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
-  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-  const float value = float(mantissa) * 0x1p-24f;
-  return sign ? -value : value;
 }
 
 /// The tensors of a table by what they are, each to be taken once.
@@ -342,8 +328,7 @@ void Weights::load_vector(const Vector& vector) const {
     } else {
       uint16_t half;
       std::memcpy(&half, source.data() + i * 2, 2);
-      values[i] = tensor.dtype == DType::kF16 ? half_to_float(half)
-                                              : std::bit_cast<float>(uint32_t(half) << 16);
+      values[i] = tensor.dtype == DType::kF16 ? float_from_half(half) : float_from_bf16(half);
     }
   }
   backend_.upload(vector_arena_ + vector.offset * sizeof(float), values.data(),

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <limits>
 
-#include "../backend/cpu/half.h"
+#include "../backend/half.h"
 #include "op_device.h"
 
 using namespace hearth;
@@ -170,8 +170,9 @@ hearth_status hearth_op_qkv(hearth_op_context* context, const hearth_op_attentio
 
     const Tensor input_rows = device.tensor(shape->num_tokens, shape->hidden_size, x);
     const Tensor result = device.tensor(shape->num_tokens, q_size, nullptr);
-    device.backend->reserve(int32_t(shape->num_tokens), 1, 1,
-                            int32_t(std::max(shape->hidden_size, q_size)), 1);
+    device.backend->reserve({int32_t(shape->num_tokens), 1,
+                             int32_t(std::max(shape->hidden_size, q_size)),
+                             int32_t(shape->num_kv_heads * shape->head_dim)});
     const std::vector<int32_t> ids(shape->num_tokens, 0);
     StepInput input;
     input.token_ids = ids;
@@ -210,8 +211,7 @@ hearth_status hearth_op_attention(hearth_op_context* context,
     const uint32_t q_size = shape->num_heads * shape->head_dim;
     const Tensor queries = device.tensor(shape->num_tokens, q_size, q);
     const Tensor result = device.tensor(shape->num_tokens, q_size, nullptr);
-    device.backend->reserve(int32_t(shape->num_tokens), int32_t(shape->num_sequences), 1,
-                            int32_t(q_size), 1);
+    device.backend->reserve({int32_t(shape->num_tokens), 1, int32_t(q_size), 0});
 
     std::vector<int32_t> ids(shape->num_tokens, 0), positions;
     for (uint32_t s = 0; s < shape->num_sequences; ++s) {

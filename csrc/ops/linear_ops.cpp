@@ -51,7 +51,7 @@ hearth_status hearth_op_embed(hearth_op_context* context, const hearth_op_linear
           device.weight(shape->weight_dtype, position_rows, shape->cols, position_weight);
     }
     const Tensor result = device.tensor(shape->num_tokens, shape->cols, nullptr);
-    device.backend->reserve(int32_t(shape->num_tokens), 1, 1, int32_t(shape->cols), 1);
+    device.backend->reserve({int32_t(shape->num_tokens), 1, int32_t(shape->cols), 0});
 
     StepInput input;
     input.token_ids = {ids, shape->num_tokens};
@@ -80,8 +80,8 @@ hearth_status hearth_op_gather(hearth_op_context* context, const hearth_op_linea
     Device device(*context);
     const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
     const Tensor result = device.tensor(shape->rows, shape->cols, nullptr);
-    device.backend->reserve(int32_t(shape->num_tokens), 1, int32_t(shape->rows),
-                            int32_t(shape->cols), 1);
+    device.backend->reserve(
+        {int32_t(shape->num_tokens), int32_t(shape->rows), int32_t(shape->cols), 0});
     const std::vector<int32_t> ids(shape->num_tokens, 0);
     StepInput step;
     step.token_ids = ids;
@@ -110,7 +110,7 @@ hearth_status hearth_op_norm(hearth_op_context* context, const hearth_op_linear_
     const NormView norm = device.norm(shape->norm_kind, shape->cols, shape->norm_eps, weight, bias);
     const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
     const Tensor result = device.tensor(shape->num_tokens, shape->cols, nullptr);
-    device.backend->reserve(int32_t(shape->num_tokens), 1, 1, int32_t(shape->cols), 1);
+    device.backend->reserve({int32_t(shape->num_tokens), 1, int32_t(shape->cols), 0});
     run_rows(*context, *device.backend, shape->num_tokens,
              [&] { device.backend->norm(input, norm, result); });
     device.download(result, out);
@@ -135,7 +135,7 @@ hearth_status hearth_op_linear(hearth_op_context* context, const hearth_op_linea
     if (residual != nullptr) added = device.tensor(shape->num_tokens, shape->rows, residual);
     const Tensor result = device.tensor(shape->num_tokens, shape->rows, nullptr);
     const int32_t tokens = int32_t(shape->num_tokens);
-    device.backend->reserve(tokens, 1, 1, int32_t(std::max(shape->cols, shape->rows)), 1);
+    device.backend->reserve({tokens, 1, int32_t(std::max(shape->cols, shape->rows)), 0});
     run_rows(*context, *device.backend, shape->num_tokens,
              [&] { device.backend->linear(input, tokens, norm, linear, added, result); });
     device.download(result, out);
@@ -164,8 +164,8 @@ hearth_status hearth_op_gate_up(hearth_op_context* context, const hearth_op_line
         device.norm(shape->norm_kind, shape->cols, shape->norm_eps, norm_weight, norm_bias);
     const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
     const Tensor result = device.tensor(shape->num_tokens, shape->rows, nullptr);
-    device.backend->reserve(int32_t(shape->num_tokens), 1, 1,
-                            int32_t(std::max(shape->cols, shape->rows)), 1);
+    device.backend->reserve(
+        {int32_t(shape->num_tokens), 1, int32_t(std::max(shape->cols, shape->rows)), 0});
     run_rows(*context, *device.backend, shape->num_tokens, [&] {
       device.backend->gate_up(input, norm, gate_view, up_view, Activation(shape->activation),
                               result);

@@ -86,7 +86,7 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
     }
     const Tensor values = device.tensor(num_logits_rows, vocab_size, logits);
     std::vector<int32_t> tokens(num_logits_rows, 0);
-    backend.reserve(1, 1, int32_t(num_logits_rows), 1, int32_t(vocab_size));
+    backend.reserve({1, int32_t(num_logits_rows), 1, 0});
 
     StepInput input;
     input.logits_tokens = tokens;

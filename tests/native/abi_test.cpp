@@ -170,6 +170,15 @@ TEST("hearth_* refuses null pointers and foreign sizes") {
   hearth_engine_close(nullptr);
 }
 
+TEST("cut_length never cuts a character in two") {
+  const std::string text = "a\u00e9\u20ac";
+  CHECK_EQUAL(cut_length(text, 0), 0u);
+  CHECK_EQUAL(cut_length(text, 2), 1u);
+  CHECK_EQUAL(cut_length(text, 5), 3u);
+  CHECK_EQUAL(cut_length(text, 6), 6u);
+  CHECK_EQUAL(cut_length(text, 100), 6u);
+}
+
 TEST("hearth_engine_open says what is wrong and gives no handle") {
   const auto refuses = [](hearth_status status, const char* text, auto&& change) {
     TinyModel model;

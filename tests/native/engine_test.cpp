@@ -213,15 +213,17 @@ TEST("Engine draws different seeds where none is given") {
 }
 
 TEST("Engine takes requests only once it is loaded, and can be stopped before") {
-  auto runner = std::make_unique<FakeRunner>(24, 16);
-  runner->waits_for_cancel = true;
-  Fixture fixture(config_of(false), std::move(runner));
-  CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_LOADING));
-  CHECK_ERROR(HEARTH_NOT_READY, "loading", fixture.submit({.prompt = prompt_of(3)}));
-  CHECK_EQUAL(fixture.poll(3, milliseconds(1)), 0);
-  fixture.engine.stop(false);
-  fixture.poll_until_closed();
-  CHECK(fixture.engine_events.empty());
+  for (const bool drain : {false, true}) {
+    auto runner = std::make_unique<FakeRunner>(24, 16);
+    runner->waits_for_cancel = true;
+    Fixture fixture(config_of(false), std::move(runner));
+    CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_LOADING));
+    CHECK_ERROR(HEARTH_NOT_READY, "loading", fixture.submit({.prompt = prompt_of(3)}));
+    CHECK_EQUAL(fixture.poll(3, milliseconds(1)), 0);
+    fixture.engine.stop(drain);
+    fixture.poll_until_closed();
+    CHECK(fixture.engine_events.empty());
+  }
 }
 
 TEST("Engine tells why loading failed") {

@@ -76,15 +76,15 @@ void CpuBackend::download(void* host, const std::byte* device, size_t bytes) {
   if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
-void CpuBackend::reserve(int32_t max_tokens, int32_t /*max_sequences*/, int32_t max_logits_rows,
-                         int32_t max_cols, int32_t /*vocab_size*/) {
-  linear_ops_.reserve(std::max(max_tokens, max_logits_rows), max_cols);
-  k_.resize(size_t(max_tokens) * max_cols);
-  v_.resize(size_t(max_tokens) * max_cols);
+void CpuBackend::reserve(const StepSizes& sizes) {
+  linear_ops_.reserve(std::max(sizes.tokens, sizes.logits_rows), sizes.cols);
+  k_.resize(size_t(sizes.tokens) * sizes.kv_cols);
+  v_.resize(size_t(sizes.tokens) * sizes.kv_cols);
 }
 
-size_t CpuBackend::scratch_bytes() const {
-  return linear_ops_.scratch_bytes() + (k_.size() + v_.size()) * sizeof(float);
+size_t CpuBackend::scratch_bytes(const StepSizes& sizes) const {
+  return linear_ops_.scratch_bytes(std::max(sizes.tokens, sizes.logits_rows), sizes.cols) +
+         2 * size_t(sizes.tokens) * sizes.kv_cols * sizeof(float);
 }
 
 void CpuBackend::begin_step(const StepInput& input, const RopeView& rope, const KvCache& kv) {

@@ -34,9 +34,8 @@ class CpuBackend final : public Backend {
   int32_t kv_element(const KvSpec& spec, bool is_value, int32_t token, int32_t dim) const override {
     return kv_cell_element(spec, is_value ? KvPart::kValue : KvPart::kKey, token, dim);
   }
-  void reserve(int32_t max_tokens, int32_t max_sequences, int32_t max_logits_rows, int32_t max_cols,
-               int32_t vocab_size) override;
-  size_t scratch_bytes() const override;
+  void reserve(const StepSizes& sizes) override;
+  size_t scratch_bytes(const StepSizes& sizes) const override;
 
   int32_t bind_sampler(const SamplerSpec& spec) override { return samplers_.bind(spec); }
   void release_sampler(int32_t sampler) override { samplers_.release(sampler); }
@@ -57,9 +56,6 @@ class CpuBackend final : public Backend {
   void gather(Tensor x, int32_t first_row, int32_t num_rows, Tensor out) override;
   void sample(Tensor logits, int32_t first_row, int32_t num_rows) override;
   const StepResult& finish_step() override;
-
-  Isa isa() const { return isa_; }
-  ThreadPool& pool() { return pool_; }
 
  private:
   // Results of the last steps: begun and unfinished ones (2 at most), and those still readable.

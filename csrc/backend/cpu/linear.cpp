@@ -66,8 +66,9 @@ void LinearOps::Input::reserve(int32_t max_rows, int32_t max_cols) {
   sums.resize(size / kGroupCols + 1);
 }
 
-size_t LinearOps::Input::bytes() const {
-  return (f32.size() + scales.size() + sums.size()) * sizeof(float) + values.size();
+size_t LinearOps::Input::bytes(int32_t max_rows, int32_t max_cols) {
+  const size_t size = size_t(max_rows) * max_cols;
+  return (size + 2 * (size / kGroupCols + 1)) * sizeof(float) + size;
 }
 
 void LinearOps::reserve(int32_t max_rows, int32_t max_cols) {
@@ -75,10 +76,8 @@ void LinearOps::reserve(int32_t max_rows, int32_t max_cols) {
   for (Input& input : own_) input.reserve(kOwnRows, max_cols);
 }
 
-size_t LinearOps::scratch_bytes() const {
-  size_t bytes = shared_.bytes();
-  for (const Input& input : own_) bytes += input.bytes();
-  return bytes;
+size_t LinearOps::scratch_bytes(int32_t max_rows, int32_t max_cols) const {
+  return Input::bytes(max_rows, max_cols) + own_.size() * Input::bytes(kOwnRows, max_cols);
 }
 
 bool LinearOps::takes_int8(const WeightView& weight) const {
@@ -144,10 +143,10 @@ void LinearOps::run_items(const Source& source, int32_t num_items, const Item& i
 void LinearOps::run(const float* x, int32_t rows, const NormView& norm,
                     std::span<const LinearOutput> outputs) {
   if (rows == 0) return;
-  Source source{x, rows, outputs[0].linear.weight.layout.cols, norm, false, false};
+  Source source{x, rows, outputs[0].linear.weight.layout.cols, norm, false};
   int32_t tiles = 0;
   for (const LinearOutput& output : outputs) {
-    (takes_int8(output.linear.weight) ? source.wants_int8 : source.wants_f32) = true;
+    source.wants_int8 |= takes_int8(output.linear.weight);
     tiles += num_tiles(output.linear.weight.layout);
   }
   const int32_t item_tiles = choose_item_tiles(tiles, rows, pool_.size());
@@ -197,8 +196,7 @@ void LinearOps::run_gated(const float* x, int32_t rows, const NormView& norm,
   const LinearView& first = gated ? gate : up;
   const WeightView* second = gated ? &up.weight : nullptr;
   const bool int8 = takes_int8(first.weight), second_int8 = second ? takes_int8(*second) : int8;
-  const Source source{
-      x, rows, up.weight.layout.cols, norm, !int8 || !second_int8, int8 || second_int8};
+  const Source source{x, rows, up.weight.layout.cols, norm, int8 || second_int8};
   const int32_t out_rows = up.weight.layout.rows;
   const int32_t tiles = num_tiles(up.weight.layout);
   const int32_t item_tiles = choose_item_tiles(tiles, rows, pool_.size());

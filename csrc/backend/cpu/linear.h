@@ -35,7 +35,8 @@ class LinearOps {
 
   /// For inputs of at most max_rows rows and max_cols columns.
   void reserve(int32_t max_rows, int32_t max_cols);
-  size_t scratch_bytes() const;
+  /// Bytes that this reserve() takes.
+  size_t scratch_bytes(int32_t max_rows, int32_t max_cols) const;
 
   /// All outputs of norm(x) at once. x: [rows, cols].
   void run(const float* x, int32_t rows, const NormView& norm,
@@ -54,14 +55,14 @@ class LinearOps {
     std::vector<float> scales, sums;
 
     void reserve(int32_t max_rows, int32_t max_cols);
-    size_t bytes() const;
+    static size_t bytes(int32_t max_rows, int32_t max_cols);
   };
 
   struct Source {  // of an op
     const float* x;
     int32_t rows, cols;
     const NormView& norm;
-    bool wants_f32, wants_int8;
+    bool wants_int8;
   };
 
   bool takes_int8(const WeightView& weight) const;

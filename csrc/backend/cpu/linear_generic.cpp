@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "half.h"
+#include "../half.h"
 #include "kernels.h"
 #include "row_kernels.h"
 

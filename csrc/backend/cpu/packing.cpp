@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "../../error.h"
-#include "half.h"
+#include "../half.h"
 
 namespace hearth {
 namespace {

@@ -22,10 +22,6 @@ inline constexpr int kTileRows = 16;
 /// Columns that share a scale: GGUF's block, of weights and of int8 activations.
 inline constexpr int kGroupCols = 32;
 
-inline bool is_quantized(DType dtype) {
-  return dtype == DType::kQ8_0 || dtype == DType::kQ4_0 || dtype == DType::kQ4_1;
-}
-
 /// Throws Error(HEARTH_UNSUPPORTED) for dtypes that are none of weights, and for quantized rows
 /// that are no multiple of 32.
 WeightLayout tile_layout(DType dtype, int32_t rows, int32_t cols);

@@ -116,7 +116,7 @@ void rope_and_write_kv(ThreadPool& pool, const StepInput& input, const RopeView&
   };
 
   const int32_t heads = attention.num_heads + 2 * spec.num_kv_heads;
-  if (num_tokens * heads * head_dim <= kAloneElements) {
+  if (int64_t(num_tokens) * heads * head_dim <= kAloneElements) {
     for (int32_t kv_head = 0; kv_head < spec.num_kv_heads; ++kv_head) item(0, num_tokens, kv_head);
     return;
   }
