@@ -170,6 +170,28 @@ TEST("hearth_* refuses null pointers and foreign sizes") {
   hearth_engine_close(nullptr);
 }
 
+TEST("hearth_engine_open counts the whole workspace against memory_limit_bytes") {
+  TinyModel model;
+  model.options.num_kv_blocks = 8;
+  hearth_engine_stats stats{};
+  {
+    Handle handle(model);
+    CHECK_EQUAL(hearth_stats(handle.engine, &stats), HEARTH_OK);
+  }
+  const uint64_t needed = stats.weights_bytes + stats.kv_bytes + stats.workspace_bytes;
+  // Of that, K and V of one layer, and each input of a linear op as fp32 and int8.
+  const uint64_t scratch = stats.max_num_batched_tokens * 2ull * sizeof(float) *
+                           model.spec.num_kv_heads * model.spec.head_dim;
+  CHECK(stats.workspace_bytes > scratch);
+  model.options.memory_limit_bytes = needed;
+  { Handle handle(model); }
+  model.options.memory_limit_bytes = needed - 1;
+  hearth_engine* engine = nullptr;
+  std::string error;
+  CHECK_EQUAL(model.open(&engine, error), int32_t(HEARTH_OUT_OF_MEMORY));
+  CHECK(engine == nullptr);
+}
+
 TEST("cut_length never cuts a character in two") {
   const std::string text = "a\u00e9\u20ac";
   CHECK_EQUAL(cut_length(text, 0), 0u);
