@@ -175,7 +175,7 @@ struct SampleResult {
   uint32_t token = 0;
   float logprob = 0;                      // of the raw logits; NaN when not asked for
   std::vector<hearth_token_logprob> top;  // most likely first, ties to the lowest id
-  bool not_finite = false;                // a logit of its row is NaN or infinite: nothing is drawn
+  bool not_finite = false;                // a logit of its row was not: nothing is drawn
 };
 
 /// One per SampleRow, in order.
