@@ -71,7 +71,8 @@ export function showReady(instance: Instance, address: string, startMs: number):
   const key = instance.options.apiKeys.length > 0 ? " -H 'authorization: Bearer KEY'" : "";
   const body = JSON.stringify({
     model,
-    messages: [{ role: "user", content: "What is the capital of France?" }],
+    messages: [{ role: "user", content: "What is gravity?" }],
+    temperature: 0,
   });
   console.log([
     `ready after ${(startMs / 1000).toFixed(2)} s (weights ${stats.loadSeconds.toFixed(2)} s)`,
