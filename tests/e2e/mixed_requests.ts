@@ -44,14 +44,9 @@ export function mixedRequests(seed: number): GenerateRequest[] {
   });
 }
 
-export async function run(
-  engine: Engine,
-  request: GenerateRequest,
-  onFirst: () => unknown = () => {},
-): Promise<ExactResult> {
+export async function run(engine: Engine, request: GenerateRequest): Promise<ExactResult> {
   const result: ExactResult = { tokens: [], logprobs: [] };
   for await (const chunk of engine.generate(request)) {
-    if (result.tokens.length === 0) onFirst();
     result.tokens.push(...chunk.tokens);
     for (const { logprob, top } of chunk.logprobs ?? []) {
       result.logprobs.push(logprob, ...top.map((other) => other.logprob));

@@ -110,7 +110,7 @@ Deno.test("openai: an error in a stream is thrown, leaving one ends its request"
     const stream = await openAi(url).chat.completions.create(body);
     await assert.rejects(async () => {
       for await (const _ of stream);
-    }, /the fake has failed/);
+    }, /Internal error/);
   });
   await withServer({ tokenMs: 2 }, async (url, harness) => {
     const stream = await openAi(url).chat.completions.create({ ...body, max_tokens: 1000 });
