@@ -53,6 +53,7 @@ for (
 
 Deno.test("Detokenizer never emits half a character", () => {
   fc.assert(fc.property(fc.string({ unit: "grapheme" }), (text) => {
+    fc.pre(!text.includes("\uFFFD")); // spelled out, it may be emitted
     const pieces = stream(tokenizer, tokenizer.encode(text));
     for (const piece of pieces) assert.ok(piece.isWellFormed() && !piece.includes("\uFFFD"), text);
     assert.equal(pieces.at(-1), "");
