@@ -1,10 +1,9 @@
 // hearth.h, function by function: checks what a caller can get wrong, lets nothing be thrown
 // across.
 #include <algorithm>
-#include <cstring>
 #include <exception>
-#include <new>
 
+#include "abi_border.h"
 #include "backend/cpu/isa.h"
 #include "engine/engine_loop.h"
 #include "engine/machine.h"
@@ -39,38 +38,6 @@ namespace {
 
 constexpr uint32_t kMinPayload = 4096;
 static_assert(kMaxErrorText <= kMinPayload);
-
-/// snprintf's rule: at most capacity bytes with NUL, no half characters; returns the whole length.
-int32_t write_text(const std::string& text, char* target, uint32_t capacity) {
-  if (target != nullptr && capacity > 0) {
-    const size_t length = cut_length(text, capacity - 1);
-    std::memcpy(target, text.data(), length);
-    target[length] = '\0';
-  }
-  return int32_t(text.size());
-}
-
-/// Runs the body of a call and turns what it throws into a status and a message.
-template <class Body>
-hearth_status guarded(char* error, uint32_t error_capacity, Body&& body) noexcept {
-  try {
-    try {
-      body();
-      return HEARTH_OK;
-    } catch (const Error& thrown) {
-      write_text(thrown.what(), error, error_capacity);
-      return thrown.status();
-    } catch (const std::bad_alloc&) {
-      write_text("Cannot allocate host memory: none is left", error, error_capacity);
-      return HEARTH_OUT_OF_MEMORY;
-    } catch (const std::exception& thrown) {
-      write_text(thrown.what(), error, error_capacity);
-      return HEARTH_INTERNAL;
-    }
-  } catch (...) {
-    return HEARTH_INTERNAL;
-  }
-}
 
 void require(bool holds, const char* message) {
   if (!holds) throw Error(HEARTH_INVALID_ARGUMENT, message);

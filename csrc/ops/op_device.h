@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <memory>
-#include <new>
 #include <vector>
 
+#include "../abi_border.h"
 #include "../backend/backend.h"
 #include "../error.h"
 #include "../hearth_ops.h"
@@ -17,29 +16,6 @@ namespace hearth {
 
 /// Sizes beyond are a mistake of the caller.
 inline constexpr uint32_t kMaxOpSize = 1 << 24;
-
-/// Runs the body of a call and turns what it throws into a status and a message.
-template <class Body>
-hearth_status guarded(char* error, uint32_t error_capacity, Body&& body) noexcept {
-  auto fail = [&](hearth_status status, const char* message) {
-    if (error != nullptr && error_capacity > 0) {
-      std::snprintf(error, error_capacity, "%s", message);
-    }
-    return status;
-  };
-  try {
-    body();
-    return HEARTH_OK;
-  } catch (const Error& thrown) {
-    return fail(thrown.status(), thrown.what());
-  } catch (const std::bad_alloc&) {
-    return fail(HEARTH_OUT_OF_MEMORY, "Cannot allocate host memory: none is left");
-  } catch (const std::exception& thrown) {
-    return fail(HEARTH_INTERNAL, thrown.what());
-  } catch (...) {
-    return fail(HEARTH_INTERNAL, "Cannot run op: unknown error");
-  }
-}
 
 /// Throws Error(HEARTH_INVALID_ARGUMENT) unless least <= value <= most.
 void require_within(const char* field, int64_t value, int64_t least, int64_t most);
