@@ -102,11 +102,17 @@ export class Fields {
     const value = this.raw(key) ?? fallback;
     if (value === undefined) this.fail(`${name} is missing`);
     if (!accept(value)) {
-      const shown = typeof value === "object" ? "a list or an object" : String(value).slice(0, 80);
-      this.fail(`${name} must be ${expected}: current value is ${shown}`);
+      this.fail(`${name} must be ${expected}: current value is ${shownValue(value)}`);
     }
     return value as T;
   }
+}
+
+/** A value of a file for a message: nested ones could be too deep to print, or refuse to be. */
+export function shownValue(value: unknown): string {
+  return typeof value === "object" && value !== null
+    ? "a list or an object"
+    : String(value).slice(0, 80);
 }
 
 function isPlainObject(value: unknown): boolean {

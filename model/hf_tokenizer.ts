@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import type { BpeRules } from "./bpe.ts";
 import { createChatTemplate } from "./chat_template.ts";
+import { shownValue } from "./fields.ts";
 import { readJsonObject, readTextFile } from "./json_file.ts";
 import { type ChatTemplate, ModelError, type Tokenizer } from "./spec.ts";
 import { createTokenizer, type TokenizerJson } from "./tokenizer.ts";
@@ -52,8 +53,11 @@ export function readHfTokenizer(folder: string): HfTokenizer {
 function readGpt2Files(folder: string, config: Record<string, unknown>): Record<string, unknown> {
   const vocab = readJsonObject(join(folder, "vocab.json"), MAX_TOKENIZER_BYTES);
   const merges = readTextFile(join(folder, "merges.txt"), MAX_TOKENIZER_BYTES);
-  const kind = String(config["tokenizer_class"]);
-  if (!vocab || merges === undefined || !/^GPT2Tokenizer(Fast)?$/.test(kind)) {
+  const kind = config["tokenizer_class"];
+  if (
+    !vocab || merges === undefined || typeof kind !== "string" ||
+    !/^GPT2Tokenizer(Fast)?$/.test(kind)
+  ) {
     throw new ModelError(`Cannot open model ${folder}: tokenizer.json is missing`);
   }
   const named = ["bos_token", "eos_token", "unk_token", "pad_token"].map((key) =>
@@ -109,9 +113,9 @@ function readTokenizerJson(
   const model = asObject(json["model"]) ?? fail("model must be an object");
   // Files of before tokenizers 0.9 have no type; then the merges tell.
   const type = model["type"] ?? (Array.isArray(model["merges"]) ? "BPE" : "none");
-  if (type !== "BPE") fail(`model type ${String(type)} is not supported; supported: BPE`);
+  if (type !== "BPE") fail(`model type ${shownValue(type)} is not supported; supported: BPE`);
   for (const key of ["continuing_subword_prefix", "end_of_word_suffix"]) {
-    if (model[key]) fail(`model.${key} is not supported: current value is ${String(model[key])}`);
+    if (model[key]) fail(`model.${key} is not supported: current value is ${shownValue(model[key])}`);
   }
 
   const vocab = asObject(model["vocab"]) ?? fail("model.vocab must be an object");
@@ -164,7 +168,7 @@ function readMerges(merges: unknown, fail: Fail): Map<string, number> {
 /** Ids index arrays: one beyond any vocabulary would take the memory of all below it. */
 function checkId(token: string, id: unknown, fail: Fail): number {
   if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= 1 << 22) {
-    fail(`token ${JSON.stringify(token).slice(0, 80)} has the invalid id ${String(id)}`);
+    fail(`token ${JSON.stringify(token).slice(0, 80)} has the invalid id ${shownValue(id)}`);
   }
   return id as number;
 }

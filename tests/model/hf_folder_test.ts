@@ -338,6 +338,15 @@ Deno.test("loadModel() of a tokenizer with a value of any type succeeds or throw
   );
 });
 
+Deno.test("loadModel() of a tokenizer tells of values that have no text", async () => {
+  using folder = new ScratchFolder();
+  const path = writeTinyFolder(folder);
+  const whole = tinyTokenizer();
+  const model = { ...(whole["model"] as object), type: { toString: [] } };
+  folder.write("tiny-llama/tokenizer.json", JSON.stringify({ ...whole, model }));
+  await assertRefused(() => loadModel(path), /model type a list or an object is not supported/);
+});
+
 Deno.test("loadModel() names what it cannot find", async () => {
   using folder = new ScratchFolder();
   await assertRefused(() => loadModel(`${folder.path}/none.gguf`), /no such file or folder/);
