@@ -115,7 +115,9 @@ function readTokenizerJson(
   const type = model["type"] ?? (Array.isArray(model["merges"]) ? "BPE" : "none");
   if (type !== "BPE") fail(`model type ${shownValue(type)} is not supported; supported: BPE`);
   for (const key of ["continuing_subword_prefix", "end_of_word_suffix"]) {
-    if (model[key]) fail(`model.${key} is not supported: current value is ${shownValue(model[key])}`);
+    if (model[key]) {
+      fail(`model.${key} is not supported: current value is ${shownValue(model[key])}`);
+    }
   }
 
   const vocab = asObject(model["vocab"]) ?? fail("model.vocab must be an object");
