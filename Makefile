@@ -58,6 +58,25 @@ COMPILE = $(CXX) -std=c++20 $(MODE) -fPIC -pthread -fvisibility=hidden -ffp-cont
   $(WARNINGS) -Icsrc $(CXXFLAGS)
 LINK = $(CXX) $(LINK_MODE) -pthread $(LDFLAGS)
 
+# CUDA comes in where nvcc is and either a GPU (for its architecture alone) or CUDA=1 (for all).
+NVCC ?= nvcc
+CUDA ?= $(if $(wildcard /dev/nvidia0),$(if $(shell command -v $(NVCC) 2>/dev/null),1))
+CUDA_ARCHITECTURES ?= $(if $(wildcard /dev/nvidia0),$(shell nvidia-smi \
+  --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .),80 90 ptx)
+# wgmma exists in sm_90a only. PTX lets later GPUs compile what sm_80 has when they load it.
+gencode = $(foreach arch,$(patsubst 90,90a,$1),-gencode arch=compute_$(if \
+  $(filter ptx,$(arch)),80$(comma)code=compute_80,$(arch)$(comma)code=sm_$(arch)))
+COMPILE_CUDA = $(NVCC) -std=c++20 -ccbin $(HOST_CXX) -O3 --fmad=false --expt-relaxed-constexpr \
+  -Werror all-warnings -Xptxas -warn-spills \
+  -Xcompiler -fPIC,-pthread,-fvisibility=hidden,-Wall,-Wextra,-Werror,-Wno-restrict \
+  $(call gencode,$(CUDA_ARCHITECTURES)) -Icsrc
+HOST_CXX ?= g++
+ifeq ($(CUDA),1)
+  CUDA_SOURCES := $(wildcard csrc/backend/cuda/*.cu)
+  CUDA_LIBRARIES := $(shell $(NVCC) --dryrun -x cu /dev/null 2>&1 | \
+    sed -n 's/.*"-L\([^"]*\)"$$/-L\1/p') -lcudart_static -ldl -lrt
+endif
+
 SOURCES := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*/*.cpp)
 # A file name's suffix says which instructions it may use; it is entered only after a runtime check.
 AVX2 := -mavx2 -mfma -mf16c
@@ -69,7 +88,7 @@ endif
 NATIVE_SOURCES := $(wildcard tests/native/*.cpp)
 FUZZ_SOURCES := $(filter tests/native/fuzz_%,$(NATIVE_SOURCES))
 
-OBJECTS := $(SOURCES:%.cpp=$(OBJ)/%.o)
+OBJECTS := $(SOURCES:%.cpp=$(OBJ)/%.o) $(CUDA_SOURCES:%=$(OBJ)/%.o)
 TEST_OBJECTS := $(patsubst %.cpp,$(OBJ)/%.o,$(filter-out $(FUZZ_SOURCES),$(NATIVE_SOURCES)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.cpp=$(OBJ)/%.o)
 FUZZERS := $(FUZZ_SOURCES:tests/native/%.cpp=$(OUT)/%)
@@ -90,12 +109,17 @@ lib: $(OUT)/libhearth.so ## Build build/libhearth.so; CXX=clang++ for another co
 # after an uncaught error Deno closes the library while hearth_poll is still in it.
 $(OUT)/libhearth.so: $(OBJECTS)
 	@echo "link $@"
-	@$(LINK) -shared -Wl,-z,nodelete -o $@.tmp $^ && mv -f $@.tmp $@
+	@$(LINK) -shared -Wl,-z,nodelete -o $@.tmp $^ $(CUDA_LIBRARIES) && mv -f $@.tmp $@
 
 $(OBJ)/%.o: %.cpp $(OBJ)/command | .tools/checked
 	@echo "compile $<"
 	@mkdir -p $(@D)
 	@$(COMPILE) $(ISA) $(DEFINES) -MMD -MP -c -o $@ $<
+
+$(OBJ)/%.cu.o: %.cu $(OBJ)/cuda_command | .tools/checked
+	@echo "compile $<"
+	@mkdir -p $(@D)
+	@$(COMPILE_CUDA) -MMD -MP -c -o $@ $<
 
 $(OBJ)/%_avx2.o: ISA := $(AVX2)
 $(OBJ)/%_avx512.o: ISA := $(AVX512)
@@ -106,10 +130,15 @@ COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 $(OBJ)/csrc/abi.o: DEFINES := -DHEARTH_BUILD_COMMIT='"$(COMMIT)"'
 $(OBJ)/csrc/abi.o: $(OBJ)/commit
 
-# These two files change only when what they hold changes, and so rebuild what depends on it.
+# So does the one that stands in for CUDA.
+$(OBJ)/csrc/backend/cuda/no_cuda.o: DEFINES := $(if $(CUDA_SOURCES),-DHEARTH_CUDA)
+$(OBJ)/csrc/backend/cuda/no_cuda.o: $(OBJ)/cuda_command
+
+# These files change only when what they hold changes, and so rebuild what depends on it.
 $(OBJ)/command: CONTENT = $(COMPILE) $(AMX)
 $(OBJ)/commit: CONTENT = $(COMMIT)
-$(OBJ)/command $(OBJ)/commit: always
+$(OBJ)/cuda_command: CONTENT = $(if $(CUDA_SOURCES),$(COMPILE_CUDA),none)
+$(OBJ)/command $(OBJ)/commit $(OBJ)/cuda_command: always
 	@mkdir -p $(@D)
 	@echo '$(CONTENT)' | cmp -s - $@ || echo '$(CONTENT)' > $@
 
@@ -122,7 +151,7 @@ native: $(OUT)/native_tests ## Build and run the C++ tests: make native SANITIZE
 
 $(OUT)/native_tests: $(TEST_OBJECTS) $(OBJECTS)
 	@echo "link $@"
-	@$(LINK) -o $@ $^
+	@$(LINK) -o $@ $^ $(CUDA_LIBRARIES)
 
 fuzz: $(FUZZERS) ## Fuzz what takes untrusted bytes (clang), each for FUZZ_SECONDS=60
 	@set -e; for fuzzer in $(FUZZERS); do \

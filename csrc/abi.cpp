@@ -4,9 +4,8 @@
 #include <exception>
 
 #include "abi_border.h"
-#include "backend/cpu/isa.h"
+#include "engine/devices.h"
 #include "engine/engine_loop.h"
-#include "engine/machine.h"
 #include "engine/native_model.h"
 #include "error.h"
 #include "hearth.h"
@@ -21,10 +20,10 @@ static_assert(sizeof(hearth_device) == 152);
 static_assert(sizeof(hearth_model_spec) == 112);
 static_assert(sizeof(hearth_tensor) == 64);
 static_assert(sizeof(hearth_file) == 16);
-static_assert(sizeof(hearth_engine_options) == 104);
+static_assert(sizeof(hearth_engine_options) == 120);
 static_assert(sizeof(hearth_request_options) == 120);
 static_assert(sizeof(hearth_event) == 56);
-static_assert(sizeof(hearth_engine_stats) == 256);
+static_assert(sizeof(hearth_engine_stats) == 280);
 
 struct hearth_engine {
   explicit hearth_engine(std::unique_ptr<NativeModel> loaded)
@@ -75,29 +74,23 @@ int32_t hearth_build_info(char* text, uint32_t capacity) {
 #if defined(__x86_64__)
                                " avx2 avx512 amx"
 #endif
-                               ,
-                               HEARTH_ABI_VERSION, HEARTH_BUILD_COMMIT, __VERSION__),
+                               "%s",
+                               HEARTH_ABI_VERSION, HEARTH_BUILD_COMMIT, __VERSION__,
+                               built_with_cuda() ? ", cuda" : ""),
                         text, capacity);
   });
   return status == HEARTH_OK ? length : status;
 }
 
 int32_t hearth_devices(hearth_device* devices, uint32_t capacity) {
+  int32_t count = 0;
   const hearth_status status = guarded(nullptr, 0, [&] {
     require(devices != nullptr || capacity == 0, "devices must not be NULL");
-    if (capacity == 0) return;
-    const Machine machine = read_machine();
-    hearth_device& cpu = devices[0];
-    cpu = {};
-    cpu.size = sizeof(cpu);
-    cpu.kind = HEARTH_DEVICE_CPU;
-    cpu.best_isa = uint32_t(best_isa());
-    cpu.num_cores = machine.num_cores;
-    cpu.memory_bytes = machine.memory_bytes;
-    cpu.free_bytes = machine.free_bytes;
-    write_text(machine.cpu_name, cpu.name, sizeof(cpu.name));
+    const std::vector<hearth_device> found = list_devices();
+    std::copy_n(found.begin(), std::min<size_t>(found.size(), capacity), devices);
+    count = int32_t(found.size());
   });
-  return status == HEARTH_OK ? 1 : status;
+  return status == HEARTH_OK ? count : status;
 }
 
 hearth_status hearth_engine_open(const hearth_engine_options* options,

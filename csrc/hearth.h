@@ -26,7 +26,7 @@ extern "C" {
 #define HEARTH_API __attribute__((visibility("default")))
 
 /** Raised whenever a struct, a prototype or an enumerator below changes. */
-#define HEARTH_ABI_VERSION 1
+#define HEARTH_ABI_VERSION 2
 
 typedef int32_t hearth_status;
 enum {
@@ -197,32 +197,45 @@ typedef struct hearth_file {
 
 /* --------------------------------------------------------------------------- the engine */
 
-/** 0 means the default wherever a default is named. 104 bytes. */
+/** How weights come into being. */
+enum {
+  HEARTH_LOAD_AUTO = 0, /* read from the files */
+  HEARTH_LOAD_DUMMY = 1 /* random, made on the device: for benchmarks; no file is opened */
+};
+
+/** 0 means the default wherever a default is named. 120 bytes. */
 typedef struct hearth_engine_options {
   uint32_t size;
-  uint32_t device_kind; /* HEARTH_DEVICE_* */
-  uint32_t device_index;
-  uint32_t manual;           /* 1: no thread; hearth_step runs each step */
-  uint32_t num_threads;      /* CPU compute threads; 0: the cores this process may use */
-  uint32_t isa;              /* HEARTH_ISA_*; a path the CPU lacks is HEARTH_UNSUPPORTED */
-  uint32_t activation_dtype; /* AUTO (INT8 for quantized weights, F32 else), F32 or INT8 */
-  uint32_t kv_cache_dtype;   /* AUTO (F32 where activation_dtype is F32, else F16), F32, F16 */
-  uint32_t block_size;       /* tokens a KV block: 16 (default), 32 or 64 */
+  uint32_t device_kind;  /* HEARTH_DEVICE_*; AUTO: the first CUDA device, else the CPU */
+  uint32_t device_index; /* among its kind */
+  uint32_t manual;       /* 1: no thread; hearth_step runs each step */
+  uint32_t num_threads;  /* CPU threads, to compute or (CUDA) to load; 0: the cores there are */
+  uint32_t isa;          /* HEARTH_ISA_*; a path the CPU lacks is HEARTH_UNSUPPORTED; CUDA: AUTO */
+  /* AUTO or F32, the exact path; on the CPU also INT8. AUTO: INT8 for quantized weights and F32 for
+     others on the CPU, the weights' 16-bit type on CUDA */
+  uint32_t activation_dtype;
+  /* AUTO (F32 where activation_dtype is F32, else 16 bits), F32, F16; on CUDA also BF16 */
+  uint32_t kv_cache_dtype;
+  uint32_t block_size;    /* tokens a KV block: 16 (default), 32 or 64 */
   uint32_t max_model_len; /* prompt and output, tokens; 0: the model's max_position, or what the KV
                              cache holds where that is less; given, it has to fit the KV cache */
   uint32_t max_num_seqs;  /* sequences that run at a time; 0: 128 */
-  uint32_t max_num_batched_tokens; /* token budget of a step, >= max_num_seqs; 0: 512 */
+  uint32_t max_num_batched_tokens; /* token budget of a step, >= max_num_seqs; 0: 512, CUDA 2048 */
   uint64_t kv_cache_memory_bytes;  /* 0: see hearth_stats.kv_bytes for what was chosen */
   uint32_t num_kv_blocks;          /* overrides kv_cache_memory_bytes when not 0 */
   uint32_t max_queued_requests;    /* waiting requests; 0: 1024 */
   uint64_t max_queued_tokens;      /* prompt tokens of waiting requests; 0: 4,194,304 */
-  uint32_t pipeline_depth;         /* steps staged at once: 1 (default of the CPU) or 2 */
+  uint32_t pipeline_depth;         /* steps staged at once: 1 (default of the CPU) or 2 (of CUDA) */
   uint32_t disable_prefix_caching; /* 1: blocks are never shared between requests */
   uint32_t priority_ageing_ms;     /* a waiting request gains one priority level each; 0: 1000 */
   uint32_t flat_bytes;             /* size of the flat buffer */
   uint64_t memory_limit_bytes;     /* refuse to open above this; 0: what the machine has free */
   uint32_t num_tensors;
   uint32_t num_files;
+  uint32_t load_format;         /* HEARTH_LOAD_* */
+  float gpu_memory_utilization; /* CUDA: share of the device's memory to take; 0: 0.9; at most 1 */
+  uint32_t disable_batch_invariant; /* CUDA: 1: results may depend on the batch, for speed */
+  uint32_t reserved;
 } hearth_engine_options;
 
 /**
@@ -411,7 +424,7 @@ enum {
   HEARTH_STATE_CLOSED = 5
 };
 
-/** Counters since open and gauges of now. 256 bytes. */
+/** Counters since open and gauges of now. 280 bytes. */
 typedef struct hearth_engine_stats {
   uint32_t size;
   uint32_t state;
@@ -449,11 +462,15 @@ typedef struct hearth_engine_stats {
   uint32_t block_size;
   uint32_t num_threads;
   uint32_t isa;              /* HEARTH_ISA_* in use */
-  uint32_t activation_dtype; /* F32 or INT8 */
-  uint32_t kv_cache_dtype;   /* F32 or F16 */
+  uint32_t activation_dtype; /* F32 or INT8; CUDA: F32, F16 or BF16 */
+  uint32_t kv_cache_dtype;   /* F32 or F16; CUDA: also BF16 */
   uint32_t num_sequences_running;
   uint32_t device_kind;
-  uint64_t num_queued_tokens; /* prompt tokens that wait */
+  uint64_t num_queued_tokens;   /* prompt tokens that wait */
+  uint64_t num_launches;        /* CUDA: kernels launched, those of recorded steps included */
+  uint64_t device_microseconds; /* CUDA: time that the device was busy with steps */
+  uint32_t device_index;
+  uint32_t reserved;
 } hearth_engine_stats;
 
 /** Fill stats. Cheap; takes no lock that a step holds for long. */

@@ -5,7 +5,8 @@
  *   - Every call makes a backend, uploads its inputs, runs the op and downloads the outputs.
  *   - Matrices are row-major. Activations and vectors are float; weights are as in a file of their
  *     dtype. Outputs are written on HEARTH_OK only.
- *   - Beyond what hearth.h names, HEARTH_UNSUPPORTED means an instruction path that this CPU lacks.
+ *   - Beyond what hearth.h names, HEARTH_UNSUPPORTED means an instruction path that this CPU lacks,
+ *     or a CUDA device that this machine or build lacks.
  */
 #ifndef HEARTH_OPS_H
 #define HEARTH_OPS_H
@@ -19,15 +20,19 @@ extern "C" {
 /** Where and how an op runs, and how long it took. 56 bytes. */
 typedef struct hearth_op_context {
   uint32_t size;
-  uint32_t device_kind; /* HEARTH_DEVICE_AUTO or _CPU */
-  uint32_t device_index;
-  uint32_t isa;
-  uint32_t num_threads;
-  uint32_t activation_dtype; /* F32 or INT8: how linear ops take quantized weights */
-  uint32_t kv_cache_dtype;   /* F32 or F16 */
-  uint32_t block_size;       /* tokens a KV block: 16, 32 or 64 */
-  uint32_t repeats;          /* runs of the op; 0: 1. Samplers go on from run to run */
-  uint32_t reserved;
+  uint32_t device_kind;  /* HEARTH_DEVICE_CPU (also AUTO) or _CUDA */
+  uint32_t device_index; /* CUDA only */
+  uint32_t isa; /* CUDA: a compute capability, 80 for 8.0, whose kernels are the latest; 0: all */
+  uint32_t num_threads; /* CPU only */
+  /* F32; CPU: INT8: how linear ops take quantized weights; CUDA: F16: inputs of linear ops and of
+     attention in the weights' and KV's 16-bit type */
+  uint32_t activation_dtype;
+  uint32_t kv_cache_dtype; /* F32 or F16; CUDA: also BF16 */
+  uint32_t block_size;     /* tokens a KV block: 16, 32 or 64 */
+  uint32_t repeats;        /* runs of the op; 0: 1. Samplers go on from run to run */
+  /* 1: gate_up and attention write what only linear ops can read (Tensor.is_operand), and a linear
+     op with a weight of ones and zeros reads it: out comes through the weights' or KV's type */
+  uint32_t operand_outputs;
   uint64_t best_ns;   /* out: of one run, begin_step() and finish_step() included */
   uint64_t median_ns; /* out */
 } hearth_op_context;

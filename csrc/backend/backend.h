@@ -8,8 +8,8 @@
 //   Thread     One thread (the engine's) calls everything but layout(), pack() and the allocation
 //              calls, which are safe from any thread.
 //   Memory     Pointers named device_* or held in views are the backend's own addresses: only ops,
-//              upload() and download() touch them. Activations are float on the CPU, and whatever
-//              activation_bytes() says elsewhere.
+//              upload() and download() touch them. Activations are float, row by row; a backend
+//              may keep those marked is_operand in another form.
 //   Same bits  A row's result depends only on that row's inputs, the weights and the device: not on
 //              the number of rows, their order, chunk borders or threads. Every weight shape has
 //              one order over k; attention reduces over KV in fixed-length chunks counted from
@@ -114,12 +114,12 @@ struct KvSpec {
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
   int32_t block_tokens = 16;
-  DType dtype = DType::kF16;  // kF16 or kF32
+  DType dtype = DType::kF16;  // kF16, kF32 or, where the backend has it, kBF16
 
-  size_t cell_bytes() const {
+  constexpr size_t cell_bytes() const {
     return size_t(block_tokens) * head_dim * (dtype == DType::kF32 ? 4 : 2);
   }
-  size_t block_bytes() const { return cell_bytes() * num_kv_heads * 2 * num_layers; }
+  constexpr size_t block_bytes() const { return cell_bytes() * num_kv_heads * 2 * num_layers; }
 };
 
 struct KvCache {
@@ -226,6 +226,9 @@ struct Tensor {
   std::byte* data = nullptr;
   int32_t rows = 0;  // capacity
   int32_t cols = 0;
+  /// Nothing but attention or gate_up writes it and nothing but linear reads it: the backend may
+  /// keep it in the form that its linear kernels want. Else float[rows, cols].
+  bool is_operand = false;
 };
 
 /// What the attention of one layer needs to know.
@@ -258,8 +261,12 @@ class Backend {
   virtual void free(std::byte* device) = 0;
   virtual void upload(std::byte* device, const void* host, size_t bytes) = 0;
   virtual void download(void* host, const std::byte* device, size_t bytes) = 0;
-  /// Bytes of one element of a Tensor (CPU: 4).
-  virtual size_t activation_bytes() const = 0;
+  /// Bytes to allocate for a Tensor, operand or not.
+  virtual size_t tensor_bytes(int32_t rows, int32_t cols) const = 0;
+  /// Fills packed tiles with random weights of a deviation of about 1 / sqrt(cols): for benchmarks
+  /// of models that nobody has to download. The same seed gives the same weights.
+  virtual void randomize(const WeightLayout& layout, std::byte* tiles, int32_t num_tiles,
+                         uint64_t seed) = 0;
 
   /// Where element (token, dim) of a K or V cell lies in it, counted in elements: lets tests read
   /// and write the KV cache with upload() and download().
@@ -275,8 +282,15 @@ class Backend {
   virtual int32_t bind_sampler(const SamplerSpec& spec) = 0;
   virtual void release_sampler(int32_t sampler) = 0;
 
-  // A step: begin, ops, finish. The input stays the caller's.
-  virtual void begin_step(const StepInput& input, const RopeView& rope, const KvCache& kv) = 0;
+  // A step: begin, ops, end, finish. The input stays the caller's.
+  //
+  /// Returns whether the ops must be called. same_ops: the caller calls the same ops with the same
+  /// arguments in every step of the same sizes, so that a backend may record them once; where such
+  /// a step was recorded it is enqueued as a whole, and the answer is false.
+  virtual bool begin_step(const StepInput& input, const RopeView& rope, const KvCache& kv,
+                          bool same_ops) = 0;
+  /// All ops of the step were called, or none had to be.
+  virtual void end_step() = 0;
 
   /// out[t] = token_embedding[id[t]]
   virtual void embed(const WeightView& token_embedding, Tensor out) = 0;
@@ -310,6 +324,13 @@ class Backend {
   /// next begin_step(). At pipeline depth 2, step N + 1 begins before step N is finished, so that a
   /// device computes while the host plans.
   virtual const StepResult& finish_step() = 0;
+
+  // Counters since the beginning; from the engine's thread.
+  //
+  /// Kernels launched, those of recorded steps included (CPU: 0).
+  virtual uint64_t num_launches() const = 0;
+  /// Time that the device was busy with finished steps (CPU: 0).
+  virtual uint64_t device_nanoseconds() const = 0;
 };
 
 /// HEARTH_ISA_*, 0 and HEARTH_DTYPE_AUTO as in hearth_engine_options. Throws
@@ -321,5 +342,23 @@ struct CpuOptions {
   DType activation_dtype = DType::kF32;
 };
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);
+
+struct CudaOptions {
+  int32_t device_index = 0;
+  /// fp32 activations and products, as the goldens want it. Else linear ops and attention take
+  /// their inputs in the weights' 16-bit type. fp32 weights and GPUs before Ampere are always exact.
+  bool exact = false;
+  /// Kernels for more than this are not chosen, 0: all that the device runs. For tests.
+  int32_t max_compute_capability = 0;
+  /// false: cuBLASLt may choose the order of additions (where it is installed).
+  bool batch_invariant = true;
+};
+/// Whether this library has it.
+bool built_with_cuda();
+/// Throws Error(HEARTH_UNSUPPORTED) where this library has no CUDA or the machine no such device.
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options);
+/// The CUDA devices of this machine, in the driver's order; empty without a driver or without CUDA
+/// in this library.
+std::vector<hearth_device> cuda_devices();
 
 }  // namespace hearth

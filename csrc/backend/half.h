@@ -17,6 +17,14 @@ static inline float float_from_bf16(uint16_t value) {
   return float_from_bits(uint32_t(value) << 16);
 }
 
+/// Nearest, ties to even; a NaN stays one.
+static inline uint16_t bf16_from_float(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if ((bits & 0x7fffffff) > 0x7f800000) return uint16_t(bits >> 16 | 0x40);
+  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 /// IEEE half to float, exact; infinities and NaN included.
 static inline float float_from_half(uint16_t half) {
   const uint32_t sign = uint32_t(half & 0x8000) << 16;

@@ -7,8 +7,8 @@
 
 namespace hearth {
 
-inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter,
-                                      std::array<uint32_t, 2> key) {
+constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter,
+                                         std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t a = uint64_t(0xD2511F53) * counter[0], b = uint64_t(0xCD9E8D57) * counter[2];
     counter = {uint32_t(b >> 32) ^ counter[1] ^ key[0], uint32_t(b),
@@ -19,7 +19,7 @@ inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter,
 }
 
 /// The number in [0, 1) that draws output `output_index` of a sequence: 53 bits.
-inline double sampling_noise(uint64_t seed, uint32_t sequence, uint32_t output_index) {
+constexpr double sampling_noise(uint64_t seed, uint32_t sequence, uint32_t output_index) {
   const auto bits = philox({output_index, sequence, 0, 0}, {uint32_t(seed), uint32_t(seed >> 32)});
   return double((uint64_t(bits[1]) << 32 | bits[0]) >> 11) * 0x1p-53;
 }

@@ -171,6 +171,8 @@ void Engine::publish() {
     stats_.step_microseconds = steps.step_microseconds;
     stats_.step_bytes = steps.step_bytes;
     stats_.step_flops = steps.step_flops;
+    stats_.num_launches = steps.num_launches;
+    stats_.device_microseconds = steps.device_microseconds;
   }
   events_.push(scheduler_.events());
 }

@@ -11,6 +11,11 @@ namespace {
 
 constexpr uint32_t kDefaultNumSeqs = 128;
 constexpr uint32_t kDefaultBatchedTokens = 512;
+constexpr uint32_t kDefaultBatchedTokensCuda = 2048;
+constexpr float kDefaultMemoryUtilization = 0.9f;
+/// Of a CUDA device's free memory: for kernels, recorded steps and what its driver takes beside.
+constexpr uint64_t kDriverBytes = 512u << 20;
+constexpr uint32_t kFirstTensorCores = 80;  // compute capability whose kernels take 16-bit operands
 constexpr uint32_t kDefaultQueuedRequests = 1024;
 constexpr uint64_t kDefaultQueuedTokens = 4u << 20;
 constexpr uint32_t kDefaultAgeingMs = 1000;
@@ -25,33 +30,73 @@ void check_at_most(const char* field, uint32_t value, uint32_t high) {
   if (value > high) refuse(format("%s must be 0 to %u: current value is %u", field, high, value));
 }
 
-void check_dtype(const char* field, uint32_t value, uint32_t other, const char* other_name) {
-  if (value == HEARTH_DTYPE_AUTO || value == HEARTH_DTYPE_F32 || value == other) return;
-  refuse(format("%s must be AUTO (255), F32 (0) or %s (%u): current value is %u", field, other_name,
-                other, value));
+/// doing what the device cannot
+[[noreturn]] void refuse_here(const std::string& what) {
+  throw Error(HEARTH_UNSUPPORTED, "Cannot open engine: " + what);
 }
 
-void check_device(const hearth_engine_options& options) {
-  check_at_most("device_kind", options.device_kind, HEARTH_DEVICE_CUDA);
-  if (options.device_kind == HEARTH_DEVICE_CUDA) {
-    throw Error(
-        HEARTH_UNSUPPORTED,
-        "Cannot open engine: device_kind must be AUTO (0) or CPU (1): this library is built "
-        "without CUDA");
+const char* dtype_name(uint32_t dtype) {
+  switch (dtype) {
+    case HEARTH_DTYPE_F32: return "F32 (0)";
+    case HEARTH_DTYPE_F16: return "F16 (1)";
+    case HEARTH_DTYPE_BF16: return "BF16 (2)";
+    default: return "INT8 (6)";
   }
-  check_at_most("device_index", options.device_index, 0);
+}
+
+void check_dtypes(const hearth_engine_options& options, bool is_cuda) {
+  const uint32_t activation = options.activation_dtype, kv = options.kv_cache_dtype;
+  if (activation != HEARTH_DTYPE_AUTO && activation != HEARTH_DTYPE_F32 &&
+      activation != HEARTH_DTYPE_INT8) {
+    refuse(format("activation_dtype must be AUTO (255), F32 (0) or INT8 (6): current value is %u",
+                  activation));
+  }
+  if (kv != HEARTH_DTYPE_AUTO && kv != HEARTH_DTYPE_F32 && kv != HEARTH_DTYPE_F16 &&
+      kv != HEARTH_DTYPE_BF16) {
+    refuse(
+        format("kv_cache_dtype must be AUTO (255), F32 (0), F16 (1) or BF16 (2): current value is "
+               "%u",
+               kv));
+  }
+  if (is_cuda && activation == HEARTH_DTYPE_INT8) {
+    refuse_here(
+        "activation_dtype must be AUTO (255) or F32 (0) on CUDA: current value is INT8 (6)");
+  }
+  if (!is_cuda && kv == HEARTH_DTYPE_BF16) {
+    refuse_here(
+        "kv_cache_dtype must be AUTO (255), F32 (0) or F16 (1) on the CPU: current value is "
+        "BF16 (2)");
+  }
 }
 
 std::string mebibytes(uint64_t bytes) { return format("%.1f MiB", double(bytes) / (1 << 20)); }
 
+/// What may be taken of a device's memory, by everything.
+uint64_t memory_budget(const hearth_engine_options& options, const hearth_device& device) {
+  if (options.memory_limit_bytes > 0) return options.memory_limit_bytes;
+  if (device.kind != HEARTH_DEVICE_CUDA) return device.free_bytes;
+  const uint64_t share = uint64_t(double(device.memory_bytes) * options.gpu_memory_utilization);
+  return std::min(share, device.free_bytes - std::min(device.free_bytes, kDriverBytes));
+}
+
 }  // namespace
 
-hearth_engine_options check_engine_options(const hearth_engine_options& options) {
-  check_device(options);
+hearth_engine_options check_engine_options(const hearth_engine_options& options,
+                                           const hearth_device& device) {
+  const bool is_cuda = device.kind == HEARTH_DEVICE_CUDA;
   check_at_most("manual", options.manual, 1);
   check_at_most("num_threads", options.num_threads, kMaxThreads);
-  check_dtype("activation_dtype", options.activation_dtype, HEARTH_DTYPE_INT8, "INT8");
-  check_dtype("kv_cache_dtype", options.kv_cache_dtype, HEARTH_DTYPE_F16, "F16");
+  check_dtypes(options, is_cuda);
+  if (is_cuda && options.isa != HEARTH_ISA_AUTO) {
+    refuse_here(format("isa must be AUTO (0) on CUDA: current value is %u", options.isa));
+  }
+  check_at_most("load_format", options.load_format, HEARTH_LOAD_DUMMY);
+  if (!(options.gpu_memory_utilization >= 0 && options.gpu_memory_utilization <= 1)) {
+    refuse(format("gpu_memory_utilization must be 0 to 1: current value is %g",
+                  options.gpu_memory_utilization));
+  }
+  check_at_most("disable_batch_invariant", options.disable_batch_invariant, 1);
+  check_at_most("reserved", options.reserved, 0);
   if (options.block_size != 0 && options.block_size != 16 && options.block_size != 32 &&
       options.block_size != 64) {
     refuse(format("block_size must be 16, 32 or 64: current value is %u", options.block_size));
@@ -69,23 +114,51 @@ hearth_engine_options check_engine_options(const hearth_engine_options& options)
   fill(filled.max_num_seqs, options.max_num_batched_tokens > 0
                                 ? std::min(kDefaultNumSeqs, options.max_num_batched_tokens)
                                 : kDefaultNumSeqs);
-  fill(filled.max_num_batched_tokens, std::max(kDefaultBatchedTokens, filled.max_num_seqs));
+  fill(filled.max_num_batched_tokens,
+       std::max(is_cuda ? kDefaultBatchedTokensCuda : kDefaultBatchedTokens, filled.max_num_seqs));
   if (filled.max_num_batched_tokens < filled.max_num_seqs) {
     refuse(
         format("max_num_batched_tokens must be >= max_num_seqs, which is %u: current value is %u",
                filled.max_num_seqs, filled.max_num_batched_tokens));
   }
-  fill(filled.device_kind, uint32_t(HEARTH_DEVICE_CPU));
+  filled.device_kind = device.kind;
+  filled.device_index = device.index;
+  fill(filled.gpu_memory_utilization, kDefaultMemoryUtilization);
   fill(filled.block_size, 16u);
   fill(filled.max_queued_requests, kDefaultQueuedRequests);
   fill(filled.max_queued_tokens, kDefaultQueuedTokens);
-  fill(filled.pipeline_depth, 1u);
+  fill(filled.pipeline_depth, is_cuda ? 2u : 1u);
   fill(filled.priority_ageing_ms, kDefaultAgeingMs);
   return filled;
 }
 
+ComputeTypes choose_types(const hearth_engine_options& options, const hearth_device& device,
+                          const LayerTypes& layers) {
+  const bool is_cuda = device.kind == HEARTH_DEVICE_CUDA;
+  DType activations = DType(options.activation_dtype);
+  if (options.activation_dtype == HEARTH_DTYPE_AUTO) {
+    if (is_cuda) {
+      activations = device.best_isa >= kFirstTensorCores ? layers.operands : DType::kF32;
+    } else {
+      activations = layers.any_quantized ? DType::kInt8 : DType::kF32;
+    }
+  }
+  const bool exact = activations == DType::kF32;
+  if (options.kv_cache_dtype != HEARTH_DTYPE_AUTO) {
+    if (is_cuda && !exact && DType(options.kv_cache_dtype) != activations) {
+      refuse_here(
+          format("kv_cache_dtype must be AUTO (255) or %s, as the activations are, or "
+                 "activation_dtype F32 (0): current value is %s",
+                 dtype_name(uint32_t(activations)), dtype_name(options.kv_cache_dtype)));
+    }
+    return {activations, DType(options.kv_cache_dtype)};
+  }
+  return {activations, exact || is_cuda ? activations : DType::kF16};
+}
+
 KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
-               const Machine& machine) {
+               const hearth_device& device) {
+  const bool is_cuda = device.kind == HEARTH_DEVICE_CUDA;
   if (options.max_model_len > uint32_t(needs.max_position)) {
     refuse(format("max_model_len must be 0 to %d, the model's max_position: current value is %u",
                   needs.max_position, options.max_model_len));
@@ -96,8 +169,7 @@ KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
   const uint64_t blocks_of_sequence = (wanted_len + block_tokens - 1) / block_tokens;
   const uint64_t max_blocks = INT32_MAX / block_tokens;  // slots are 32-bit
 
-  const uint64_t memory =
-      options.memory_limit_bytes > 0 ? options.memory_limit_bytes : machine.free_bytes;
+  const uint64_t memory = memory_budget(options, device);
   const uint64_t others = needs.weights_bytes + needs.workspace_bytes;
   const uint64_t blocks_that_fit = memory > others ? (memory - others) / needs.kv_block_bytes : 0;
 
@@ -111,7 +183,9 @@ KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
     lower = "kv_cache_memory_bytes";
   } else {
     const uint64_t all_sequences = blocks_of_sequence * options.max_num_seqs;
-    num_blocks = std::min({memory / 4 / needs.kv_block_bytes, all_sequences, blocks_that_fit});
+    num_blocks = std::min(all_sequences, blocks_that_fit);
+    // Other processes live in the CPU's memory too.
+    if (!is_cuda) num_blocks = std::min(num_blocks, memory / 4 / needs.kv_block_bytes);
     // A length that was asked for may take more than its share.
     if (options.max_model_len > 0) num_blocks = std::max(num_blocks, blocks_of_sequence);
     num_blocks = std::max<uint64_t>(num_blocks, 1);
@@ -123,15 +197,19 @@ KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
   }
   num_blocks = std::min(num_blocks, max_blocks);
   if (num_blocks > blocks_that_fit) {
-    throw Error(
-        HEARTH_OUT_OF_MEMORY,
-        format("Cannot open engine: %s of memory are needed (weights %s, KV cache %s, "
-               "workspace %s) and %s may be taken: lower %s",
-               mebibytes(others + num_blocks * needs.kv_block_bytes).c_str(),
-               mebibytes(needs.weights_bytes).c_str(),
-               mebibytes(num_blocks * needs.kv_block_bytes).c_str(),
-               mebibytes(needs.workspace_bytes).c_str(), mebibytes(memory).c_str(),
-               blocks_that_fit > 0 ? lower : "max_num_batched_tokens or take a smaller model"));
+    if (blocks_that_fit == 0) lower = "max_num_batched_tokens or take a smaller model";
+    const std::string free =
+        is_cuda ? format(" (%s are free, gpu_memory_utilization is %g)",
+                         mebibytes(device.free_bytes).c_str(), options.gpu_memory_utilization)
+                : "";
+    throw Error(HEARTH_OUT_OF_MEMORY,
+                format("Cannot open engine: %s of memory are needed (weights %s, KV cache %s, "
+                       "workspace %s) and %s may be taken%s: lower %s",
+                       mebibytes(others + num_blocks * needs.kv_block_bytes).c_str(),
+                       mebibytes(needs.weights_bytes).c_str(),
+                       mebibytes(num_blocks * needs.kv_block_bytes).c_str(),
+                       mebibytes(needs.workspace_bytes).c_str(), mebibytes(memory).c_str(),
+                       free.c_str(), lower));
   }
 
   const uint64_t capacity = num_blocks * block_tokens;

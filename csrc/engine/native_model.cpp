@@ -2,6 +2,7 @@
 
 #include "../backend/cpu/isa.h"
 #include "../error.h"
+#include "devices.h"
 #include "engine_options.h"
 
 namespace hearth {
@@ -12,6 +13,7 @@ const char* dtype_name(uint32_t dtype) {
   switch (dtype) {
     case HEARTH_DTYPE_F32: return "fp32";
     case HEARTH_DTYPE_F16: return "fp16";
+    case HEARTH_DTYPE_BF16: return "bf16";
     default: return "int8";
   }
 }
@@ -19,35 +21,38 @@ const char* dtype_name(uint32_t dtype) {
 }  // namespace
 
 NativeModel::NativeModel(const ModelSource& source) {
-  const hearth_engine_options options = check_engine_options(source.options);
+  const std::vector<hearth_device> devices = list_devices(source.options.device_kind);
+  const hearth_device device = choose_device(
+      source.options.device_kind, source.options.device_index, devices, "Cannot open engine");
+  const hearth_engine_options options = check_engine_options(source.options, device);
   spec_ = parse_spec(source.spec, source.flat, options.flat_bytes);
   std::vector<TensorSource> tensors = parse_tensors(
       source.tensors, options.num_tensors, options.num_files, source.flat, options.flat_bytes);
   std::vector<std::string> paths =
       parse_files(source.files, options.num_files, source.flat, options.flat_bytes);
-  const Machine machine = read_machine();
-
-  uint32_t activation_dtype = options.activation_dtype;
-  if (activation_dtype == HEARTH_DTYPE_AUTO) {
-    activation_dtype = has_quantized_layers(tensors) ? HEARTH_DTYPE_INT8 : HEARTH_DTYPE_F32;
+  const ComputeTypes types = choose_types(options, device, layer_types(tensors));
+  const uint32_t num_threads =
+      options.num_threads > 0 ? options.num_threads : devices.front().num_cores;
+  uint32_t isa = HEARTH_ISA_AUTO;
+  if (device.kind == HEARTH_DEVICE_CUDA) {
+    backend_ = make_cuda_backend({.device_index = int32_t(device.index),
+                                  .exact = types.activations == DType::kF32,
+                                  .batch_invariant = options.disable_batch_invariant == 0});
+  } else {
+    isa = uint32_t(choose_isa(options.isa));
+    backend_ = make_cpu_backend({isa, num_threads, types.activations});
   }
-  uint32_t kv_dtype = options.kv_cache_dtype;
-  if (kv_dtype == HEARTH_DTYPE_AUTO) {
-    kv_dtype = activation_dtype == HEARTH_DTYPE_F32 ? HEARTH_DTYPE_F32 : HEARTH_DTYPE_F16;
-  }
-  const uint32_t num_threads = options.num_threads > 0 ? options.num_threads : machine.num_cores;
-  const Isa isa = choose_isa(options.isa);
-  backend_ = make_cpu_backend({uint32_t(isa), num_threads, DType(activation_dtype)});
-  weights_ = std::make_unique<Weights>(*backend_, spec_, std::move(tensors), std::move(paths));
+  weights_ = std::make_unique<Weights>(*backend_, spec_, std::move(tensors), std::move(paths),
+                                       options.load_format == HEARTH_LOAD_DUMMY);
 
   kv_.spec = {spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, int32_t(options.block_size),
-              DType(kv_dtype)};
+              types.kv};
   const TransformerLimits limits{int32_t(options.max_num_batched_tokens),
                                  int32_t(options.max_num_seqs)};
   const MemoryNeeds needs{weights_->device_bytes(),
                           Transformer::workspace_bytes(*backend_, spec_, limits),
                           kv_.spec.block_bytes(), spec_.max_position};
-  const KvPlan plan = plan_kv(options, needs, machine);
+  const KvPlan plan = plan_kv(options, needs, device);
   kv_.num_blocks = plan.num_blocks;
 
   config_ = {
@@ -76,10 +81,11 @@ NativeModel::NativeModel(const ModelSource& source) {
   stats.max_num_batched_tokens = options.max_num_batched_tokens;
   stats.block_size = options.block_size;
   stats.num_threads = num_threads;
-  stats.isa = uint32_t(isa);
-  stats.activation_dtype = activation_dtype;
-  stats.kv_cache_dtype = kv_dtype;
-  stats.device_kind = options.device_kind;
+  stats.isa = isa;
+  stats.activation_dtype = uint32_t(types.activations);
+  stats.kv_cache_dtype = uint32_t(types.kv);
+  stats.device_kind = device.kind;
+  stats.device_index = device.index;
 }
 
 NativeModel::~NativeModel() {

@@ -34,6 +34,8 @@ class NativeModel final : public StepRunner {
   void run(const StepInput& input) override;
   const StepResult& finish() override;
   Cost last_cost() const override { return transformer_->last_cost(); }
+  uint64_t num_launches() const override { return backend_->num_launches(); }
+  uint64_t device_nanoseconds() const override { return backend_->device_nanoseconds(); }
   int32_t bind_sampler(const SamplerSpec& spec) override { return backend_->bind_sampler(spec); }
   void release_sampler(int32_t sampler) override { backend_->release_sampler(sampler); }
 

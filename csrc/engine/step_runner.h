@@ -27,6 +27,9 @@ class StepRunner {
   virtual const StepResult& finish() = 0;
   /// Bytes and flops of the last run().
   virtual Cost last_cost() const = 0;
+  /// See Backend.
+  virtual uint64_t num_launches() const = 0;
+  virtual uint64_t device_nanoseconds() const = 0;
 
   /// See Backend::bind_sampler().
   virtual int32_t bind_sampler(const SamplerSpec& spec) = 0;

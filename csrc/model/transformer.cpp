@@ -6,8 +6,8 @@ namespace hearth {
 namespace {
 
 /// Rows of logits that exist at a time: a prompt's logprobs and large batches go in slices, so that
-/// a vocabulary of 150,000 costs 38 MB and not gigabytes.
-constexpr int32_t kLogitsSliceRows = 64;
+/// a vocabulary of 150,000 costs 77 MB and not gigabytes.
+constexpr int32_t kLogitsSliceRows = 128;
 
 constexpr NormView kNoNorm{};
 constexpr Tensor kNoResidual{};
@@ -32,8 +32,8 @@ std::vector<Transformer::Shape> Transformer::shapes(const ModelSpec& spec,
   std::vector<Shape> shapes = {
       {&Transformer::hidden_, tokens, spec.hidden_size},
       {&Transformer::q_, tokens, q_size},
-      {&Transformer::attended_, tokens, q_size},
-      {&Transformer::mlp_, tokens, spec.intermediate_size},
+      {&Transformer::attended_, tokens, q_size, true},
+      {&Transformer::mlp_, tokens, spec.intermediate_size, true},
       {&Transformer::gathered_, slice, spec.hidden_size},
       {&Transformer::logits_, slice, spec.vocab_size},
   };
@@ -47,8 +47,8 @@ std::vector<Transformer::Shape> Transformer::shapes(const ModelSpec& spec,
 size_t Transformer::workspace_bytes(const Backend& backend, const ModelSpec& spec,
                                     const TransformerLimits& limits) {
   size_t bytes = backend.scratch_bytes(step_sizes(spec, limits));
-  for (const auto& [tensor, rows, cols] : shapes(spec, limits)) {
-    bytes += size_t(rows) * cols * backend.activation_bytes();
+  for (const Shape& shape : shapes(spec, limits)) {
+    bytes += backend.tensor_bytes(shape.rows, shape.cols);
   }
   return bytes;
 }
@@ -60,9 +60,9 @@ Transformer::Transformer(Backend& backend, const ModelSpec& spec, const Weights&
       kv_(kv) {
   backend.reserve(step_sizes(spec, limits));
   try {
-    for (const auto& [tensor, rows, cols] : shapes(spec, limits)) {
-      buffers_.push_back(backend.allocate(size_t(rows) * cols * backend.activation_bytes()));
-      this->*tensor = {buffers_.back(), rows, cols};
+    for (const auto& [tensor, rows, cols, is_operand] : shapes(spec, limits)) {
+      buffers_.push_back(backend.allocate(backend.tensor_bytes(rows, cols)));
+      this->*tensor = {buffers_.back(), rows, cols, is_operand};
     }
   } catch (...) {
     for (std::byte* buffer : buffers_) backend_.free(buffer);
@@ -75,11 +75,33 @@ Transformer::~Transformer() {
 }
 
 void Transformer::run(const StepInput& input) {
-  cost_ = {};
-  backend_.begin_step(input, spec_.rope, kv_);
-  embed(input);
-  for (int32_t i = 0; i < spec_.num_layers; ++i) layer(input, i);
-  logits(input);
+  cost_ = cost(input);
+  if (backend_.begin_step(input, spec_.rope, kv_, true)) {
+    embed(input);
+    for (int32_t i = 0; i < spec_.num_layers; ++i) layer(input, i);
+    logits(input);
+  }
+  backend_.end_step();
+}
+
+Cost Transformer::cost(const StepInput& input) const {
+  const int32_t tokens = input.num_tokens(), rows = int32_t(input.logits_tokens.size());
+  Cost cost = embed_cost(weights_.token_embedding, tokens);
+  if (spec_.projects_embeddings()) {
+    cost += linear_cost(weights_.project_in, tokens);
+    cost += linear_cost(weights_.project_out, rows);
+  }
+  if (spec_.learned_positions) cost += embed_cost(weights_.position_embedding, tokens);
+  for (int32_t i = 0; i < spec_.num_layers; ++i) {
+    const LayerWeights& layer = weights_.layers[i];
+    for (const LinearView* linear :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+      cost += linear_cost(*linear, tokens);
+    }
+    cost += attention_cost(input, kv_.spec, spec_.attention(i));
+  }
+  cost += linear_cost(lm_head_, rows);
+  return cost;
 }
 
 void Transformer::embed(const StepInput& input) {
@@ -87,14 +109,11 @@ void Transformer::embed(const StepInput& input) {
   if (spec_.projects_embeddings()) {
     backend_.embed(weights_.token_embedding, embedded_);
     backend_.linear(embedded_, tokens, kNoNorm, weights_.project_in, kNoResidual, hidden_);
-    cost_ += linear_cost(weights_.project_in, tokens);
   } else {
     backend_.embed(weights_.token_embedding, hidden_);
   }
-  cost_ += embed_cost(weights_.token_embedding, tokens);
   if (spec_.learned_positions) {
     backend_.add_position(weights_.position_embedding, spec_.position_offset, hidden_);
-    cost_ += embed_cost(weights_.position_embedding, tokens);
   }
 }
 
@@ -114,12 +133,6 @@ void Transformer::layer(const StepInput& input, int32_t index) {
                    spec_.activation, mlp_);
   backend_.linear(mlp_, tokens, kNoNorm, layer.down, hidden_, hidden_);
   if (spec_.norm_after) backend_.norm(hidden_, layer.mlp_norm, hidden_);
-
-  for (const LinearView* linear :
-       {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
-    cost_ += linear_cost(*linear, tokens);
-  }
-  cost_ += attention_cost(input, kv_.spec, attention);
 }
 
 void Transformer::logits(const StepInput& input) {
@@ -131,11 +144,9 @@ void Transformer::logits(const StepInput& input) {
       backend_.linear(gathered_, rows, weights_.final_norm, weights_.project_out, kNoResidual,
                       projected_);
       backend_.linear(projected_, rows, kNoNorm, lm_head_, kNoResidual, logits_);
-      cost_ += linear_cost(weights_.project_out, rows);
     } else {
       backend_.linear(gathered_, rows, weights_.final_norm, lm_head_, kNoResidual, logits_);
     }
-    cost_ += linear_cost(lm_head_, rows);
     backend_.sample(logits_, first, rows);
   }
 }

@@ -38,9 +38,11 @@ class Transformer {
   struct Shape {
     Tensor Transformer::*tensor;
     int32_t rows, cols;
+    bool is_operand = false;
   };
 
   static std::vector<Shape> shapes(const ModelSpec& spec, const TransformerLimits& limits);
+  Cost cost(const StepInput& input) const;
   void embed(const StepInput& input);
   void layer(const StepInput& input, int32_t index);
   void logits(const StepInput& input);

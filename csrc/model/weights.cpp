@@ -74,6 +74,17 @@ class TensorTable {
   std::map<std::pair<uint32_t, int32_t>, const TensorSource*> by_role_;
 };
 
+bool is_norm_weight(const TensorSource& tensor) {
+  switch (tensor.role) {
+    case HEARTH_TENSOR_FINAL_NORM_WEIGHT:
+    case HEARTH_TENSOR_ATTENTION_NORM_WEIGHT:
+    case HEARTH_TENSOR_MLP_NORM_WEIGHT:
+    case HEARTH_TENSOR_Q_NORM_WEIGHT:
+    case HEARTH_TENSOR_K_NORM_WEIGHT: return true;
+    default: return false;
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> parse_files(const hearth_file* files, uint32_t count, const uint8_t* flat,
@@ -153,15 +164,30 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
   return parsed;
 }
 
-bool has_quantized_layers(const std::vector<TensorSource>& tensors) {
-  return std::any_of(tensors.begin(), tensors.end(), [](const TensorSource& tensor) {
-    return tensor.role >= HEARTH_TENSOR_ATTENTION_NORM_WEIGHT && is_quantized(tensor.dtype);
-  });
+LayerTypes layer_types(const std::vector<TensorSource>& tensors) {
+  bool any_quantized = false, any_bf16 = false, any_f16 = false, any_f32 = false;
+  for (const TensorSource& tensor : tensors) {
+    switch (tensor.role) {
+      case HEARTH_TENSOR_Q_WEIGHT:
+      case HEARTH_TENSOR_K_WEIGHT:
+      case HEARTH_TENSOR_V_WEIGHT:
+      case HEARTH_TENSOR_O_WEIGHT:
+      case HEARTH_TENSOR_GATE_WEIGHT:
+      case HEARTH_TENSOR_UP_WEIGHT:
+      case HEARTH_TENSOR_DOWN_WEIGHT: break;
+      default: continue;
+    }
+    any_quantized |= is_quantized(tensor.dtype);
+    any_f32 |= tensor.dtype == DType::kF32;
+    (tensor.dtype == DType::kBF16 ? any_bf16 : any_f16) |= tensor.dtype != DType::kF32;
+  }
+  if (any_f32 || any_bf16 == any_f16) return {any_quantized, DType::kF32};
+  return {any_quantized, any_bf16 ? DType::kBF16 : DType::kF16};
 }
 
 Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSource> tensors,
-                 std::vector<std::string> paths)
-    : layers(spec.num_layers), backend_(backend), tensors_(std::move(tensors)) {
+                 std::vector<std::string> paths, bool dummy)
+    : layers(spec.num_layers), backend_(backend), dummy_(dummy), tensors_(std::move(tensors)) {
   const int32_t hidden = spec.hidden_size;
   const int32_t q_size = spec.num_heads * spec.head_dim;
   const int32_t kv_size = spec.num_kv_heads * spec.head_dim;
@@ -225,15 +251,18 @@ Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSour
   }
   table.expect_empty();
 
-  for (std::string& path : paths) files_.emplace_back(std::move(path));
+  if (!dummy) {
+    for (std::string& path : paths) files_.emplace_back(std::move(path));
+  }
   for (const TensorSource& tensor : tensors_) {
+    file_bytes_ += tensor.num_bytes;
+    if (dummy) continue;
     const WeightsFile& file = files_[tensor.file];
     if (tensor.offset > file.size() || tensor.num_bytes > file.size() - tensor.offset) {
       reject(format("tensor %s must lie inside %s of %llu bytes: current range is %llu + %llu",
                     tensor.name.c_str(), file.path().c_str(), (unsigned long long)file.size(),
                     (unsigned long long)tensor.offset, (unsigned long long)tensor.num_bytes));
     }
-    file_bytes_ += tensor.num_bytes;
   }
   for (const size_t bytes : page_bytes_) device_bytes_ += bytes;
   device_bytes_ += vector_floats_ * sizeof(float);
@@ -338,6 +367,36 @@ void Weights::load_vector(const Vector& vector) const {
 void Weights::load(int32_t num_threads, std::atomic<uint64_t>& bytes_loaded,
                    const std::atomic<bool>& cancelled) {
   allocate();
+  if (dummy_) {
+    make_dummies(bytes_loaded, cancelled);
+  } else {
+    load_files(num_threads, bytes_loaded, cancelled);
+  }
+  if (cancelled) throw Error(HEARTH_CLOSING, "Cannot load model: the engine was stopped");
+}
+
+void Weights::make_dummies(std::atomic<uint64_t>& bytes_loaded,
+                           const std::atomic<bool>& cancelled) const {
+  for (const TileRun& run : runs_) {
+    if (cancelled) return;
+    const WeightLayout& layout = run.view->layout;
+    // Equal numbers in all pages of a tensor would make rows of it equal.
+    const uint64_t seed = uint64_t(run.tensor - tensors_.data()) << 32 | uint32_t(run.first_tile);
+    backend_.randomize(layout, pages_[run.page] + run.page_offset, run.num_tiles, seed);
+    const int32_t rows = std::min(run.num_tiles * layout.tile_rows,
+                                  run.tensor->rows - run.first_tile * layout.tile_rows);
+    bytes_loaded += rows * row_bytes(run.tensor->dtype, run.tensor->cols);
+  }
+  for (const Vector& vector : vectors_) {
+    const std::vector<float> values(vector.tensor->cols, is_norm_weight(*vector.tensor) ? 1 : 0);
+    backend_.upload(vector_arena_ + vector.offset * sizeof(float), values.data(),
+                    values.size() * sizeof(float));
+    bytes_loaded += vector.tensor->num_bytes;
+  }
+}
+
+void Weights::load_files(int32_t num_threads, std::atomic<uint64_t>& bytes_loaded,
+                         const std::atomic<bool>& cancelled) const {
   struct Job {
     const TileRun* run;  // null: a vector
     int32_t first_tile;
@@ -384,7 +443,6 @@ void Weights::load(int32_t num_threads, std::atomic<uint64_t>& bytes_loaded,
     work();
   }
   if (failure) std::rethrow_exception(failure);
-  if (cancelled) throw Error(HEARTH_CLOSING, "Cannot load model: the engine was stopped");
 }
 
 }  // namespace hearth

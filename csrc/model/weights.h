@@ -48,24 +48,31 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
 std::vector<std::string> parse_files(const hearth_file* files, uint32_t count, const uint8_t* flat,
                                      size_t flat_bytes);
 
-/// Whether any layer's linear weight is quantized, which makes int8 activations the default.
-bool has_quantized_layers(const std::vector<TensorSource>& tensors);
+/// What the dtypes of a model's layers mean for how it is computed.
+struct LayerTypes {
+  bool any_quantized;  // a linear weight consists of quants
+  /// In what tensor cores would take all linear weights: kF16 (quants too) or kBF16; kF32 where one
+  /// is fp32 or they differ.
+  DType operands;
+};
+LayerTypes layer_types(const std::vector<TensorSource>& tensors);
 
 class Weights {
  public:
   static constexpr size_t kPageBytes = 16u << 20;
 
-  /// Opens the files and plans the pages. Throws Error: INVALID_ARGUMENT (a tensor is missing,
-  /// doubled, misshapen, or out of its file), IO_ERROR, UNSUPPORTED (no kernel for its type).
+  /// Opens the files and plans the pages. dummy: no file is opened, load() makes random weights.
+  /// Throws Error: INVALID_ARGUMENT (a tensor is missing, doubled, misshapen, or out of its file),
+  /// IO_ERROR, UNSUPPORTED (no kernel for its type).
   Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSource> tensors,
-          std::vector<std::string> paths);
+          std::vector<std::string> paths, bool dummy);
   ~Weights();
   Weights(const Weights&) = delete;
   Weights& operator=(const Weights&) = delete;
 
   /// Bytes that load() will take on the device.
   size_t device_bytes() const { return device_bytes_; }
-  /// Bytes that load() will read.
+  /// Bytes that load() will read, or make up.
   uint64_t file_bytes() const { return file_bytes_; }
 
   /// Allocates, reads and packs with num_threads threads; adds to bytes_loaded as it goes and gives
@@ -100,8 +107,12 @@ class Weights {
   void allocate();
   void load_tiles(const TileRun& run, int32_t first_tile, int32_t num_tiles) const;
   void load_vector(const Vector& vector) const;
+  void load_files(int32_t num_threads, std::atomic<uint64_t>& bytes_loaded,
+                  const std::atomic<bool>& cancelled) const;
+  void make_dummies(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled) const;
 
   Backend& backend_;
+  const bool dummy_;
   std::vector<TensorSource> tensors_;
   std::vector<WeightsFile> files_;
   std::vector<TileRun> runs_;

@@ -20,9 +20,9 @@ class DeviceKv {
   DeviceKv(Device& device, const hearth_op_context& context, const hearth_op_attention_shape& shape,
            const float* k, const float* v)
       : backend_(*device.backend), row_(size_t(shape.num_kv_heads) * shape.head_dim) {
-    if (context.kv_cache_dtype != HEARTH_DTYPE_F16) {
-      require_within("kv_cache_dtype", context.kv_cache_dtype, HEARTH_DTYPE_F32, HEARTH_DTYPE_F32);
-    }
+    const bool is_cuda = context.device_kind == HEARTH_DEVICE_CUDA;
+    require_within("kv_cache_dtype", context.kv_cache_dtype, HEARTH_DTYPE_F32,
+                   is_cuda ? HEARTH_DTYPE_BF16 : HEARTH_DTYPE_F16);
     if (context.block_size != 32 && context.block_size != 64) {
       require_within("block_size", context.block_size, 16, 16);
     }
@@ -35,7 +35,7 @@ class DeviceKv {
       if (cache.spec.dtype == DType::kF32) {
         std::memcpy(at, &value, sizeof value);
       } else {
-        const uint16_t half = half_from_float(value);
+        const uint16_t half = is_bf16() ? bf16_from_float(value) : half_from_float(value);
         std::memcpy(at, &half, sizeof half);
       }
     });
@@ -52,7 +52,7 @@ class DeviceKv {
       } else {
         uint16_t half;
         std::memcpy(&half, at, sizeof half);
-        value = float_from_half(half);
+        value = is_bf16() ? float_from_bf16(half) : float_from_half(half);
       }
     });
   }
@@ -60,6 +60,8 @@ class DeviceKv {
   KvCache cache;
 
  private:
+  bool is_bf16() const { return cache.spec.dtype == DType::kBF16; }
+
   /// visit(index into the caller's K or V, address of the element on the host, whether it is V's)
   template <class Visit>
   void for_each(Visit&& visit) {
@@ -210,7 +212,7 @@ hearth_status hearth_op_attention(hearth_op_context* context,
     }
     const uint32_t q_size = shape->num_heads * shape->head_dim;
     const Tensor queries = device.tensor(shape->num_tokens, q_size, q);
-    const Tensor result = device.tensor(shape->num_tokens, q_size, nullptr);
+    const OpOutput output(device, *context, context->kv_cache_dtype, shape->num_tokens, q_size);
     device.backend->reserve({int32_t(shape->num_tokens), 1, int32_t(q_size), 0});
 
     std::vector<int32_t> ids(shape->num_tokens, 0), positions;
@@ -228,9 +230,11 @@ hearth_status hearth_op_attention(hearth_op_context* context,
     input.block_table = {block_table, size_t(shape->num_sequences) * shape->max_blocks};
     input.max_blocks = int32_t(shape->max_blocks);
     input.block_copies = block_copies;
-    run_steps(*context, *device.backend, input, {}, kv.cache,
-              [&] { device.backend->attention(queries, attention_spec(*shape), result); });
-    device.download(result, out);
+    run_steps(*context, *device.backend, input, {}, kv.cache, [&] {
+      device.backend->attention(queries, attention_spec(*shape), output.tensor());
+      output.finish(*device.backend);
+    });
+    output.download(out);
   });
 }
 

@@ -55,7 +55,7 @@ hearth_status hearth_op_embed(hearth_op_context* context, const hearth_op_linear
 
     StepInput input;
     input.token_ids = {ids, shape->num_tokens};
-    input.positions = {positions, shape->num_tokens};
+    if (positions != nullptr) input.positions = {positions, shape->num_tokens};
     run_steps(*context, *device.backend, input, {}, {}, [&] {
       device.backend->embed(embedding, result);
       if (position_weight != nullptr) {
@@ -163,14 +163,15 @@ hearth_status hearth_op_gate_up(hearth_op_context* context, const hearth_op_line
     const NormView norm =
         device.norm(shape->norm_kind, shape->cols, shape->norm_eps, norm_weight, norm_bias);
     const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
-    const Tensor result = device.tensor(shape->num_tokens, shape->rows, nullptr);
+    const OpOutput output(device, *context, shape->weight_dtype, shape->num_tokens, shape->rows);
     device.backend->reserve(
         {int32_t(shape->num_tokens), 1, int32_t(std::max(shape->cols, shape->rows)), 0});
     run_rows(*context, *device.backend, shape->num_tokens, [&] {
       device.backend->gate_up(input, norm, gate_view, up_view, Activation(shape->activation),
-                              result);
+                              output.tensor());
+      output.finish(*device.backend);
     });
-    device.download(result, out);
+    output.download(out);
   });
 }
 

@@ -31,10 +31,23 @@ CpuOptions cpu_options(const hearth_op_context& context) {
   return {context.isa, context.num_threads, DType(context.activation_dtype)};
 }
 
-Device::Device(const hearth_op_context& context) : backend(make_cpu_backend(cpu_options(context))) {
-  if (backend->activation_bytes() != sizeof(float)) {
-    throw Error(HEARTH_UNSUPPORTED, "Cannot run op: activations of this backend are not fp32");
+std::unique_ptr<Backend> make_backend(const hearth_op_context& context) {
+  require_within("device_kind", context.device_kind, HEARTH_DEVICE_AUTO, HEARTH_DEVICE_CUDA);
+  if (context.device_kind != HEARTH_DEVICE_CUDA) return make_cpu_backend(cpu_options(context));
+  const bool exact = context.activation_dtype == HEARTH_DTYPE_F32;
+  if (!exact) {
+    require_within("activation_dtype", context.activation_dtype, HEARTH_DTYPE_F16,
+                   HEARTH_DTYPE_F16);
   }
+  require_within("device_index", context.device_index, 0, INT32_MAX);
+  require_within("isa", context.isa, 0, 1000);
+  return make_cuda_backend({.device_index = int32_t(context.device_index),
+                            .exact = exact,
+                            .max_compute_capability = int32_t(context.isa)});
+}
+
+Device::Device(const hearth_op_context& context) : backend(make_backend(context)) {
+  require_within("operand_outputs", context.operand_outputs, 0, 1);
 }
 
 Device::~Device() {
@@ -47,13 +60,13 @@ std::byte* Device::bytes(size_t size) {
 }
 
 Tensor Device::tensor(uint32_t rows, uint32_t cols, const float* from) {
-  const size_t count = size_t(rows) * cols;
-  const Tensor tensor{bytes(count * sizeof(float)), int32_t(rows), int32_t(cols)};
+  const size_t size = backend->tensor_bytes(int32_t(rows), int32_t(cols));
+  const Tensor tensor{bytes(size), int32_t(rows), int32_t(cols)};
   if (from != nullptr) {
-    backend->upload(tensor.data, from, count * sizeof(float));
+    backend->upload(tensor.data, from, size_t(rows) * cols * sizeof(float));
   } else {
-    const std::vector<float> poison(count, std::numeric_limits<float>::quiet_NaN());
-    backend->upload(tensor.data, poison.data(), count * sizeof(float));
+    const std::vector<std::byte> poison(size, std::byte{0xff});  // NaN in every type
+    backend->upload(tensor.data, poison.data(), size);
   }
   return tensor;
 }
@@ -103,6 +116,29 @@ WeightView Device::weight(uint32_t dtype, uint32_t rows, uint32_t cols, const ui
 
 void Device::download(const Tensor& tensor, float* to) const {
   backend->download(to, tensor.data, size_t(tensor.rows) * tensor.cols * sizeof(float));
+}
+
+OpOutput::OpOutput(Device& device, const hearth_op_context& context, uint32_t dtype, uint32_t rows,
+                   uint32_t cols)
+    : device_(device), plain_(device.tensor(rows, cols, nullptr)) {
+  if (context.operand_outputs == 0) return;
+  operand_ = device.tensor(rows, cols, nullptr);
+  operand_.is_operand = true;
+  if (is_quantized(DType(dtype))) dtype = HEARTH_DTYPE_F16;
+  std::vector<uint8_t> ones(size_t(cols) * row_bytes(DType(dtype), cols), 0);
+  for (uint32_t i = 0; i < cols; ++i) {
+    const size_t at = size_t(i) * cols + i;
+    if (dtype == HEARTH_DTYPE_F32) {
+      reinterpret_cast<float*>(ones.data())[at] = 1;
+    } else {
+      reinterpret_cast<uint16_t*>(ones.data())[at] = dtype == HEARTH_DTYPE_BF16 ? 0x3f80 : 0x3c00;
+    }
+  }
+  ones_.weight = device.weight(dtype, cols, cols, ones.data());
+}
+
+void OpOutput::finish(Backend& backend) const {
+  if (operand_.data != nullptr) backend.linear(operand_, operand_.rows, {}, ones_, {}, plain_);
 }
 
 }  // namespace hearth

@@ -30,6 +30,8 @@ void require_size(const Struct* value, const char* name) {
 
 /// Throws Error for a context that names no CPU backend.
 CpuOptions cpu_options(const hearth_op_context& context);
+/// Throws Error for a context that names no backend that is there.
+std::unique_ptr<Backend> make_backend(const hearth_op_context& context);
 
 /// A backend, and memory on it that is freed with it.
 class Device {
@@ -55,6 +57,27 @@ class Device {
   std::vector<std::byte*> allocated_;
 };
 
+/// Where an op writes: a plain tensor or, with context.operand_outputs, an operand that a linear op
+/// with a weight of ones and zeros turns into one.
+class OpOutput {
+ public:
+  /// dtype: of the op's weights or of its KV, which the operand's follows.
+  OpOutput(Device& device, const hearth_op_context& context, uint32_t dtype, uint32_t rows,
+           uint32_t cols);
+
+  /// For the op to write.
+  Tensor tensor() const { return operand_.data != nullptr ? operand_ : plain_; }
+  /// Behind the op, in the same step.
+  void finish(Backend& backend) const;
+  /// After the step.
+  void download(float* to) const { device_.download(plain_, to); }
+
+ private:
+  const Device& device_;
+  Tensor plain_, operand_;
+  LinearView ones_;
+};
+
 /// Runs `op` context.repeats times as a step of its own and notes how long that took. Returns the
 /// last step's results.
 template <class Op>
@@ -64,8 +87,9 @@ StepResult run_steps(hearth_op_context& context, Backend& backend, const StepInp
   std::vector<uint64_t> times(std::max<uint32_t>(context.repeats, 1));
   for (uint64_t& time : times) {
     const auto begin = std::chrono::steady_clock::now();
-    backend.begin_step(input, rope, kv);
+    backend.begin_step(input, rope, kv, false);
     op();
+    backend.end_step();
     result = backend.finish_step();
     time = uint64_t((std::chrono::steady_clock::now() - begin) / std::chrono::nanoseconds(1));
   }

@@ -8,6 +8,7 @@
 
 #include "../../error.h"
 #include "packing.h"
+#include "random_weights.h"
 #include "rope_kv.h"
 #include "vector_kernels.h"
 
@@ -76,6 +77,15 @@ void CpuBackend::download(void* host, const std::byte* device, size_t bytes) {
   if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
+void CpuBackend::randomize(const WeightLayout& layout, std::byte* tiles, int32_t num_tiles,
+                           uint64_t seed) {
+  std::vector<std::byte> rows(layout.tile_rows * row_bytes(layout.dtype, layout.cols));
+  for (int32_t tile = 0; tile < num_tiles; ++tile) {
+    random_rows(layout.dtype, layout.cols, layout.tile_rows, seed + uint64_t(tile), rows.data());
+    pack_tile(layout, rows.data(), layout.tile_rows, tiles + size_t(tile) * layout.tile_bytes);
+  }
+}
+
 void CpuBackend::reserve(const StepSizes& sizes) {
   linear_ops_.reserve(std::max(sizes.tokens, sizes.logits_rows), sizes.cols);
   k_.resize(size_t(sizes.tokens) * sizes.kv_cols);
@@ -87,7 +97,8 @@ size_t CpuBackend::scratch_bytes(const StepSizes& sizes) const {
          2 * size_t(sizes.tokens) * sizes.kv_cols * sizeof(float);
 }
 
-void CpuBackend::begin_step(const StepInput& input, const RopeView& rope, const KvCache& kv) {
+bool CpuBackend::begin_step(const StepInput& input, const RopeView& rope, const KvCache& kv,
+                            bool /*same_ops*/) {
   input_ = input;
   rope_ = &rope;
   kv_ = kv;
@@ -99,6 +110,7 @@ void CpuBackend::begin_step(const StepInput& input, const RopeView& rope, const 
   rope_sin_.resize(rope_floats);
   if (rope_floats > 0) rope_table(input, rope, rope_cos_.data(), rope_sin_.data());
   attention_.begin_step();
+  return true;
 }
 
 template <class RowJob>

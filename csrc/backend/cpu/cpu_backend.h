@@ -30,7 +30,11 @@ class CpuBackend final : public Backend {
   void free(std::byte* device) override;
   void upload(std::byte* device, const void* host, size_t bytes) override;
   void download(void* host, const std::byte* device, size_t bytes) override;
-  size_t activation_bytes() const override { return sizeof(float); }
+  size_t tensor_bytes(int32_t rows, int32_t cols) const override {
+    return size_t(rows) * cols * sizeof(float);
+  }
+  void randomize(const WeightLayout& layout, std::byte* tiles, int32_t num_tiles,
+                 uint64_t seed) override;
   int32_t kv_element(const KvSpec& spec, bool is_value, int32_t token, int32_t dim) const override {
     return kv_cell_element(spec, is_value ? KvPart::kValue : KvPart::kKey, token, dim);
   }
@@ -40,7 +44,9 @@ class CpuBackend final : public Backend {
   int32_t bind_sampler(const SamplerSpec& spec) override { return samplers_.bind(spec); }
   void release_sampler(int32_t sampler) override { samplers_.release(sampler); }
 
-  void begin_step(const StepInput& input, const RopeView& rope, const KvCache& kv) override;
+  bool begin_step(const StepInput& input, const RopeView& rope, const KvCache& kv,
+                  bool same_ops) override;
+  void end_step() override {}
   void embed(const WeightView& token_embedding, Tensor out) override;
   void add_position(const WeightView& position_embedding, int32_t position_offset,
                     Tensor x) override;
@@ -56,6 +62,8 @@ class CpuBackend final : public Backend {
   void gather(Tensor x, int32_t first_row, int32_t num_rows, Tensor out) override;
   void sample(Tensor logits, int32_t first_row, int32_t num_rows) override;
   const StepResult& finish_step() override;
+  uint64_t num_launches() const override { return 0; }
+  uint64_t device_nanoseconds() const override { return 0; }
 
  private:
   // Results of the last steps: begun and unfinished ones (2 at most), and those still readable.

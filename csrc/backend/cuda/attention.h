@@ -1,0 +1,45 @@
+// Attention over blocks of KV on the device: what a launch is told, and the kernels to choose from.
+// Numerics: docs/decisions/0007-cuda-numerics.md; the order inside a cell: layout.h.
+#pragma once
+
+#include "device.h"
+#include "layout.h"
+#include "step_view.h"
+
+namespace hearth::cuda {
+
+inline constexpr int kChunkTokens = 512;  // of a context: reduced alone, then merged in order
+inline constexpr int kTileTokens = 128;   // of a chunk: a step of the online softmax
+inline constexpr int kPrefillTile = 128;  // queries of a PrefillItem at most
+
+/// A kernel's argument, by value.
+struct AttentionArgs {
+  StepView step;
+  KvCache kv;
+  AttentionSpec spec;
+  const float* q = nullptr;  // [T, num_heads * head_dim]
+  /// float[T, num_heads * head_dim], or an operand of KV's 16-bit type, columns padded with zeros.
+  void* out = nullptr;
+  bool out_is_operand = false;
+  /// Partial results of decodes, by item and head: O [head_dim], then m and l. And how many items of
+  /// each (sequence, KV head) are done: zero before and after every launch.
+  float* partials = nullptr;
+  int32_t* arrivals = nullptr;
+};
+
+/// Floats of args.partials for max_decodes items.
+constexpr size_t partials_floats(int32_t max_decodes, int32_t num_heads, int32_t head_dim) {
+  return size_t(max_decodes) * num_heads * (head_dim + 2);
+}
+
+/// Sequences with one query, by the plan's decodes. 16-bit KV in core matrices.
+void attention_decode(Stream& stream, const AttentionArgs& args);
+/// Sequences with several queries, by the plan's prefills: mma.sync (8.0 and up), or wgmma (9.0;
+/// head_dim 64, 80, 96, 128, 256). 16-bit KV in core matrices.
+void attention_prefill_sm80(Stream& stream, const AttentionArgs& args);
+void attention_prefill_sm90(Stream& stream, const AttentionArgs& args);
+bool supports_attention_sm90(int32_t head_dim);
+/// All of a step's queries, fp32 arithmetic, any KV and device: one order per row.
+void attention_exact(Stream& stream, const AttentionArgs& args);
+
+}  // namespace hearth::cuda

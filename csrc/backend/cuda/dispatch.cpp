@@ -1,0 +1,49 @@
+#include "dispatch.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "../../error.h"
+#include "layout.h"
+
+namespace hearth::cuda {
+namespace {
+
+constexpr int32_t kHeadDims[] = {64, 80, 96, 128, 256};
+
+bool has_tensor_cores(const DeviceTraits& traits) { return traits.compute_capability >= 80; }
+// wgmma exists on this architecture alone.
+bool is_hopper(const DeviceTraits& traits) { return traits.compute_capability == 90; }
+
+}  // namespace
+
+bool is_exact(const DeviceTraits& traits, DType weight) {
+  return traits.exact || weight == DType::kF32 || !has_tensor_cores(traits);
+}
+
+LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num_tokens) {
+  if (is_exact(traits, weight)) return LinearKernel::kExact;
+  if (num_tokens <= kMaxStreamTokens) return LinearKernel::kStream;
+  return is_hopper(traits) ? LinearKernel::kGemmSm90 : LinearKernel::kGemmSm80;
+}
+
+AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv) {
+  const bool has_kernel = std::find(std::begin(kHeadDims), std::end(kHeadDims), kv.head_dim) !=
+                          std::end(kHeadDims);
+  if (traits.exact || !has_tensor_cores(traits) || !has_core_matrices(kv) || !has_kernel) {
+    return AttentionKernel::kExact;
+  }
+  return is_hopper(traits) ? AttentionKernel::kSm90 : AttentionKernel::kSm80;
+}
+
+std::string describe_choices(const DeviceTraits& traits) {
+  if (traits.exact || !has_tensor_cores(traits)) {
+    return "activation_dtype: fp32\nlinear: exact\nattention: exact\n";
+  }
+  return format(
+      "activation_dtype: 16-bit\nlinear: stream to %d tokens, then gemm_%s (fp32 weights: exact)\n"
+      "attention: decode_sm80, prefill_%s (head_dim 64, 80, 96, 128, 256; others: exact)\n",
+      kMaxStreamTokens, is_hopper(traits) ? "sm90" : "sm80", is_hopper(traits) ? "sm90" : "sm80");
+}
+
+}  // namespace hearth::cuda

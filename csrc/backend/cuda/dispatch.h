@@ -1,0 +1,31 @@
+// Which kernel takes an op: by compute capability, dtype, shape and number of tokens. Host code
+// without CUDA, so that the choice is tested where there is no GPU.
+#pragma once
+
+#include <string>
+
+#include "../backend.h"
+
+namespace hearth::cuda {
+
+enum class LinearKernel { kExact, kStream, kGemmSm80, kGemmSm90 };
+enum class AttentionKernel { kExact, kSm80, kSm90 };
+
+/// Tokens up to which streaming the weights beats tiles: the tensor cores wait for memory.
+inline constexpr int32_t kMaxStreamTokens = 64;
+
+struct DeviceTraits {
+  int32_t compute_capability = 0;  // 90 for 9.0; kernels for more than this are not chosen
+  bool exact = false;              // fp32 activations
+};
+
+/// Whether a weight's products are made in fp32.
+bool is_exact(const DeviceTraits& traits, DType weight);
+LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num_tokens);
+/// For queries of sequences that have several in the step; kExact: for all others too.
+AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv);
+
+/// `linear: ...` and `attention: ...` lines.
+std::string describe_choices(const DeviceTraits& traits);
+
+}  // namespace hearth::cuda

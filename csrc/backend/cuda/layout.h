@@ -1,0 +1,102 @@
+// How weights and operands lie in device memory. Host code without CUDA: pure functions of shapes.
+//
+// DESIGN
+//   Weights   Strips of 16 rows, each cut into blocks of 64 columns, columns padded with zeros to a
+//             multiple of 64. A strip is a WeightLayout's tile: its blocks lie behind one another,
+//             so that a strip is one stream for decode, and 64 columns of it one bulk copy for
+//             prefill. Inside a block the order is that of the A operand of mma.m16n8k16 (and of
+//             wgmma with A in registers): a lane finds what it needs for 16 columns in one load.
+//
+//               lane = g * 4 + t       pair i = 0: (row g, columns 2t, 2t + 1)   1: row g + 8
+//                                           i = 2: (row g, columns 2t + 8, + 9)  3: row g + 8
+//
+//               F16, BF16   [4 steps of 16 columns][32 lanes][4 pairs][2]              2048 bytes
+//               Q8_0        [4][32][4][2] i8, then f16 scale [2 groups][16 rows]       1088
+//               Q4_0, Q4_1  [4][32] u32, then f16 scale [2][16] (, f16 minimum [2][16]) 576, 640
+//                           pair i of the u32: nibbles at bits 4i and 4i + 16
+//               F32         [16 rows][64]                                              4096
+//
+//   Operands  The 16-bit input of a linear op (B of the mma): blocks of 64 columns of all rows, in
+//             8 x 8 core matrices, which is what ldmatrix, wgmma without swizzle and a plain load
+//             of fragments all want.
+//
+//               [cols / 64][padded rows / 8][8 octets of columns][8 rows][8 columns]
+//
+//             Rows are padded to 8 and hold anything there; columns to 64, with zeros.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../backend.h"
+
+namespace hearth::cuda {
+
+inline constexpr int kStripRows = 16;
+inline constexpr int kBlockCols = 64;  // of a strip and of an operand
+
+constexpr int32_t round_up(int32_t value, int32_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+/// Bytes of 16 rows x 64 columns.
+constexpr int32_t block_bytes(DType dtype) {
+  switch (dtype) {
+    case DType::kF32: return 4096;
+    case DType::kF16:
+    case DType::kBF16: return 2048;
+    case DType::kQ8_0: return 1088;
+    case DType::kQ4_0: return 576;
+    case DType::kQ4_1: return 640;
+    case DType::kInt8: break;
+  }
+  return 0;
+}
+
+/// Throws Error(HEARTH_UNSUPPORTED) for dtypes that are none of weights, and for quantized rows that
+/// are no multiple of 32.
+WeightLayout strip_layout(DType dtype, int32_t rows, int32_t cols);
+
+/// See Backend::pack(). dst: a whole strip.
+void pack_strip(const WeightLayout& layout, const std::byte* source, int32_t num_rows,
+                std::byte* dst);
+
+/// Element (row, col) of an operand, in elements from its beginning. padded_rows: a multiple of 8.
+constexpr size_t operand_element(int32_t row, int32_t col, int32_t padded_rows) {
+  return size_t(col / kBlockCols) * padded_rows * kBlockCols + size_t(row / 8) * 512 +
+         col % kBlockCols / 8 * 64 + row % 8 * 8 + col % 8;
+}
+
+constexpr size_t operand_bytes(int32_t rows, int32_t cols) {
+  return size_t(round_up(rows, 8)) * round_up(cols, kBlockCols) * 2;
+}
+
+/// Element (token, dim) of a K or V cell, in elements. Core matrices of 8 tokens x 8 dimensions where
+/// tensor cores read the cell (16-bit, head_dim a multiple of 16), else rows of a token each.
+///
+///   [block_tokens / 8][head_dim / 8][8 tokens][8 dimensions]      or [block_tokens][head_dim]
+constexpr bool has_core_matrices(const KvSpec& spec) {
+  return spec.dtype != DType::kF32 && spec.head_dim % 16 == 0;
+}
+constexpr int32_t kv_cell_element(const KvSpec& spec, int32_t token, int32_t dim) {
+  return has_core_matrices(spec) ? (token / 8 * (spec.head_dim / 8) + dim / 8) * 64 +
+                                       token % 8 * 8 + dim % 8
+                                 : token * spec.head_dim + dim;
+}
+
+/// Where the strips of a weight lie, small enough to be a kernel's argument. Segments of a
+/// WeightView hold equally many strips but for the first and the last.
+struct StripMap {
+  static constexpr int kMaxSegments = 144;
+  int32_t rows = 0;    // of the weight; 0: none
+  int32_t blocks = 0;  // of a strip
+  int32_t strip_bytes = 0;
+  int32_t first = 0;  // strips in segment 0
+  int32_t per_segment = 1;
+  const std::byte* segments[kMaxSegments];
+};
+
+/// Fills map with the strips of a weight. Throws Error(HEARTH_UNSUPPORTED) beyond kMaxSegments.
+void map_strips(const WeightView& view, StripMap& map);
+
+}  // namespace hearth::cuda

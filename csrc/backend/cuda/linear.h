@@ -1,0 +1,46 @@
+// Linear ops on the device: what a launch is told, and the kernels to choose from. Numerics:
+// docs/decisions/0007-cuda-numerics.md; layouts: layout.h.
+#pragma once
+
+#include "device.h"
+#include "layout.h"
+
+namespace hearth::cuda {
+
+/// One weight of a launch: out[t, r] = x[t] · weight[r] + bias[r] (+ residual[t, r]).
+struct LinearOutput {
+  StripMap weight;
+  const float* bias = nullptr;      // [weight.rows], or null
+  const float* residual = nullptr;  // [rows, weight.rows], or null; may be out
+  void* out = nullptr;              // float[rows, weight.rows]; see LinearArgs::out_is_operand
+};
+
+/// A kernel's argument, by value (__grid_constant__: its arrays are indexed at run time).
+struct LinearArgs {
+  static constexpr int kMaxOutputs = 3;
+
+  const void* x = nullptr;  // operand [rows, cols], or float[rows, cols] for linear_exact()
+  int32_t rows = 0;         // tokens
+  int32_t cols = 0;         // of the weights, as in the model
+
+  /// Without an activation: num_outputs independent ones. With it: outputs[0] is up, outputs[1], if
+  /// num_outputs is 2, gate; outputs[0].out[t, r] = act(gate or up) (* up).
+  int32_t num_outputs = 1;
+  bool has_activation = false;
+  Activation activation = Activation::kSilu;
+  /// outputs[0].out is an operand [rows, weight.rows] of the weights' 16-bit type, columns padded
+  /// with zeros, for the next linear op (only with an activation).
+  bool out_is_operand = false;
+  LinearOutput outputs[kMaxOutputs];
+};
+
+/// Streams the weights once for up to 64 tokens a CTA: for decode, and any number of tokens on
+/// devices without a better kernel. Needs compute capability 8.0.
+void linear_stream(Stream& stream, DType dtype, const LinearArgs& args);
+/// Tiles for many tokens: mma.sync (8.0 and up), or wgmma and bulk copies (9.0).
+void linear_gemm_sm80(Stream& stream, DType dtype, const LinearArgs& args);
+void linear_gemm_sm90(Stream& stream, DType dtype, const LinearArgs& args);
+/// fp32 inputs and products, one fixed order over k, any device. args.x is float.
+void linear_exact(Stream& stream, DType dtype, const LinearArgs& args);
+
+}  // namespace hearth::cuda

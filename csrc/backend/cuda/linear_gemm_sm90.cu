@@ -1,0 +1,314 @@
+// Linear ops for many tokens on Hopper: as fast as its tensor cores go.
+//
+//   flops   2 * rows * cols * tokens, which is all that counts from a few hundred tokens on
+//   bytes   between L2 and the multiprocessors, a tile of 128 rows by 256 tokens: 1 for 85 products
+//
+// DESIGN
+//   Roles     Two warpgroups multiply, 64 rows of the weight by all of the tile's tokens each; a
+//             warp has a strip. Of a gated op the first has up, the second gate. A third warpgroup
+//             copies: one warp the strips, one the operand. One CTA to a multiprocessor; it goes
+//             through tiles (linear_gemm.cuh), and copies run ahead into the next tile while sums
+//             are stored.
+//
+//               copy strips    | s0 | s1 | s2 | s3 |      | s4 | ...       bulk copies into a ring
+//               copy operand   | s0 | s1 | s2 | s3 |      | s4 | ...       of stages of 64 columns
+//               multiply           | s0 | s1 | s2 | s3 | s4 | ...
+//
+//   Operands  Weights are A, from registers: strips lie as fragments, and quantized ones become
+//             fp16 on the way. Tokens are B, from shared memory, where they lie as in memory.
+//   Overlap   A stage's fragments are loaded while the products of the stage before it are made:
+//             two sets of registers take turns. A stage is free when its products are done.
+//   Previous  Strips are asked for before the kernel ahead has ended.
+//   Gated     Up and gate meet in shared memory: a thread's sums belong to those of the same thread
+//             of the other warpgroup. It also keeps the activations out of unrolled loops.
+//   Same bits A row's sums are one chain over k, as in linear_stream.cu.
+#include "linear_gemm.cuh"
+#include "wgmma.cuh"
+
+#if defined(__CUDA_ARCH__) && !HEARTH_HOPPER
+#pragma nv_diag_suppress 177  // the kernels are empty here and use nothing of what follows
+#endif
+
+namespace hearth::cuda {
+namespace {
+
+constexpr int kGroupThreads = 128;  // of a warpgroup
+constexpr int kMultiplyThreads = 2 * kGroupThreads;
+constexpr int kThreads = 3 * kGroupThreads;
+constexpr int kOctetBytes = 1024;  // of 8 tokens in 64 columns
+constexpr int kMatrixBytes = 128;  // of 8 tokens in 8 columns
+constexpr int kSteps = kBlockCols / 16;
+constexpr int kRingBytes = 192 * 1024;
+constexpr int kStagedOctets = 8;  // of sums that a thread leaves in shared memory at once
+constexpr int kMeeting = 1;       // named barrier of the warpgroups that multiply
+// 232 * 256 + 40 * 128 registers: what 168 * 384 at launch leave.
+constexpr int kMultiplyRegisters = 232;
+constexpr int kCopyRegisters = 40;
+
+template <DType dtype, int kTokens>
+struct Shared {
+  static constexpr int kStripBytes = block_bytes(dtype);
+  static constexpr int kStageBytes = kTokens / 8 * kOctetBytes + kTileStrips * kStripBytes;
+  static constexpr int kStages = std::min(12, kRingBytes / kStageBytes);
+
+  std::byte stages[kStages][kStageBytes];  // operand, then strips
+  float4 sums[2][kStagedOctets][kGroupThreads];
+  uint64_t full[kStages];   // 2 arrivals: strips, operand
+  uint64_t empty[kStages];  // 8 arrivals: the warps that multiply
+
+  static constexpr int strip_offset(int strip) {
+    return kTokens / 8 * kOctetBytes + strip * kStripBytes;
+  }
+};
+
+/// A place in the ring.
+template <int kStages>
+struct RingPlace {
+  int32_t stage = 0;
+  uint32_t parity = 0;
+
+  __device__ __forceinline__ void advance() {
+    if (++stage == kStages) stage = 0, parity ^= 1;
+  }
+};
+
+/// Copies the strips of the CTA's tiles, a lane each.
+template <DType dtype, int kTokens>
+__device__ __forceinline__ void copy_strips(const LinearArgs& args, const GemmGrid& grid,
+                                            Shared<dtype, kTokens>& shared, int lane) {
+  using Ring = Shared<dtype, kTokens>;
+  const uint32_t to = shared_address(shared.stages) + Ring::strip_offset(lane);
+  const uint32_t full = shared_address(shared.full), empty = shared_address(shared.empty);
+  const int32_t num_blocks = args.outputs[0].weight.blocks;
+  RingPlace<Ring::kStages> place;
+  for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
+    const GemmTile tile = find_tile(args, grid, index);
+    const std::byte* from = lane < kTileStrips ? tile_strip(args, tile, lane) : nullptr;
+    const bool has_strip = from != nullptr;
+    const uint32_t bytes = __popc(__ballot_sync(0xffffffff, has_strip)) * Ring::kStripBytes;
+    for (int32_t block = 0; block < num_blocks; ++block) {
+      barrier_wait(empty + place.stage * 8, place.parity ^ 1);
+      if (lane == 0) barrier_arrive_expect(full + place.stage * 8, bytes);
+      __syncwarp();
+      if (has_strip) {
+        copy_bulk(to + place.stage * Ring::kStageBytes, from, Ring::kStripBytes,
+                  full + place.stage * 8);
+        from += Ring::kStripBytes;
+      }
+      place.advance();
+    }
+  }
+}
+
+/// Asks L2 for what the tile's sums will be added to.
+__device__ __forceinline__ void prefetch_residual(const LinearArgs& args, const GemmTile& tile,
+                                                  int32_t first_token, int tokens, int lane) {
+  const LinearOutput& output = args.outputs[tile.output];
+  if (args.has_activation || output.residual == nullptr) return;
+  const int32_t rows = output.weight.rows;
+  const int32_t r = tile.first_row + lane % 4 * 32;  // 128 bytes each
+  if (r >= rows) return;
+  const int32_t end = min(first_token + tokens, args.rows);
+  for (int32_t t = first_token + lane / 4; t < end; t += 8) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(output.residual + size_t(t) * rows + r));
+  }
+}
+
+/// Copies the operand for the CTA's tiles.
+template <DType dtype, int kTokens>
+__device__ __forceinline__ void copy_operand(const LinearArgs& args, const GemmGrid& grid,
+                                             Shared<dtype, kTokens>& shared, int lane) {
+  using Ring = Shared<dtype, kTokens>;
+  const uint32_t to = shared_address(shared.stages);
+  const uint32_t full = shared_address(shared.full), empty = shared_address(shared.empty);
+  const int32_t num_blocks = args.outputs[0].weight.blocks;
+  const int32_t octets = round_up(args.rows, 8) / 8;
+  RingPlace<Ring::kStages> place;
+  for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
+    const GemmTile tile = find_tile(args, grid, index);
+    const int32_t first_octet = tile.token_tile * (kTokens / 8);
+    prefetch_residual(args, tile, first_octet * 8, kTokens, lane);
+    const uint32_t bytes = min(kTokens / 8, octets - first_octet) * kOctetBytes;
+    const std::byte* from =
+        static_cast<const std::byte*>(args.x) + size_t(first_octet) * kOctetBytes;
+    for (int32_t block = 0; block < num_blocks; ++block) {
+      barrier_wait(empty + place.stage * 8, place.parity ^ 1);
+      if (lane == 0) {
+        barrier_arrive_expect(full + place.stage * 8, bytes);
+        copy_bulk(to + place.stage * Ring::kStageBytes, from, bytes, full + place.stage * 8);
+      }
+      from += size_t(octets) * kOctetBytes;
+      place.advance();
+    }
+  }
+}
+
+/// Stores a tile's sums. By all warps that multiply.
+template <DType dtype, int kTokens>
+__device__ __forceinline__ void store_tile(const LinearArgs& args, const GemmTile& tile,
+                                           Shared<dtype, kTokens>& shared,
+                                           const float (&sums)[kTokens / 2]) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int group = warp / 4, thread = threadIdx.x % kGroupThreads;
+  const int32_t first_token = tile.token_tile * kTokens;
+  if (!args.has_activation) {
+    finish_strip<kTokens / 8>(args, args.outputs[tile.output], tile.first_row + warp * kStripRows,
+                              first_token, lane, sums);
+    return;
+  }
+  const bool is_gated = has_gate(args);
+  const int32_t strip_row = tile.first_row + (is_gated ? warp % 4 : warp) * kStripRows;
+#pragma unroll
+  for (int first = 0; first < kTokens / 8; first += kStagedOctets) {
+#pragma unroll
+    for (int octet = 0; octet < kStagedOctets; ++octet) {
+      const float* const four = sums + (first + octet) * 4;
+      shared.sums[group][octet][thread] = make_float4(four[0], four[1], four[2], four[3]);
+    }
+    // Each warpgroup stores half of a gated op's octets.
+    if (is_gated) named_barrier_sync(kMeeting, kMultiplyThreads);
+    const int begin = is_gated ? group * (kStagedOctets / 2) : 0;
+    const int end = is_gated ? begin + kStagedOctets / 2 : kStagedOctets;
+#pragma unroll 1
+    for (int octet = begin; octet < end; ++octet) {
+      store_gated_octet<typename HalfOf<dtype>::type>(
+          args, strip_row, first_token + (first + octet) * 8, lane,
+          shared.sums[is_gated ? 1 : group][octet][thread], shared.sums[0][octet][thread]);
+    }
+    if (is_gated) named_barrier_sync(kMeeting, kMultiplyThreads);
+  }
+}
+
+/// Multiplies and stores the CTA's tiles.
+template <DType dtype, int kTokens>
+__device__ __forceinline__ void multiply_tiles(const LinearArgs& args, const GemmGrid& grid,
+                                               Shared<dtype, kTokens>& shared) {
+  using Half = typename HalfOf<dtype>::type;
+  using Ring = Shared<dtype, kTokens>;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const uint32_t full = shared_address(shared.full), empty = shared_address(shared.empty);
+  const uint64_t operand =
+      matrix_descriptor(shared_address(shared.stages), kMatrixBytes, kOctetBytes);
+  const int32_t num_blocks = args.outputs[0].weight.blocks;
+  RingPlace<Ring::kStages> place;
+  for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
+    float sums[kTokens / 2];  // the first product sets them
+    uint32_t even[kSteps][4], odd[kSteps][4];
+
+    const auto multiply_block = [&](uint32_t(&fragments)[kSteps][4], int32_t block) {
+      barrier_wait(full + place.stage * 8, place.parity);
+      const std::byte* const strip = shared.stages[place.stage] + Ring::strip_offset(warp);
+#pragma unroll
+      for (int step = 0; step < kSteps; ++step) {
+        load_fragment<dtype>(strip, step, lane, fragments[step]);
+      }
+      const uint64_t tokens = operand + place.stage * (Ring::kStageBytes / 16);
+      wgmma_fence();
+#pragma unroll
+      for (int step = 0; step < kSteps; ++step) {
+        wgmma<kTokens, Half>(sums, fragments[step], tokens + step * (2 * kMatrixBytes / 16),
+                             block > 0 || step > 0);
+      }
+      wgmma_commit();
+      wgmma_wait<1>();  // the block before this one is done
+      if (block > 0 && lane == 0) {
+        barrier_arrive(empty + (place.stage == 0 ? Ring::kStages - 1 : place.stage - 1) * 8);
+      }
+      place.advance();
+    };
+
+    for (int32_t block = 0; block + 1 < num_blocks; block += 2) {
+      multiply_block(even, block);
+      multiply_block(odd, block + 1);
+    }
+    if (num_blocks % 2 != 0) multiply_block(even, num_blocks - 1);
+    wgmma_wait<0>();
+    pin_registers(sums);
+    if (lane == 0) {
+      barrier_arrive(empty + (place.stage == 0 ? Ring::kStages - 1 : place.stage - 1) * 8);
+    }
+    store_tile<dtype, kTokens>(args, find_tile(args, grid, index), shared, sums);
+  }
+}
+
+template <DType dtype, int kTokens>
+__global__ void __launch_bounds__(kThreads, 1)
+    gemm_kernel(const __grid_constant__ LinearArgs args, const __grid_constant__ GemmGrid grid) {
+#if HEARTH_HOPPER
+  extern __shared__ __align__(128) std::byte dynamic[];
+  auto& shared = *reinterpret_cast<Shared<dtype, kTokens>*>(dynamic);
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < Shared<dtype, kTokens>::kStages; ++stage) {
+      barrier_init(shared_address(&shared.full[stage]), 2);
+      barrier_init(shared_address(&shared.empty[stage]), kMultiplyThreads / 32);
+    }
+    fence_barrier_init();
+  }
+  __syncthreads();
+
+  if (threadIdx.x >= kMultiplyThreads) {
+    shrink_registers<kCopyRegisters>();
+    const int warp = (threadIdx.x - kMultiplyThreads) / 32, lane = threadIdx.x % 32;
+    if (warp == 0) copy_strips<dtype, kTokens>(args, grid, shared, lane);
+    wait_for_previous();
+    if (warp == 1) {
+      copy_operand<dtype, kTokens>(args, grid, shared, lane);
+      let_next_begin();
+    }
+  } else {
+    grow_registers<kMultiplyRegisters>();
+    wait_for_previous();
+    multiply_tiles<dtype, kTokens>(args, grid, shared);
+  }
+#endif
+}
+
+template <DType dtype, int kTokens>
+void launch_gemm(Stream& stream, const LinearArgs& args) {
+  const auto kernel = gemm_kernel<dtype, kTokens>;
+  const GemmGrid grid = make_grid(args, kTokens);
+  constexpr size_t kSharedBytes = sizeof(Shared<dtype, kTokens>);
+  static_assert(kSharedBytes <= 227 * 1024);
+  allow_shared_memory(kernel, kSharedBytes);
+  launch(stream, kernel, dim3(std::min(grid.num_tiles(), stream.num_multiprocessors)),
+         dim3(kThreads), kSharedBytes, args, grid);
+}
+
+/// Time of a launch: rounds of tiles, one to a multiprocessor, by what a tile has to fetch.
+int64_t estimate(const Stream& stream, const LinearArgs& args, int32_t tile_tokens) {
+  const int32_t sms = stream.num_multiprocessors;
+  return int64_t((make_grid(args, tile_tokens).num_tiles() + sms - 1) / sms) *
+         (kTileRows + tile_tokens);
+}
+
+template <DType dtype>
+void choose_tokens(Stream& stream, const LinearArgs& args) {
+  const int64_t few = estimate(stream, args, 64), some = estimate(stream, args, 128),
+                many = estimate(stream, args, 256);
+  if (many <= some && many <= few) return launch_gemm<dtype, 256>(stream, args);
+  if (some <= few) return launch_gemm<dtype, 128>(stream, args);
+  launch_gemm<dtype, 64>(stream, args);
+}
+
+}  // namespace
+
+void linear_gemm_sm90(Stream& stream, DType dtype, const LinearArgs& args) {
+  if (!stream.is_hopper()) {
+    throw Error(HEARTH_UNSUPPORTED,
+                format("Cannot multiply: this kernel needs compute capability 9.0: current value "
+                       "is %d.%d",
+                       stream.compute_capability / 10, stream.compute_capability % 10));
+  }
+  switch (dtype) {
+    case DType::kF16: return choose_tokens<DType::kF16>(stream, args);
+    case DType::kBF16: return choose_tokens<DType::kBF16>(stream, args);
+    case DType::kQ8_0: return choose_tokens<DType::kQ8_0>(stream, args);
+    case DType::kQ4_0: return choose_tokens<DType::kQ4_0>(stream, args);
+    case DType::kQ4_1: return choose_tokens<DType::kQ4_1>(stream, args);
+    default:
+      throw Error(HEARTH_UNSUPPORTED,
+                  format("Cannot multiply: no tensor-core kernel for dtype %u", unsigned(dtype)));
+  }
+}
+
+}  // namespace hearth::cuda
