@@ -94,7 +94,8 @@ export class Engine implements AsyncDisposable {
    * @throws {EngineError} when it cannot be run: memory, device, library, options
    */
   static async open(source: string | Model, options: OpenOptions = {}): Promise<Engine> {
-    const model = typeof source === "string" ? await loadModel(source) : source;
+    const { loadFormat = "auto" } = options;
+    const model = typeof source === "string" ? await loadModel(source, { loadFormat }) : source;
     const engine = new Engine(model, options);
     if (options.waitUntilReady ?? true) {
       try {

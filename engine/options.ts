@@ -23,7 +23,8 @@ const LARGEST = {
 const CHOICES = {
   isa: ["auto", "generic", "avx2", "avx512", "amx"],
   activationDtype: ["auto", "fp32", "int8"],
-  kvCacheDtype: ["auto", "fp32", "fp16"],
+  kvCacheDtype: ["auto", "fp32", "fp16", "bf16"],
+  loadFormat: ["auto", "dummy"],
   blockSize: [16, 32, 64],
   pipelineDepth: [1, 2],
 } as const satisfies { readonly [K in keyof EngineOptions]?: readonly EngineOptions[K][] };
@@ -43,6 +44,10 @@ export function checkOptions(options: EngineOptions): void {
     if (value !== undefined && !allowed.includes(value)) {
       refuse(field, `one of ${allowed.join(", ")}`, value);
     }
+  }
+  const share = options.gpuMemoryUtilization;
+  if (share !== undefined && !(share > 0 && share <= 1)) {
+    refuse("gpuMemoryUtilization", "above 0 and at most 1", share);
   }
   const device = options.device ?? "auto";
   if (!/^(auto|cpu|cuda|cuda:\d{1,4})$/.test(device)) {

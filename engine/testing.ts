@@ -112,7 +112,9 @@ export class ManualEngine implements Disposable {
    * @throws {EngineError} when it cannot be run
    */
   static async open(source: string | Model, options: EngineOptions = {}): Promise<ManualEngine> {
-    return new ManualEngine(typeof source === "string" ? await loadModel(source) : source, options);
+    const { loadFormat = "auto" } = options;
+    const model = typeof source === "string" ? await loadModel(source, { loadFormat }) : source;
+    return new ManualEngine(model, options);
   }
 
   /**
@@ -169,6 +171,8 @@ export class ManualEngine implements Disposable {
         throw new Error(`Cannot run until idle: ${this.#active.size} requests make no progress`);
       }
     }
+    // A step that was staged before its request ended still holds blocks.
+    while (this.step() > 0) numSteps++;
     return numSteps;
   }
 

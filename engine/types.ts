@@ -229,35 +229,44 @@ export interface EngineStats {
   readonly numThreads: number;
   /** In use; `auto` where it is not chosen yet. */
   readonly isa: "auto" | "generic" | "avx2" | "avx512" | "amx";
-  /** Between ops; fp32 is the exact path. */
-  readonly activationDtype: "auto" | "fp32" | "fp16" | "int8";
+  /** Of what linear ops take; fp32 is the exact path. */
+  readonly activationDtype: "auto" | "fp32" | "fp16" | "bf16" | "int8";
   /** Of the KV blocks. */
-  readonly kvCacheDtype: "auto" | "fp32" | "fp16" | "int8";
+  readonly kvCacheDtype: "auto" | "fp32" | "fp16" | "bf16" | "int8";
   /** What computes. */
   readonly device: "auto" | "cpu" | "cuda";
+  /** Among devices of its kind. */
+  readonly deviceIndex: number;
+  /** CUDA: kernels launched. */
+  readonly numLaunches: number;
+  /** CUDA: time that the device was busy with steps. */
+  readonly deviceSeconds: number;
 }
 
 /** Options of an engine. Flags of `deno task serve` carry the same names in kebab-case. */
 export interface EngineOptions {
-  /** [auto] */
+  /** auto is the first CUDA device, else the CPU. [auto] */
   readonly device?: "auto" | "cpu" | "cuda" | `cuda:${number}`;
-  /** CPU compute threads. [the cores this process may use] */
+  /** CPU threads, to compute or (CUDA) to load weights. [the cores this process may use] */
   readonly numThreads?: number;
   /** Forces an instruction path of the CPU backend. [auto] */
   readonly isa?: "auto" | "generic" | "avx2" | "avx512" | "amx";
-  /** fp32 is the exact path; auto is int8 for quantized weights. [auto] */
+  /**
+   * fp32 is the exact path. auto is int8 for quantized weights and fp32 for others on the CPU, the
+   * weights' 16-bit type on CUDA, where int8 is not supported. [auto]
+   */
   readonly activationDtype?: "auto" | "fp32" | "int8";
-  /** auto is fp32 with fp32 activations, else fp16. [auto] */
-  readonly kvCacheDtype?: "auto" | "fp32" | "fp16";
+  /** auto is fp32 with fp32 activations, else 16 bits; bf16 on CUDA alone. [auto] */
+  readonly kvCacheDtype?: "auto" | "fp32" | "fp16" | "bf16";
   /** Tokens a KV block: 16, 32 or 64. [16] */
   readonly blockSize?: number;
   /** Prompt and output together, in tokens. [the model's] */
   readonly maxModelLen?: number;
   /** Sequences that run at a time. [128] */
   readonly maxNumSeqs?: number;
-  /** Token budget of a scheduler step. [512] */
+  /** Token budget of a scheduler step. [512; on CUDA 2048] */
   readonly maxNumBatchedTokens?: number;
-  /** Memory of the KV blocks. [on the CPU the smaller of a quarter of free memory and what `maxNumSeqs` sequences can use] */
+  /** Memory of the KV blocks. [what `maxNumSeqs` sequences can use; at most a quarter of free memory on the CPU, what `gpuMemoryUtilization` leaves on CUDA] */
   readonly kvCacheMemoryBytes?: number;
   /** Overrides `kvCacheMemoryBytes`; for tests. */
   readonly numKvBlocks?: number;
@@ -265,7 +274,13 @@ export interface EngineOptions {
   readonly maxQueuedRequests?: number;
   /** Prompt tokens that may wait. [4,194,304] */
   readonly maxQueuedTokens?: number;
-  /** Steps staged at once, 1 or 2. [1 on the CPU] */
+  /** CUDA: share of the device's memory that may be taken, above 0 and at most 1. [0.9] */
+  readonly gpuMemoryUtilization?: number;
+  /** dummy: random weights made on the device, for benchmarks. [auto] */
+  readonly loadFormat?: "auto" | "dummy";
+  /** CUDA: the same bits whatever else is in the batch; false may be faster. [true] */
+  readonly batchInvariant?: boolean;
+  /** Steps staged at once, 1 or 2. [1 on the CPU, 2 on CUDA] */
   readonly pipelineDepth?: number;
   /** Share KV blocks of equal prefixes between requests. [true] */
   readonly enablePrefixCaching?: boolean;

@@ -151,6 +151,10 @@ export class NativeEngine implements Disposable {
       memory_limit_bytes: 0n,
       num_tensors: model.tensors.length,
       num_files: model.files.length,
+      load_format: c.LoadFormat[options.loadFormat ?? "auto"],
+      gpu_memory_utilization: options.gpuMemoryUtilization ?? 0,
+      disable_batch_invariant: Number(!(options.batchInvariant ?? true)),
+      reserved: 0,
     });
     const handle = new BigUint64Array(1);
     const error = new ErrorBuffer();
@@ -440,5 +444,8 @@ function toEngineStats(stats: ReturnType<typeof c.EngineStats.decode>): EngineSt
     activationDtype: nameOf(c.ComputeDType, stats.activation_dtype),
     kvCacheDtype: nameOf(c.ComputeDType, stats.kv_cache_dtype),
     device: nameOf(c.DeviceKind, stats.device_kind),
+    deviceIndex: stats.device_index,
+    numLaunches: Number(stats.num_launches),
+    deviceSeconds: Number(stats.device_microseconds) / 1e6,
   };
 }

@@ -15,7 +15,7 @@ export const OpContextStruct = new Struct("hearth_op_context", {
   kv_cache_dtype: "u32",
   block_size: "u32",
   repeats: "u32",
-  reserved: "u32",
+  operand_outputs: "u32",
   best_ns: "u64",
   median_ns: "u64",
 });

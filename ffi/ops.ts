@@ -19,6 +19,7 @@ import { ErrorBuffer } from "./status.ts";
 import {
   Activation,
   ComputeDType,
+  DeviceKind,
   Isa,
   LogitBias,
   Norm,
@@ -28,12 +29,20 @@ import {
 
 /** Where and how ops run. */
 export interface OpContext {
+  readonly device: "cpu" | "cuda";
+  /** CPU only. */
   readonly isa: keyof typeof Isa;
-  /** 0: the cores this process may use. */
+  /** CUDA only: kernels for later ones, 80 for 8.0, are not chosen. 0: all. */
+  readonly maxComputeCapability: number;
+  /** CPU only. 0: the cores this process may use. */
   readonly numThreads: number;
-  readonly activationDtype: "fp32" | "int8";
-  readonly kvCacheDtype: "fp32" | "fp16";
+  /** int8: CPU only; fp16: CUDA only, the tensor cores' 16-bit types. */
+  readonly activationDtype: "fp32" | "int8" | "fp16";
+  /** bf16: CUDA only. */
+  readonly kvCacheDtype: "fp32" | "fp16" | "bf16";
   readonly blockSize: 16 | 32 | 64;
+  /** Outputs of gateUp and attention pass through the form that only linear ops read. */
+  readonly operandOutputs: boolean;
   /** How often the op runs; {@linkcode Ops.bestNs} tells how fast. */
   readonly repeats: number;
 }
@@ -141,11 +150,14 @@ export class Ops {
 
   constructor(context: Partial<OpContext> = {}, path: string = defaultLibraryPath()) {
     this.context = {
+      device: "cpu",
       isa: "auto",
+      maxComputeCapability: 0,
       numThreads: 1,
       activationDtype: "fp32",
       kvCacheDtype: "fp32",
       blockSize: 16,
+      operandOutputs: false,
       repeats: 1,
       ...context,
     };
@@ -407,16 +419,17 @@ export class Ops {
   }
 
   #run(call: (context: Uint8Array<ArrayBuffer>, error: Uint8Array<ArrayBuffer>) => number): void {
+    const { device, isa, maxComputeCapability } = this.context;
     const context = OpContextStruct.encode({
-      device_kind: 0,
+      device_kind: DeviceKind[device],
       device_index: 0,
-      isa: Isa[this.context.isa],
+      isa: device === "cuda" ? maxComputeCapability : Isa[isa],
       num_threads: this.context.numThreads,
       activation_dtype: ComputeDType[this.context.activationDtype],
       kv_cache_dtype: ComputeDType[this.context.kvCacheDtype],
       block_size: this.context.blockSize,
       repeats: this.context.repeats,
-      reserved: 0,
+      operand_outputs: Number(this.context.operandOutputs),
       best_ns: 0n,
       median_ns: 0n,
     });

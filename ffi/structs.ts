@@ -6,7 +6,7 @@
 import { Struct } from "./struct.ts";
 
 /** HEARTH_ABI_VERSION of the header that these files were written for. */
-export const abiVersion = 1;
+export const abiVersion = 2;
 
 /** `hearth_status`: 0 is HEARTH_OK, failures are negative. */
 export const Status = {
@@ -34,7 +34,10 @@ export const Isa = { auto: 0, generic: 1, avx2: 2, avx512: 3, amx: 4 } as const;
 export const WeightDType = { F32: 0, F16: 1, BF16: 2, Q8_0: 3, Q4_0: 4, Q4_1: 5 } as const;
 
 /** HEARTH_DTYPE_* of activations and of the KV cache, under the names of their options. */
-export const ComputeDType = { fp32: 0, fp16: 1, int8: 6, auto: 255 } as const;
+export const ComputeDType = { fp32: 0, fp16: 1, bf16: 2, int8: 6, auto: 255 } as const;
+
+/** HEARTH_LOAD_*: how weights come into being. */
+export const LoadFormat = { auto: 0, dummy: 1 } as const;
 
 /** HEARTH_NORM_*. */
 export const Norm = { rms: 1, layer: 2 } as const;
@@ -186,6 +189,10 @@ export const EngineOptions = new Struct("hearth_engine_options", {
   memory_limit_bytes: "u64",
   num_tensors: "u32",
   num_files: "u32",
+  load_format: "u32",
+  gpu_memory_utilization: "f32",
+  disable_batch_invariant: "u32",
+  reserved: "u32",
 });
 
 /** `hearth_request_options`: One request. */
@@ -286,4 +293,8 @@ export const EngineStats = new Struct("hearth_engine_stats", {
   num_sequences_running: "u32",
   device_kind: "u32",
   num_queued_tokens: "u64",
+  num_launches: "u64",
+  device_microseconds: "u64",
+  device_index: "u32",
+  reserved: "u32",
 });

@@ -23,9 +23,7 @@ const MAX_INDEX_BYTES = 1 << 26;
  * @throws {ModelError}
  */
 export function openHfFolder(folder: string): Model {
-  const values = readJsonObject(join(folder, "config.json"), MAX_CONFIG_BYTES);
-  if (!values) throw new ModelError(`Cannot open model ${folder}: config.json is missing`);
-  const config = new Fields(folder, "config.json:", new Map(Object.entries(values)));
+  const { values, config } = readConfig(folder, join(folder, "config.json"));
   const { architecture, spec: unnamed, tensorNames, prefixes } = readHfConfig(config);
 
   const files = weightFiles(folder);
@@ -47,6 +45,14 @@ export function openHfFolder(folder: string): Model {
     chatTemplate,
     eosTokenIds: eosTokenIds(folder, values, tokenizer),
   };
+}
+
+/** A `config.json`, as it stands and as fields of the model in `folder`. */
+export function readConfig(folder: string, file: string) {
+  const values = readJsonObject(file, MAX_CONFIG_BYTES);
+  if (!values) throw new ModelError(`Cannot open model ${folder}: config.json is missing`);
+  const config = new Fields(folder, "config.json:", new Map(Object.entries(values)));
+  return { values, config };
 }
 
 /** The one file, or the shards that the index names. */
@@ -89,7 +95,7 @@ function isFile(path: string): boolean {
 }
 
 /** What generation_config.json says, else config.json; and the tokenizer's own EOS. */
-function eosTokenIds(
+export function eosTokenIds(
   folder: string,
   config: Record<string, unknown>,
   tokenizer: Tokenizer,

@@ -15,6 +15,8 @@ export interface LoadOptions {
   readonly progress?: OnProgress;
   /** Ends a fetch; what came stays for the next one. */
   readonly signal?: AbortSignal;
+  /** dummy: `source` is a `config.json` or its folder; weights are made up, for benchmarks. [auto] */
+  readonly loadFormat?: "auto" | "dummy";
 }
 
 /**
@@ -26,6 +28,7 @@ export interface LoadOptions {
  */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<Model> {
   const path = resolve(source);
+  if (options.loadFormat === "dummy") return openDummy(path);
   if (await exists(path)) return openPath(path, undefined);
   // Only then: the Hub's library takes time to load.
   const { fetchFromHub, parseHubId } = await import("./hub.ts");
@@ -49,10 +52,21 @@ export function tokenizerSource(tokenizer: Tokenizer): string | undefined {
 
 /** @param name what to call the model; by default its file or folder */
 function openPath(path: string, name: string | undefined): Model {
+  const model = orModelError(path, () => openKind(path));
+  sources.set(model.tokenizer, path);
+  return name === undefined ? model : { ...model, name };
+}
+
+/** A worker would look for weights: its tokenizer has no source. */
+async function openDummy(path: string): Promise<Model> {
+  const { openDummyModel } = await import("./dummy_model.ts");
+  return orModelError(path, () => openDummyModel(path));
+}
+
+/** @throws {ModelError} for what a file can be at fault for */
+function orModelError(path: string, open: () => Model): Model {
   try {
-    const model = openKind(path);
-    sources.set(model.tokenizer, path);
-    return name === undefined ? model : { ...model, name };
+    return open();
   } catch (error) {
     const foreseen = [
       Deno.errors.PermissionDenied,

@@ -69,15 +69,7 @@ export function tensorTable(
   const fail = (problem: string): never => {
     throw new ModelError(`Cannot open model ${source}: ${problem}`);
   };
-  const places = new Map<string, { role: TensorRole; layer: number }>();
-  const patterns = { ...names.required, ...names.optional };
-  for (const [role, pattern] of Object.entries(patterns) as [TensorRole, string][]) {
-    const count = GLOBAL.has(role) ? 1 : spec.numLayers;
-    for (let layer = 0; layer < count; layer++) {
-      places.set(pattern.replace("{}", `${layer}`), { role, layer });
-    }
-  }
-
+  const places = tensorPlaces({ ...names.required, ...names.optional }, spec.numLayers);
   const found = new Map<string, TensorEntry>();
   for (const tensor of tensors) {
     if (names.ignored.some((pattern) => pattern.test(tensor.name))) continue;
@@ -112,6 +104,21 @@ export function tensorTable(
     offset,
     bytes,
   }));
+}
+
+/** What every name of these patterns stands for. */
+export function tensorPlaces(
+  patterns: TensorPatterns,
+  numLayers: number,
+): Map<string, { readonly role: TensorRole; readonly layer: number }> {
+  const places = new Map<string, { role: TensorRole; layer: number }>();
+  for (const [role, pattern] of Object.entries(patterns) as [TensorRole, string][]) {
+    const count = GLOBAL.has(role) ? 1 : numLayers;
+    for (let layer = 0; layer < count; layer++) {
+      places.set(pattern.replace("{}", `${layer}`), { role, layer });
+    }
+  }
+  return places;
 }
 
 /** Shape of a role in a model, row-major. */

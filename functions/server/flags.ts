@@ -19,6 +19,12 @@ export type Flag =
     }
     | { readonly kind: "bytes"; readonly min: number }
     | { readonly kind: "seconds"; readonly min: number; readonly max: number }
+    | {
+      readonly kind: "number";
+      readonly value: string;
+      readonly min: number;
+      readonly max: number;
+    }
     | { readonly kind: "choice"; readonly choices: readonly string[] }
     | { readonly kind: "pattern"; readonly value: string; readonly pattern: RegExp }
     | { readonly kind: "switch" }
@@ -29,7 +35,7 @@ export type Flag =
 /** What a flag of each kind becomes. */
 type ValueOf<F extends Flag> = F extends { kind: "choice"; choices: readonly (infer C)[] } ? C
   : F["kind"] extends "texts" ? readonly string[]
-  : F["kind"] extends "integer" | "bytes" | "seconds" ? number
+  : F["kind"] extends "integer" | "bytes" | "seconds" | "number" ? number
   : F["kind"] extends "switch" | "action" ? boolean
   : string;
 
@@ -132,11 +138,13 @@ function readValue(flag: Flag, text: string, source: string): string | number {
       if (value >= min && value <= max) return value;
       throw refuse(source, `must be an integer from ${min} to ${max}`, text);
     }
-    case "seconds": {
+    case "seconds":
+    case "number": {
       const { min, max } = flag;
       const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
       if (value >= min && value <= max) return value;
-      throw refuse(source, `must be seconds from ${min} to ${max}`, text);
+      const what = flag.kind === "seconds" ? "seconds" : "a number";
+      throw refuse(source, `must be ${what} from ${min} to ${max}`, text);
     }
     case "bytes": {
       const value = readBytes(text);

@@ -71,6 +71,14 @@ export class MetricsRegistry {
       ["hearth_step_flops_total", "Arithmetic that the steps' ops had to do", (now) => {
         return now.stepFlops;
       }],
+      ["hearth_kernel_launches_total", "Kernels launched on a CUDA device", (now) => {
+        return now.numLaunches;
+      }],
+      [
+        "hearth_device_busy_seconds_total",
+        "Time that a CUDA device was busy with steps",
+        (now) => now.deviceSeconds,
+      ],
     ];
     for (const [name, help, read] of counters) {
       this.#counter(name, help, [], (counter) => {

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { EngineError, type EngineOptions } from "../../engine/types.ts";
 import type { OnProgress } from "../../model/progress.ts";
 import type { Instance } from "./instance.ts";
 import type { Settings } from "./settings.ts";
@@ -32,22 +31,9 @@ export async function openInstance(
   const source = settings.model ??
     await (await import("../../model/default_model.ts")).defaultModelPath(fetching);
   instance.opening = { phase: "reading", done: 0, total: 0 };
-  const model = await loadModel(source, fetching);
-  await requireDevice(settings.engine);
+  const { loadFormat = "auto" } = settings.engine;
+  const model = await loadModel(source, { ...fetching, loadFormat });
   const engine = await Engine.open(model, { ...settings.engine, waitUntilReady: false });
   instance.engine = engine;
   await engine.ready;
-}
-
-/** @throws {EngineError} for CUDA where there is none, said of the flag */
-async function requireDevice({ device, library }: EngineOptions): Promise<void> {
-  if (!device?.startsWith("cuda")) return;
-  const { listDevices } = await import("../../ffi/library.ts");
-  if (listDevices(library).some(({ kind }) => kind === "cuda")) return;
-  throw new EngineError(
-    "unsupported",
-    `Cannot open engine: --device must be auto or cpu, for there is no CUDA here: ` +
-      `current value is ${device}`,
-    "device",
-  );
 }

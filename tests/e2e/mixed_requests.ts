@@ -8,6 +8,7 @@
 import { Engine } from "../../engine/engine.ts";
 import type { GenerateRequest } from "../../engine/types.ts";
 import { defaultModelPath } from "../../model/default_model.ts";
+import { onTestDevice } from "../test_device.ts";
 
 /** Tokens and the exact bits of their log probabilities, of one sequence. */
 export interface ExactResult {
@@ -56,7 +57,10 @@ export async function run(engine: Engine, request: GenerateRequest): Promise<Exa
 }
 
 if (import.meta.main) {
-  await using engine = await Engine.open(await defaultModelPath(), { enablePrefixCaching: false });
+  await using engine = await Engine.open(await defaultModelPath(), {
+    ...onTestDevice,
+    enablePrefixCaching: false,
+  });
   const results: ExactResult[] = [];
   for (const request of mixedRequests(Number(Deno.args[0]))) {
     results.push(await run(engine, request));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../engine/engine.ts";
 import { defaultModelPath } from "../../model/default_model.ts";
+import { onTestDevice } from "../test_device.ts";
 import { type ExactResult, mixedRequests, run } from "./mixed_requests.ts";
 
 Deno.test("32 concurrent requests give the same bits as alone in a fresh process", async () => {
@@ -16,6 +17,7 @@ Deno.test("32 concurrent requests give the same bits as alone in a fresh process
   // Room for little more than the longest request. The long ones, which matter more, come when the
   // short ones hold most blocks: those must give them up and are computed again.
   await using engine = await Engine.open(await defaultModelPath(), {
+    ...onTestDevice,
     maxModelLen: 3104,
     numKvBlocks: 200,
     maxNumBatchedTokens: 256,

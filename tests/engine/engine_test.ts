@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { Engine } from "../../engine/engine.ts";
 import type { GenerateChunk, GenerateRequest, Generation } from "../../engine/types.ts";
 import { loadModel } from "../../model/load.ts";
+import { onTestDevice } from "../test_device.ts";
 import { promptOf, tiny } from "./requests.ts";
 
-const open = (options = {}) => Engine.open(tiny, { maxModelLen: 256, ...options });
+const open = (options = {}) => Engine.open(tiny, { ...onTestDevice, maxModelLen: 256, ...options });
 
 /** For requests that must still run when the test looks: 2,000 tokens take some 100 ms. */
-const openLong = () => Engine.open(tiny, { maxNumSeqs: 2 });
+const openLong = () => Engine.open(tiny, { ...onTestDevice, maxNumSeqs: 2 });
 const long = { maxTokens: 2000 };
 
 const greedy = (length: number, rest: Partial<GenerateRequest> = {}): GenerateRequest => ({
@@ -97,7 +98,10 @@ Deno.test("What fails in one request's output ends that request alone", async ()
     isSpecial: { value: (token: number) => model.tokenizer.isSpecial(token) },
     decode: { value: model.tokenizer.decode.bind(model.tokenizer) },
   });
-  await using engine = await Engine.open({ ...model, tokenizer }, { maxNumSeqs: 2 });
+  await using engine = await Engine.open({ ...model, tokenizer }, {
+    ...onTestDevice,
+    maxNumSeqs: 2,
+  });
   const generations = [5, 6].map((length) => engine.generate(greedy(length, { maxTokens: 500 })));
   failing = true;
   const outcomes = await Promise.allSettled(generations.map(collect));
@@ -109,7 +113,7 @@ Deno.test("What fails in one request's output ends that request alone", async ()
 });
 
 Deno.test("A request that ends while its prompt is encoded takes no worker's time", async () => {
-  await using engine = await Engine.open(tiny);
+  await using engine = await Engine.open(tiny, onTestDevice);
   const longText = "the quick brown fox ".repeat(200);
   await engine.tokenize(longText);
   const left = engine.generate({ prompt: longText.repeat(3), n: 2 });
@@ -251,7 +255,7 @@ Deno.test("A full queue rejects and says when to come back", async () => {
 
 Deno.test("Messages without a chat template are refused", async () => {
   const model = { ...await loadModel(tiny), chatTemplate: undefined };
-  await using engine = await Engine.open(model);
+  await using engine = await Engine.open(model, onTestDevice);
   const messages = [{ role: "user", content: "Hello" }];
   assert.throws(() => engine.generate({ messages }), {
     code: "invalid_argument",
@@ -265,7 +269,7 @@ Deno.test("A chat template's refusal reaches the caller", async () => {
     throw new Error("roles must alternate");
   };
   const model = { ...await loadModel(tiny), chatTemplate: { render } };
-  await using engine = await Engine.open(model);
+  await using engine = await Engine.open(model, onTestDevice);
   assert.throws(() => engine.generate({ messages: [{ role: "user", content: "Hello" }] }), {
     param: "messages",
     message: /roles must alternate/,
@@ -289,7 +293,7 @@ Deno.test("An engine may be closed while it loads", async () => {
 
 Deno.test("Engine.open() refuses options out of range, and names them", async () => {
   await assert.rejects(open({ blockSize: 17 }), { code: "invalid_argument", param: "blockSize" });
-  await assert.rejects(open({ device: "cuda" }), { code: "unsupported" });
+  await assert.rejects(open({ device: "cuda:99" }), { code: "unsupported" });
 });
 
 Deno.test("Engine.open() refuses weights that are cut short", async () => {
@@ -298,10 +302,13 @@ Deno.test("Engine.open() refuses weights that are cut short", async () => {
   try {
     const bytes = await Deno.readFile(model.files[0]!);
     await Deno.writeFile(path, bytes.subarray(0, bytes.length - 100));
-    await assert.rejects(Engine.open({ ...model, files: [path] }), (error: { code: string }) => {
-      assert.match(error.code, /^(invalid_argument|io_error)$/);
-      return true;
-    });
+    await assert.rejects(
+      Engine.open({ ...model, files: [path] }, onTestDevice),
+      (error: { code: string }) => {
+        assert.match(error.code, /^(invalid_argument|io_error)$/);
+        return true;
+      },
+    );
   } finally {
     await Deno.remove(path);
   }
@@ -351,5 +358,6 @@ Deno.test("detokenize() takes back what tokenize() made", async () => {
 
 Deno.test("describe() names device and kernels", async () => {
   await using engine = await open();
-  assert.match(engine.describe(), /^device: cpu$/m);
+  const cuda = onTestDevice.device.startsWith("cuda");
+  assert.match(engine.describe(), cuda ? /^device: cuda:\d+ /m : /^device: cpu$/m);
 });

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { ManualEngine, type ManualRequest } from "../../engine/testing.ts";
 import type { GenerateRequest } from "../../engine/types.ts";
+import { onTestDevice } from "../test_device.ts";
 import { promptOf, tiny } from "./requests.ts";
 
-const open = (options = {}) => ManualEngine.open(tiny, { maxModelLen: 256, ...options });
+/** As many steps are staged on any device: the tests count them. */
+const open = (options = {}) =>
+  ManualEngine.open(tiny, { ...onTestDevice, pipelineDepth: 1, maxModelLen: 256, ...options });
 
 const greedy = (length: number, rest: Partial<GenerateRequest> = {}): GenerateRequest => ({
   tokens: promptOf(length),

@@ -16,7 +16,9 @@ const refused: [keyof EngineOptions, unknown[], RegExp][] = [
   ["pipelineDepth", [0, 3], /one of 1, 2/],
   ["isa", ["avx", ""], /one of auto, generic, avx2, avx512, amx/],
   ["activationDtype", ["fp16"], /one of auto, fp32, int8/],
-  ["kvCacheDtype", ["int8"], /one of auto, fp32, fp16/],
+  ["kvCacheDtype", ["int8"], /one of auto, fp32, fp16, bf16/],
+  ["loadFormat", ["safetensors"], /one of auto, dummy/],
+  ["gpuMemoryUtilization", [0, -1, 1.01, NaN], /above 0 and at most 1/],
   ["device", ["gpu", "cuda:", "cuda:x", "cpu:1"], /one of auto, cpu, cuda, cuda:N/],
 ];
 
@@ -36,5 +38,7 @@ for (const [field, values, message] of refused) {
 Deno.test("checkOptions() takes the defaults and every bound", () => {
   checkOptions({});
   checkOptions({ numThreads: 1, maxModelLen: 2 ** 32 - 1, blockSize: 64, device: "cuda:15" });
+  checkOptions({ gpuMemoryUtilization: 1, loadFormat: "dummy", kvCacheDtype: "bf16" });
+  checkOptions({ batchInvariant: false });
   checkOptions({ pipelineDepth: 2, isa: "generic", kvCacheDtype: "fp16", activationDtype: "int8" });
 });

@@ -17,7 +17,7 @@ async function program(
 ): Promise<{ code: number; out: string; err: string }> {
   const source = `
     import { Engine } from "${url("mod.ts").href}";
-    const engine = await Engine.open("${tiny}", { maxModelLen: 256 });
+    const engine = await Engine.open("${tiny}", { device: "cpu", maxModelLen: 256 });
     const request = { tokens: [20, 21, 22], maxTokens: 200, ignoreEos: true };
     ${body}`;
   const path = await Deno.makeTempFile({ suffix: ".ts" });
@@ -63,7 +63,7 @@ Deno.test("An engine that was forgotten is closed when it is collected", async (
     await engine.close();
     const before = numThreads();
     await (async () => {
-      const forgotten = await Engine.open("${tiny}", { numThreads: 4 });
+      const forgotten = await Engine.open("${tiny}", { device: "cpu", numThreads: 4 });
       console.log(numThreads() >= before + 4);
       await forgotten.generate({ ...request, maxTokens: 2 }).accepted;
     })();

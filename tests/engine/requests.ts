@@ -7,9 +7,13 @@ import fc from "fast-check";
 import type { EngineOptions, GenerateRequest } from "../../engine/types.ts";
 import { ManualEngine, type ManualRequest } from "../../engine/testing.ts";
 import { checkpointPath } from "../golden/checkpoints.ts";
+import { onTestDevice } from "../test_device.ts";
 
-/** The checkpoint that most tests run: 389 tokens of vocabulary, GQA, fp32. */
-export const tiny = checkpointPath("llama2-fp32");
+/**
+ * The checkpoint that most tests run: fp32, unless HEARTH_TEST_CHECKPOINT names another of tests/data,
+ * so that other kernels run on CUDA.
+ */
+export const tiny = checkpointPath(Deno.env.get("HEARTH_TEST_CHECKPOINT") ?? "llama2-fp32");
 
 /** Ids that every tiny checkpoint has, special tokens left out. */
 export const anyToken = fc.integer({ min: 10, max: 300 });
@@ -66,7 +70,12 @@ export class AloneResults implements Disposable {
 
   static async open(options: EngineOptions = {}): Promise<AloneResults> {
     return new AloneResults(
-      await ManualEngine.open(tiny, { maxModelLen: 256, enablePrefixCaching: false, ...options }),
+      await ManualEngine.open(tiny, {
+        ...onTestDevice,
+        maxModelLen: 256,
+        enablePrefixCaching: false,
+        ...options,
+      }),
     );
   }
 

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ManualEngine } from "../../engine/testing.ts";
 import type { EngineOptions, GenerateRequest } from "../../engine/types.ts";
+import { onTestDevice } from "../test_device.ts";
 import { AloneResults, anyRequest, exactResult, promptOf, tiny } from "./requests.ts";
 
 /** All at once, on an engine that is checked after every step. */
 async function together(requests: readonly GenerateRequest[], options: EngineOptions) {
-  using engine = await ManualEngine.open(tiny, { maxModelLen: 256, ...options });
+  using engine = await ManualEngine.open(tiny, { ...onTestDevice, maxModelLen: 256, ...options });
   const running = requests.map((request) => engine.generate(request));
   while (running.some(({ ended }) => !ended)) {
     engine.step();
@@ -95,7 +96,7 @@ Deno.test("Prompts of 1 to 200 tokens give the same bits over every chunk border
 
 Deno.test("A warm prefix gives the same bits as a cold one", async () => {
   using alone = await AloneResults.open();
-  using engine = await ManualEngine.open(tiny, { maxModelLen: 256 });
+  using engine = await ManualEngine.open(tiny, { ...onTestDevice, maxModelLen: 256 });
   const request = (length: number): GenerateRequest => ({
     tokens: promptOf(length),
     maxTokens: 12,
@@ -125,6 +126,7 @@ Deno.test("No block is lost whatever is submitted, stepped and cancelled", async
       fc.constantFrom(14, 20, 200),
       async (commands, pipelineDepth, numKvBlocks) => {
         using engine = await ManualEngine.open(tiny, {
+          ...onTestDevice,
           maxModelLen: 160,
           maxNumBatchedTokens: 24,
           pipelineDepth,
@@ -157,7 +159,7 @@ Deno.test("No block is lost whatever is submitted, stepped and cancelled", async
 });
 
 Deno.test("The same seed gives the same text, another one another text", async () => {
-  using engine = await ManualEngine.open(tiny, { maxModelLen: 256 });
+  using engine = await ManualEngine.open(tiny, { ...onTestDevice, maxModelLen: 256 });
   const run = (seed?: number) => {
     const request = { tokens: promptOf(8), maxTokens: 20, temperature: 1.5, ignoreEos: true };
     const running = engine.generate(seed === undefined ? request : { ...request, seed });

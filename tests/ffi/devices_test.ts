@@ -11,6 +11,15 @@ Deno.test("listDevices() has the CPU with its cores and memory", () => {
   assert.ok(cpu.name.length > 0);
 });
 
+Deno.test("listDevices() numbers the CUDA devices there are", () => {
+  const devices = listDevices().filter(({ kind }) => kind === "cuda");
+  devices.forEach(({ index, capability, freeBytes, memoryBytes, numCores }, i) => {
+    assert.equal(index, i);
+    assert.match(capability, /^\d+\.\d$/);
+    assert.ok(numCores > 0 && freeBytes > 0 && freeBytes <= memoryBytes);
+  });
+});
+
 Deno.test("buildInfo() is one line", () => {
   assert.match(buildInfo(), /^\S.*\S$/);
 });

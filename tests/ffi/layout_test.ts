@@ -21,6 +21,7 @@ const enumerators = new Map<string, number>(
     CANCEL_: structs.Cancel,
     EVENT_: structs.EventKind,
     FINISH_: structs.Finish,
+    LOAD_: structs.LoadFormat,
     STATE_: structs.State,
     DTYPE_: { ...structs.WeightDType, ...structs.ComputeDType },
   }).flatMap(([prefix, values]) =>

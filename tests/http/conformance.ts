@@ -314,6 +314,8 @@ export function testConformance(under: EngineUnderTest): void {
     assert.equal(value("hearth_num_requests_running"), 0);
     assert.equal(value("hearth_num_requests_waiting"), 0);
     assert.equal(value("hearth_num_preemptions_total"), 0);
+    assert.ok(value("hearth_kernel_launches_total") >= 0);
+    assert.ok(value("hearth_device_busy_seconds_total") >= 0);
     assert.equal(value('hearth_kv_blocks{state="held"}'), 0);
     assert.ok(value('hearth_kv_blocks{state="free"}') > 0);
     assert.equal(value('hearth_requests_finished_total{reason="length"}'), 1);

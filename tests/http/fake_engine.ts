@@ -179,6 +179,9 @@ export class FakeEngine implements ServedEngine {
       activationDtype: "fp32",
       kvCacheDtype: "fp32",
       device: "cpu",
+      deviceIndex: 0,
+      numLaunches: 0,
+      deviceSeconds: 0,
     };
   }
 

@@ -20,6 +20,9 @@ Deno.test("readSettings takes both spellings of a flag", () => {
   }
   assert.equal(read(["--no-enable-prefix-caching"]).engine.enablePrefixCaching, false);
   assert.equal(read(["--enable-prefix-caching"]).engine.enablePrefixCaching, true);
+  assert.equal(read(["--no-batch-invariant"]).engine.batchInvariant, false);
+  assert.equal(read(["--gpu-memory-utilization", "0.85"]).engine.gpuMemoryUtilization, 0.85);
+  assert.equal(read(["--load-format=dummy"]).engine.loadFormat, "dummy");
   assert.deepEqual(read(["--api-key", "a", "--api-key=b=c"]).instance.apiKeys, ["a", "b=c"]);
 });
 
@@ -59,6 +62,9 @@ const refusals: [string[], RegExp][] = [
   [["--port", "80a"], /current value is 80a/],
   [["--max-num-seqs", "0"], /from 1 to 65536: current value is 0/],
   [["--max-model-len", "1.5"], /must be an integer/],
+  [["--gpu-memory-utilization", "1.5"], /must be a number from 0.01 to 1: current value is 1.5/],
+  [["--gpu-memory-utilization", "90%"], /must be a number/],
+  [["--load-format", "gguf"], /must be auto, dummy: current value is gguf/],
   [["--isa", "sse"], /must be auto, generic, avx2, avx512, amx: current value is sse/],
   [["--device", "gpu"], /must be auto\|cpu\|cuda\|cuda:N: current value is gpu/],
   [["--block-size", "17"], /must be 16, 32, 64: current value is 17/],

@@ -182,9 +182,9 @@ const startErrors: [string, string[], Record<string, string>, RegExp][] = [
   ],
   [
     "a device that is not there",
-    [...MODEL, "--device", "cuda"],
+    [...MODEL, "--device", "cuda:99"],
     {},
-    /^✗ Cannot open engine: --device must be auto or cpu, .*: current value is cuda\n$/,
+    /^✗ Cannot open engine: no CUDA device 99: .*\n$/,
   ],
   [
     "a library that the task does not allow",

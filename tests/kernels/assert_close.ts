@@ -26,7 +26,8 @@ export function assertClose(
   let worst = 0;
   let share = -1;
   for (let i = 0; i < expected.length; i++) {
-    const used = Math.abs(actual[i]! - expected[i]!) / tolerance[i]!;
+    const error = Math.abs(actual[i]! - expected[i]!);
+    const used = error === 0 ? 0 : error / tolerance[i]!; // some tolerances are 0
     if (!(used <= share)) { // NaN is the worst
       share = used;
       worst = i;

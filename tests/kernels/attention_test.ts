@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { type AttentionInput, type OpContext, Ops } from "../../ffi/ops.ts";
+import { type OpContext, Ops } from "../../ffi/ops.ts";
 import { assertClose, assertSameBits, poisoned } from "./assert_close.ts";
+import { attentionFloat64 } from "./attention_reference.ts";
 import { type PagedShape, randomPagedKv, slotOf, toHalf } from "./paged_kv.ts";
 import { testOnEachPath } from "./paths.ts";
 import { type Random, withSeed } from "./random.ts";
-import { type Bounded, roundoff, softmax } from "./reference.ts";
 
 const heads = { numHeads: 6, numKvHeads: 2, headDim: 64 };
 const base = { ...heads, blockSize: 16, window: 0 } as const;
@@ -56,67 +56,15 @@ const cases: Readonly<Record<string, PagedShape & Pick<OpContext, "blockSize">>>
   "a window over chunks": { ...base, window: 200, sequences: one(500, 100) },
 };
 
-/** Attention from its definition. kv: the values that the cache's dtype holds. */
-function attentionFloat64(input: AttentionInput, blockSize: number): Bounded {
-  const { numHeads, numKvHeads, headDim, window, scale } = input;
-  const size = numHeads * headDim;
-  const values = new Float64Array(input.q.length);
-  const bounds = new Float64Array(input.q.length);
-  const single = Math.fround(scale);
-  input.contextLens.forEach((context, s) => {
-    const [start, end] = [input.queryStart[s]!, input.queryStart[s + 1]!];
-    for (let token = start; token < end; token++) {
-      const position = context - (end - token);
-      const first = window > 0 ? Math.max(0, position - window + 1) : 0;
-      const slots = Array.from(
-        { length: position + 1 - first },
-        (_, i) => slotOf(input, blockSize, s, first + i),
-      );
-      for (let head = 0; head < numHeads; head++) {
-        const kvHead = Math.floor(head / (numHeads / numKvHeads));
-        const q = input.q.subarray(token * size + head * headDim).subarray(0, headDim);
-        const at = (slot: number) => (slot * numKvHeads + kvHead) * headDim;
-        let largest = 0;
-        const scores = slots.map((slot) => {
-          let score = 0;
-          let magnitude = 0;
-          for (let i = 0; i < headDim; i++) {
-            const product = q[i]! * input.k[at(slot) + i]!;
-            score += product;
-            magnitude += Math.abs(product);
-          }
-          largest = Math.max(largest, magnitude * single);
-          return score * single;
-        });
-        const weights = softmax(scores);
-        // An absolute error of a score is a relative one of its weight.
-        const relative = ((headDim + 8) * largest + slots.length + 64) * roundoff * 2;
-        for (let i = 0; i < headDim; i++) {
-          let value = 0;
-          let magnitude = 0;
-          slots.forEach((slot, j) => {
-            const term = weights[j]! * input.v[at(slot) + i]!;
-            value += term;
-            magnitude += Math.abs(term);
-          });
-          values[token * size + head * headDim + i] = value;
-          bounds[token * size + head * headDim + i] = relative * magnitude;
-        }
-      }
-    }
-  });
-  return { values, bounds };
-}
-
 for (const [name, shape] of Object.entries(cases)) {
-  testOnEachPath(`attention() matches float64: ${name}`, (isa) =>
+  testOnEachPath(`attention() matches float64: ${name}`, (path) =>
     withSeed((random) => {
       for (const kvCacheDtype of ["fp32", "fp16"] as const) {
         const drawn = randomPagedKv(random, shape);
         const half = kvCacheDtype === "fp16";
         const input = half ? { ...drawn, k: toHalf(drawn.k), v: toHalf(drawn.v) } : drawn;
         const { blockSize } = shape;
-        using ops = new Ops({ isa, kvCacheDtype, blockSize, numThreads: random.between(1, 3) });
+        using ops = new Ops({ ...path, kvCacheDtype, blockSize, numThreads: random.between(1, 3) });
         const out = poisoned(input.q.length);
         ops.attention(input, out);
         const { values, bounds } = attentionFloat64(input, blockSize);
@@ -125,7 +73,7 @@ for (const [name, shape] of Object.entries(cases)) {
     }));
 }
 
-testOnEachPath("attention() stays exact where scores are large", (isa) =>
+testOnEachPath("attention() stays exact where scores are large", (path) =>
   withSeed((random) => {
     // One token's score is far above the others': the result is its V.
     const input = randomPagedKv(random, { ...base, sequences: one(400, 1) });
@@ -136,7 +84,7 @@ testOnEachPath("attention() stays exact where scores are large", (isa) =>
       const k = input.k.subarray((slot * numKvHeads + kvHead) * headDim).subarray(0, headDim);
       input.q.set(k.map((value) => value * 1000), head * headDim);
     }
-    using ops = new Ops({ isa });
+    using ops = new Ops(path);
     const out = poisoned(input.q.length);
     ops.attention(input, out);
     for (let head = 0; head < numHeads; head++) {
@@ -158,7 +106,7 @@ function* randomChunks(random: Random, numTokens: number, largest: number) {
 
 testOnEachPath(
   "attention() gives a token the same bits in any chunk, batch and plan",
-  (isa) =>
+  (path) =>
     withSeed((random) => {
       for (const window of [0, 150]) {
         for (const kvCacheDtype of ["fp32", "fp16"] as const) {
@@ -166,14 +114,14 @@ testOnEachPath(
           const shape = { ...base, window, sequences: one(context, context) };
           const input = randomPagedKv(random, shape);
           const size = input.numHeads * input.headDim;
-          using whole = new Ops({ isa, kvCacheDtype });
+          using whole = new Ops({ ...path, kvCacheDtype });
           const together = poisoned(input.q.length);
           whole.attention(input, together);
 
           for (const largest of [1, 60]) {
             for (const { first, count } of randomChunks(random, context, largest)) {
               if (largest === 1 && first % 7 !== 0) continue; // each seventh decode
-              using ops = new Ops({ isa, kvCacheDtype, numThreads: random.between(1, 4) });
+              using ops = new Ops({ ...path, kvCacheDtype, numThreads: random.between(1, 4) });
               const end = first + count;
               const part = poisoned(count * size);
               const chunk = {
@@ -194,11 +142,11 @@ testOnEachPath(
 
 testOnEachPath(
   "attention() gives a sequence the same bits beside others",
-  (isa) =>
+  (path) =>
     withSeed((random) => {
       const input = randomPagedKv(random, { ...base, sequences: mixed });
       const size = input.numHeads * input.headDim;
-      using ops = new Ops({ isa, numThreads: 3 });
+      using ops = new Ops({ ...path, numThreads: 3 });
       const together = poisoned(input.q.length);
       ops.attention(input, together);
       mixed.forEach(({ context, queries }, s) => {
@@ -211,7 +159,7 @@ testOnEachPath(
           blockTable: input.blockTable.slice(s * maxBlocks, (s + 1) * maxBlocks),
           q: input.q.slice(first * size, (first + queries) * size),
         };
-        using single = new Ops({ isa });
+        using single = new Ops(path);
         const out = poisoned(queries * size);
         single.attention(alone, out);
         assertSameBits(out, together.slice(first * size, (first + queries) * size), `${s}`);
@@ -219,10 +167,10 @@ testOnEachPath(
     }),
 );
 
-testOnEachPath("a step copies blocks before anything reads them", (isa) =>
+testOnEachPath("a step copies blocks before anything reads them", (path) =>
   withSeed((random) => {
     const input = randomPagedKv(random, { ...base, sequences: one(40, 1) });
-    using ops = new Ops({ isa });
+    using ops = new Ops(path);
     const expected = poisoned(input.q.length);
     ops.attention(input, expected);
 
@@ -238,11 +186,11 @@ testOnEachPath("a step copies blocks before anything reads them", (isa) =>
 
 testOnEachPath(
   "attention() refuses block tables that lead out of the cache",
-  (isa) =>
+  (path) =>
     withSeed((random) => {
       const input = randomPagedKv(random, { ...base, sequences: one(40, 1) });
       input.blockTable[1] = input.numBlocks;
-      using ops = new Ops({ isa });
+      using ops = new Ops(path);
       assert.throws(
         () => ops.attention(input, poisoned(input.q.length)),
         /block_table must be 0 to \d+: current value is \d+/,

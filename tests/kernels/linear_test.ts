@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
 import { type OpNorm, Ops } from "../../ffi/ops.ts";
 import { assertClose, assertSameBits, poisoned } from "./assert_close.ts";
-import { testOnEachPath } from "./paths.ts";
+import { activationDTypesOf, testOnEachCpuPath, testOnEachPath } from "./paths.ts";
 import { type Random, withSeed } from "./random.ts";
 import * as reference from "./reference.ts";
 import { isQuantized, type RandomWeight, randomWeight, weightDTypes } from "./weights.ts";
-
-const activationDTypes = ["fp32", "int8"] as const;
 
 function exact(x: Float32Array): reference.Bounded {
   return { values: Float64Array.from(x), bounds: new Float64Array(x.length) };
@@ -33,10 +31,10 @@ function rounding(weight: RandomWeight, activationDtype: "fp32" | "int8") {
 }
 
 for (const dtype of weightDTypes) {
-  for (const activationDtype of activationDTypes) {
-    testOnEachPath(
+  for (const activationDtype of ["fp32", "int8"] as const) {
+    (activationDtype === "int8" ? testOnEachCpuPath : testOnEachPath)(
       `linear() matches float64: ${dtype}, ${activationDtype}`,
-      (isa) =>
+      (path) =>
         withSeed((random) => {
           for (const numTokens of [1, 3, 33, 70]) {
             const { rows, cols } = randomShape(random, dtype);
@@ -45,7 +43,7 @@ for (const dtype of weightDTypes) {
             const norm = numTokens % 2 === 0 ? randomNorm(random, "rms", cols, false) : undefined;
             const bias = random.floats(rows);
             const residual = random.below(2) === 1 ? random.floats(numTokens * rows) : undefined;
-            using ops = new Ops({ isa, activationDtype, numThreads: random.between(1, 3) });
+            using ops = new Ops({ ...path, activationDtype, numThreads: random.between(1, 3) });
             const out = poisoned(numTokens * rows);
             ops.linear(weight, x, out, { norm, bias, residual });
 
@@ -63,16 +61,16 @@ for (const dtype of weightDTypes) {
   }
 }
 
-testOnEachPath(
+testOnEachCpuPath(
   "linear() rounds int8 activations as well as int8 can",
-  (isa) =>
+  (path) =>
     withSeed((random) => {
       // The bound of the test above is the worst case; errors of single values cancel, and their
       // deviation is that of a rounding to steps of the group's scale.
       const [numTokens, rows, cols] = [16, 64, 576];
       const weight = randomWeight(random, "Q8_0", rows, cols);
       const x = random.floats(numTokens * cols);
-      using ops = new Ops({ isa, activationDtype: "int8" });
+      using ops = new Ops({ ...path, activationDtype: "int8" });
       const out = poisoned(numTokens * rows);
       ops.linear(weight, x, out);
       const { values } = reference.linear(exact(x), weight.values, cols, { rounding: "none" });
@@ -96,22 +94,22 @@ testOnEachPath(
 
 testOnEachPath(
   "linear() gives a row the same bits in any batch, on any number of threads",
-  (isa) =>
+  (path) =>
     withSeed((random) => {
       for (const dtype of weightDTypes) {
-        for (const activationDtype of activationDTypes) {
+        for (const activationDtype of activationDTypesOf(path)) {
           const numTokens = 71;
           const { rows, cols } = randomShape(random, dtype);
           const weight = randomWeight(random, dtype, rows, cols);
           const x = random.floats(numTokens * cols);
           const norm = randomNorm(random, "rms", cols, false);
           const together = poisoned(numTokens * rows);
-          using ops = new Ops({ isa, activationDtype });
+          using ops = new Ops({ ...path, activationDtype });
           ops.linear(weight, x, together, { norm });
           for (
             const [first, count, numThreads] of [[0, 71, 3], [5, 1, 1], [40, 1, 2], [17, 37, 2]]
           ) {
-            using again = new Ops({ isa, activationDtype, numThreads: numThreads! });
+            using again = new Ops({ ...path, activationDtype, numThreads: numThreads! });
             const part = poisoned(count! * rows);
             again.linear(weight, x.slice(first! * cols, (first! + count!) * cols), part, { norm });
             const expected = together.slice(first! * rows, (first! + count!) * rows);
@@ -122,12 +120,13 @@ testOnEachPath(
     }),
 );
 
-testOnEachPath("gateUp() matches float64", (isa) =>
+testOnEachPath("gateUp() matches float64", (path) =>
   withSeed((random) => {
     for (const activation of ["silu", "gelu_tanh", "relu", "gelu"] as const) {
       for (const hasGate of [true, false]) {
         const dtype = weightDTypes[random.below(weightDTypes.length)]!;
-        const activationDtype = activationDTypes[random.below(2)]!;
+        const activationDTypes = activationDTypesOf(path);
+        const activationDtype = activationDTypes[random.below(activationDTypes.length)]!;
         const { rows, cols } = randomShape(random, dtype);
         const numTokens = random.between(1, 40);
         const up = randomWeight(random, dtype, rows, cols);
@@ -136,7 +135,7 @@ testOnEachPath("gateUp() matches float64", (isa) =>
         const norm = randomNorm(random, "layer", cols, true);
         const upBias = random.floats(rows);
         const gateBias = hasGate ? random.floats(rows) : undefined;
-        using ops = new Ops({ isa, activationDtype, numThreads: 2 });
+        using ops = new Ops({ ...path, activationDtype, numThreads: 2 });
         const out = poisoned(numTokens * rows);
         ops.gateUp(up, x, out, { activation, gate, gateBias, upBias, norm });
 
@@ -156,14 +155,14 @@ testOnEachPath("gateUp() matches float64", (isa) =>
     }
   }));
 
-testOnEachPath("norm() matches float64", (isa) =>
+testOnEachPath("norm() matches float64", (path) =>
   withSeed((random) => {
     for (const kind of ["rms", "layer"] as const) {
       for (const cols of [1, 20, 64, 577]) {
         const numTokens = random.between(1, 40);
         const norm = randomNorm(random, kind, cols, kind === "layer");
         const x = random.floats(numTokens * cols, 10 ** random.between(-2, 2));
-        using ops = new Ops({ isa, numThreads: 2 });
+        using ops = new Ops({ ...path, numThreads: 2 });
         const out = poisoned(x.length);
         ops.norm(norm, x, out);
         const { values, bounds } = reference.norm(exact(x), norm);
@@ -174,7 +173,7 @@ testOnEachPath("norm() matches float64", (isa) =>
 
 testOnEachPath(
   "embed() copies rows of the table exactly and adds positions",
-  (isa) =>
+  (path) =>
     withSeed((random) => {
       for (const dtype of weightDTypes) {
         const { rows, cols } = randomShape(random, dtype);
@@ -185,7 +184,7 @@ testOnEachPath(
           Int32Array.from({ length: numTokens }, () => random.below(bound));
         const ids = draw(rows);
         const positions = { weight: positionTable, offset: 2, ids: draw(18) };
-        using ops = new Ops({ isa, numThreads: 2 });
+        using ops = new Ops({ ...path, numThreads: 2 });
         const plain = poisoned(numTokens * cols);
         ops.embed(table, ids, plain);
         const placed = poisoned(numTokens * cols);
@@ -209,11 +208,11 @@ testOnEachPath(
     }),
 );
 
-testOnEachPath("gather() copies the rows whose logits are wanted", (isa) =>
+testOnEachPath("gather() copies the rows whose logits are wanted", (path) =>
   withSeed((random) => {
     const [numTokens, cols] = [50, 33];
     const x = random.floats(numTokens * cols);
-    using ops = new Ops({ isa, numThreads: 2 });
+    using ops = new Ops({ ...path, numThreads: 2 });
     for (const count of [1, 7, numTokens]) {
       const indices = random.permutation(numTokens).slice(0, count).sort((a, b) => a - b);
       const out = poisoned(count * cols);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type HalfType, roundTo } from "./half.ts";
 
 /** Half the distance of 1 to the next float32: one rounding's relative error. */
 export const roundoff = 2 ** -24;
@@ -12,6 +13,23 @@ export const roundoff = 2 ** -24;
 export interface Bounded {
   readonly values: Float64Array;
   readonly bounds: Float64Array;
+}
+
+/**
+ * What rounding makes of values that are known within their bounds: rounding keeps order, so the ends
+ * of an interval bound what its insides become.
+ */
+export function roundBounded(type: HalfType, { values, bounds }: Bounded): Bounded {
+  const rounded = values.map((value) => roundTo(type, value));
+  return {
+    values: rounded,
+    bounds: bounds.map((bound, i) =>
+      Math.max(
+        roundTo(type, values[i]! + bound) - rounded[i]!,
+        rounded[i]! - roundTo(type, values[i]! - bound),
+      )
+    ),
+  };
 }
 
 /** A norm of rows. */
@@ -49,12 +67,15 @@ export function norm(x: Bounded, { kind, eps, weight, bias }: NormParameters): B
   return { values, bounds };
 }
 
-/** How a linear op takes its input: exactly, or rounded to int8 with a scale for each 32 columns. */
-export type InputRounding = "none" | "int8";
+/**
+ * How a linear op takes its input: exactly, rounded to int8 with a scale for each 32 columns, or
+ * rounded to a type of tensor cores.
+ */
+export type InputRounding = "none" | "int8" | HalfType;
 
 /** `x weightᵀ + bias + residual`; x `[tokens, cols]`, weight `[rows, cols]`. */
 export function linear(
-  x: Bounded,
+  unrounded: Bounded,
   weight: Float64Array,
   cols: number,
   options: {
@@ -64,6 +85,9 @@ export function linear(
   },
 ): Bounded {
   const { rounding, bias, residual } = options;
+  const x = rounding === "fp16" || rounding === "bf16"
+    ? roundBounded(rounding, unrounded)
+    : unrounded;
   const rows = weight.length / cols;
   const tokens = x.values.length / cols;
   const values = new Float64Array(tokens * rows);
@@ -83,7 +107,8 @@ export function linear(
       const at = t * rows + r;
       const added = [bias?.[r] ?? 0, residual?.[at] ?? 0];
       values[at] = value + added[0]! + added[1]!;
-      // Parts of a Q4_1 sum (scale * quants, minimum * sum) may be larger than the sum.
+      // Parts of a Q4_1 sum (scale * quants, minimum * sum) may be larger than the sum; tensor cores
+      // cut off what they align, which is twice a rounding.
       const parts = 4 * magnitude + Math.abs(added[0]!) + Math.abs(added[1]!);
       bounds[at] = (cols + 8) * roundoff * parts + inputError;
     }

@@ -31,12 +31,12 @@ Deno.test("philox() of the reference gives the published vectors", () => {
 
 testOnEachPath(
   "sample() draws by Philox of seed, sequence and output index",
-  (isa) =>
+  (path) =>
     withSeed((random) => {
       // Of equal logits the noise picks its share of the vocabulary: 16 of its bits show.
       const vocabSize = 2 ** 16;
       const logits = new Float32Array(vocabSize);
-      using ops = new Ops({ isa });
+      using ops = new Ops(path);
       for (let i = 0; i < 20; i++) {
         const seed = BigInt(random.next()) << 32n | BigInt(random.next());
         const sequence = random.below(128);
@@ -50,8 +50,8 @@ testOnEachPath(
     }),
 );
 
-testOnEachPath("sample() draws what the definition draws, whatever is set", (isa) => {
-  using ops = new Ops({ isa });
+testOnEachPath("sample() draws what the definition draws, whatever is set", (path) => {
+  using ops = new Ops(path);
   const vocabSize = 700;
   const token = fc.nat(vocabSize - 1);
   const samplers: fc.Arbitrary<SamplerInput> = fc.record({
@@ -103,8 +103,8 @@ testOnEachPath("sample() draws what the definition draws, whatever is set", (isa
   );
 });
 
-testOnEachPath("sample() without temperature takes the best processed logit", (isa) => {
-  using ops = new Ops({ isa });
+testOnEachPath("sample() without temperature takes the best processed logit", (path) => {
+  using ops = new Ops(path);
   const vocabSize = 300;
   const small = fc.nat(30);
   const samplers: fc.Arbitrary<SamplerInput> = fc.record({
@@ -132,10 +132,10 @@ testOnEachPath("sample() without temperature takes the best processed logit", (i
   );
 });
 
-testOnEachPath("sample() follows the distribution", (isa) => {
+testOnEachPath("sample() follows the distribution", (path) => {
   // Fixed seeds: the statistic is a number, not a chance. Its 99.9 % point for 20 degrees is 45.3.
   const logits = new Random(5).floats(21, 1.5);
-  using ops = new Ops({ isa });
+  using ops = new Ops(path);
   const numDraws = 20_000;
   const tokens = drawTokens(ops, logits, { temperature: 1.3, seed: 99n }, numDraws);
   const probabilities = softmax(logits.map((it) => it / 1.3));
@@ -147,9 +147,9 @@ testOnEachPath("sample() follows the distribution", (isa) => {
   assert.ok(statistic < 45.3, `chi-square is ${statistic}`);
 });
 
-testOnEachPath("sample() draws independently for each sequence and seed", (isa) => {
+testOnEachPath("sample() draws independently for each sequence and seed", (path) => {
   const logits = new Float32Array(2);
-  using ops = new Ops({ isa });
+  using ops = new Ops(path);
   const numDraws = 4096;
   const bits = [[1n, 0], [1n, 1], [2n, 0]].map(([seed, sequence]) =>
     drawTokens(
@@ -166,10 +166,10 @@ testOnEachPath("sample() draws independently for each sequence and seed", (isa) 
   }
 });
 
-testOnEachPath("sample() gives ties to the lowest ids", (isa) => {
+testOnEachPath("sample() gives ties to the lowest ids", (path) => {
   const logits = new Float32Array(1000).fill(1);
   logits.set([3, 3, 3], 700);
-  using ops = new Ops({ isa });
+  using ops = new Ops(path);
   assert.deepEqual(drawTokens(ops, logits, {}, 1), [700]);
   const cases: [SamplerInput, number[]][] = [
     [{ temperature: 1, topK: 2 }, [700, 701]],
@@ -185,12 +185,12 @@ testOnEachPath("sample() gives ties to the lowest ids", (isa) => {
   assert.deepEqual(sampled!.top.map(({ token }) => token), [700, 701, 702, 0, 1]);
 });
 
-testOnEachPath("sample() tells logprobs of the raw logits", (isa) =>
+testOnEachPath("sample() tells logprobs of the raw logits", (path) =>
   withSeed((random) => {
     for (const vocabSize of [1, 15, 256, 257, 49_152]) {
       const logits = random.floats(vocabSize, 4);
       const target = random.below(vocabSize);
-      using ops = new Ops({ isa });
+      using ops = new Ops(path);
       const sampler = { temperature: 1, logitBias: new Map([[target, -100]]), topK: 3 };
       const rows: SampleRowInput[] = [
         { target, numLogprobs: 20 },
@@ -226,8 +226,8 @@ testOnEachPath("sample() tells logprobs of the raw logits", (isa) =>
     }
   }));
 
-testOnEachPath("sample() remembers what a sequence drew", (isa) => {
-  using ops = new Ops({ isa });
+testOnEachPath("sample() remembers what a sequence drew", (path) => {
+  using ops = new Ops(path);
   const logits = Float32Array.of(5, 4, 3, 2);
   const sampler = { presencePenalty: 2, badWords: [[1, 2]] };
   // 0 and 1 fall by 2 once drawn, 2 would be next but may not follow 1.
@@ -243,7 +243,7 @@ testOnEachPath("sample() remembers what a sequence drew", (isa) => {
 
 testOnEachPath(
   "sample() gives a row the same result in any batch, on any number of threads",
-  (isa) =>
+  (path) =>
     withSeed((random) => {
       const [numRows, vocabSize] = [13, 5000];
       const logits = random.floats(numRows * vocabSize, 3);
@@ -261,10 +261,10 @@ testOnEachPath(
         outputIndex: i,
         numLogprobs: i % 6,
       }));
-      using ops = new Ops({ isa, numThreads: 3 });
+      using ops = new Ops({ ...path, numThreads: 3 });
       const together = ops.sample(logits, vocabSize, samplers, rows);
       rows.forEach((row, i) => {
-        using single = new Ops({ isa });
+        using single = new Ops(path);
         const own = logits.slice(i * vocabSize, (i + 1) * vocabSize);
         const alone = single.sample(own, vocabSize, [samplers[i]!], [
           { ...row, logitsRow: 0, sampler: 0 },
@@ -276,12 +276,12 @@ testOnEachPath(
 
 testOnEachPath(
   "sample() leaves the logits to the next sequence of the row",
-  (isa) =>
+  (path) =>
     withSeed((random) => {
       const logits = random.floats(1000, 3);
       const best = ranked(logits)[0]!;
       const banning = { logitBias: new Map([[best, -100]]), badWords: [[best]] };
-      using ops = new Ops({ isa });
+      using ops = new Ops(path);
       const results = ops.sample(logits, 1000, [banning, {}], [
         { sampler: 0 },
         { sampler: 1 },
@@ -293,8 +293,8 @@ testOnEachPath(
     }),
 );
 
-testOnEachPath("sample() draws token 0 where every token is banned", (isa) => {
-  using ops = new Ops({ isa });
+testOnEachPath("sample() draws token 0 where every token is banned", (path) => {
+  using ops = new Ops(path);
   const logits = Float32Array.of(1, 2, 3);
   const logitBias = new Map([[0, -100], [1, -100], [2, -100]]);
   for (const temperature of [0, 1]) {
@@ -302,8 +302,8 @@ testOnEachPath("sample() draws token 0 where every token is banned", (isa) => {
   }
 });
 
-testOnEachPath("sample() names the row whose logits are not finite", (isa) => {
-  using ops = new Ops({ isa, numThreads: 2 });
+testOnEachPath("sample() names the row whose logits are not finite", (path) => {
+  using ops = new Ops({ ...path, numThreads: 2 });
   for (const value of [NaN, Infinity, -Infinity]) {
     for (const at of [0, 255, 256, 272, 299]) {
       const logits = new Float32Array(3 * 300);

@@ -19,6 +19,33 @@ export function isQuantized(dtype: OpWeight["dtype"]): boolean {
   return dtype.startsWith("Q");
 }
 
+/** What makes the numbers that a weight is drawn from. */
+interface Source {
+  /** Of a value that is no quant. */
+  readonly value: () => number;
+  /** Of a group of quants. */
+  readonly scale: (span: number) => number;
+  readonly minimum: () => number;
+  /** A quant of Q8_0; the others have 4 bits. */
+  readonly quant: () => number;
+}
+
+/** Small integers, so that sums of products with integers are exact; scales and quants alike. */
+export function integerWeight(
+  random: Random,
+  dtype: OpWeight["dtype"],
+  rows: number,
+  cols: number,
+): RandomWeight {
+  const small = () => random.between(-2, 2);
+  return drawnWeight(random, dtype, rows, cols, {
+    value: small,
+    scale: () => random.between(1, 2),
+    minimum: small,
+    quant: () => random.between(-8, 7),
+  });
+}
+
 /** Every bit pattern may occur: scales, minima and quants are drawn, not derived from floats. */
 export function randomWeight(
   random: Random,
@@ -27,44 +54,59 @@ export function randomWeight(
   cols: number,
 ): RandomWeight {
   const deviation = 1 / Math.sqrt(cols);
+  return drawnWeight(random, dtype, rows, cols, {
+    value: () => random.normal() * deviation,
+    scale: (span) => random.normal() * deviation / span,
+    minimum: () => random.normal() * deviation * 2,
+    quant: () => random.between(-128, 127),
+  });
+}
+
+function drawnWeight(
+  random: Random,
+  dtype: OpWeight["dtype"],
+  rows: number,
+  cols: number,
+  source: Source,
+): RandomWeight {
   const blocks = rows * cols / 32;
+  const float = new DataView(new ArrayBuffer(4));
   const writers = {
     F32: () =>
       plain(4, (view, at) => {
-        view.setFloat32(at, random.normal() * deviation, true);
+        view.setFloat32(at, source.value(), true);
         return view.getFloat32(at, true);
       }),
     F16: () =>
       plain(2, (view, at) => {
-        view.setFloat16(at, random.normal() * deviation, true);
+        view.setFloat16(at, source.value(), true);
         return view.getFloat16(at, true);
       }),
     BF16: () =>
       plain(2, (view, at) => {
-        const float = new DataView(new ArrayBuffer(4));
-        float.setFloat32(0, random.normal() * deviation);
+        float.setFloat32(0, source.value());
         view.setUint16(at, float.getUint16(0), true);
         float.setUint16(2, 0);
         return float.getFloat32(0);
       }),
     Q8_0: () =>
       quantized(34, (view, at, put) => {
-        const scale = half(view, at, random.normal() * deviation / 64);
+        const scale = half(view, at, source.scale(64));
         for (let i = 0; i < 32; i++) {
-          const quant = random.between(-128, 127);
+          const quant = source.quant();
           view.setInt8(at + 2 + i, quant);
           put(i, scale * quant);
         }
       }),
     Q4_0: () =>
       quantized(18, (view, at, put) => {
-        const scale = half(view, at, random.normal() * deviation / 4);
+        const scale = half(view, at, source.scale(4));
         nibbles(view, at + 2, (i, quant) => put(i, scale * (quant - 8)));
       }),
     Q4_1: () =>
       quantized(20, (view, at, put) => {
-        const scale = half(view, at, random.normal() * deviation / 4);
-        const minimum = half(view, at + 2, random.normal() * deviation * 2);
+        const scale = half(view, at, source.scale(4));
+        const minimum = half(view, at + 2, source.minimum());
         nibbles(view, at + 4, (i, quant) => put(i, scale * quant + minimum));
       }),
   };

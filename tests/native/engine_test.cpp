@@ -110,6 +110,8 @@ TEST("Engine runs by hand: READY, tokens, FINISH, CLOSED") {
     CHECK_EQUAL(stats.num_finished_length, 1u);
     CHECK_EQUAL(stats.num_steps, 5u);
     CHECK_EQUAL(stats.step_bytes, 50u);
+    CHECK_EQUAL(stats.device_microseconds, 25u);
+    CHECK(stats.num_launches >= 15);
     CHECK_EQUAL(stats.kv_blocks_held + stats.num_requests_running + stats.num_requests_waiting, 0u);
 
     fixture.engine.stop(true);

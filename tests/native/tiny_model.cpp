@@ -77,6 +77,7 @@ TinyModel::TinyModel() {
       {sizeof(hearth_file), add_flat(path.data(), path.size()), uint32_t(path.size()), 0});
 
   options.size = sizeof(options);
+  options.device_kind = HEARTH_DEVICE_CPU;
   options.manual = 1;
   options.num_threads = 2;
   options.activation_dtype = options.kv_cache_dtype = HEARTH_DTYPE_AUTO;

@@ -1,0 +1,220 @@
+// How weights, operands and KV lie for the CUDA kernels: read back element by element from what
+// layout.h documents, written here a second time.
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "backend/cuda/layout.h"
+#include "backend/half.h"
+#include "check.h"
+
+namespace hearth::test {
+namespace {
+
+using namespace cuda;
+
+constexpr DType kDTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16,
+                             DType::kQ8_0, DType::kQ4_0, DType::kQ4_1};
+
+/// A weight's rows as in a file, of random bits but finite scales.
+std::vector<std::byte> random_rows(DType dtype, int32_t rows, int32_t cols, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<std::byte> bytes(rows * row_bytes(dtype, cols));
+  for (std::byte& byte : bytes) byte = std::byte(random());
+  if (is_quantized(dtype)) {
+    const size_t group_bytes = row_bytes(dtype, 32);
+    for (size_t at = 0; at < bytes.size(); at += group_bytes) {
+      for (int i = 0; i < (dtype == DType::kQ4_1 ? 2 : 1); ++i) {
+        const uint16_t half = half_from_float(float(int(random() % 2001) - 1000) / 512);
+        std::memcpy(&bytes[at + 2 * size_t(i)], &half, 2);
+      }
+    }
+  }
+  return bytes;
+}
+
+template <class T>
+T read(const std::byte* from, size_t index = 0) {
+  T value;
+  std::memcpy(&value, from + index * sizeof(T), sizeof value);
+  return value;
+}
+
+/// The bits of an element of a plain type; value of a quantized one.
+double file_value(DType dtype, const std::byte* row, int32_t col) {
+  switch (dtype) {
+    case DType::kF32: return read<uint32_t>(row, size_t(col));
+    case DType::kF16:
+    case DType::kBF16: return read<uint16_t>(row, size_t(col));
+    default: break;
+  }
+  const std::byte* group = row + row_bytes(dtype, col / 32 * 32);
+  const double scale = float_from_half(read<uint16_t>(group));
+  const int i = col % 32;
+  if (dtype == DType::kQ8_0) return scale * read<int8_t>(group + 2, size_t(i));
+  const auto nibble = [&](const std::byte* nibbles) {
+    const int both = std::to_integer<int>(nibbles[i % 16]);
+    return i < 16 ? both & 15 : both >> 4;
+  };
+  if (dtype == DType::kQ4_0) return scale * (nibble(group + 2) - 8);
+  return scale * nibble(group + 4) + float_from_half(read<uint16_t>(group, 1));
+}
+
+/// The same out of a packed strip, by the drawing of layout.h.
+double strip_value(DType dtype, const std::byte* strip, int32_t row, int32_t col) {
+  const std::byte* block = strip + size_t(col / 64) * size_t(block_bytes(dtype));
+  const int at = col % 64;
+  if (dtype == DType::kF32) return read<uint32_t>(block, size_t(row * 64 + at));
+  const int step = at / 16, g = row % 8;
+  // Pair i: bit 0 for the upper rows, bit 1 for the upper columns.
+  const int i = (row >= 8 ? 1 : 0) + (at % 16 >= 8 ? 2 : 0);
+  const int t = at % 8 / 2, which = at % 2;
+  const int lane = g * 4 + t;
+  const size_t element = size_t(((step * 32 + lane) * 4 + i) * 2 + which);
+  if (dtype == DType::kF16 || dtype == DType::kBF16) return read<uint16_t>(block, element);
+  const std::byte* scales = block + (dtype == DType::kQ8_0 ? 1024 : 512);
+  const size_t group = size_t(at / 32 * 16 + row);
+  const double scale = float_from_half(read<uint16_t>(scales, group));
+  if (dtype == DType::kQ8_0) return scale * read<int8_t>(block, element);
+  const uint32_t word = read<uint32_t>(block, size_t(step * 32 + lane));
+  const int quant = int(word >> (4 * i + 16 * which) & 15);
+  if (dtype == DType::kQ4_0) return scale * (quant - 8);
+  return scale * quant + float_from_half(read<uint16_t>(scales + 64, group));
+}
+
+TEST("pack_strip() puts every element where layout.h says, and zeros everywhere else") {
+  for (const DType dtype : kDTypes) {
+    for (const auto& [rows, cols] : {std::pair{16, 64}, {1, 32}, {33, 96}, {40, 160}, {16, 1056}}) {
+      for (const int32_t odd : {0, 1, 31}) {
+        const int32_t width = is_quantized(dtype) ? cols : cols - odd;
+        const WeightLayout layout = strip_layout(dtype, rows, width);
+        CHECK_EQUAL(layout.tile_rows, kStripRows);
+        CHECK_EQUAL(layout.tile_bytes % 64, 0u);
+        const size_t source_row = row_bytes(dtype, width);
+        const auto source = random_rows(dtype, rows, width, uint32_t(rows * 1000 + width));
+        for (int32_t first = 0; first < rows; first += kStripRows) {
+          const int32_t count = std::min(kStripRows, rows - first);
+          std::vector<std::byte> strip(layout.tile_bytes, std::byte{0xee});
+          pack_strip(layout, source.data() + size_t(first) * source_row, count, strip.data());
+          for (int32_t row = 0; row < kStripRows; ++row) {
+            for (int32_t col = 0; col < round_up(width, kBlockCols); ++col) {
+              const bool inside = row < count && col < width;
+              const double expected =
+                  inside ? file_value(dtype, source.data() + size_t(first + row) * source_row, col)
+                         : 0;
+              const double found = strip_value(dtype, strip.data(), row, col);
+              // A padding quant of Q4_0 is 0 - 8 times a scale of 0.
+              if (found == expected) continue;
+              fail(__FILE__, __LINE__,
+                   format("dtype %u, %d x %d: (%d, %d) is %g, not %g", unsigned(dtype), rows, width,
+                          first + row, col, found, expected));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST("strip_layout() refuses what is no weight, and quantized rows that end inside a group") {
+  CHECK_ERROR(HEARTH_UNSUPPORTED, "Cannot lay out weight", strip_layout(DType::kInt8, 16, 64));
+  CHECK_ERROR(HEARTH_UNSUPPORTED, "multiple of 32: current value is 33",
+              strip_layout(DType::kQ8_0, 16, 33));
+}
+
+TEST("operand_element() gives every element a place of its own within operand_bytes()") {
+  for (const int32_t rows : {1, 7, 8, 9, 64, 130}) {
+    for (const int32_t cols : {1, 63, 64, 65, 200}) {
+      const int32_t padded_rows = round_up(rows, 8), padded_cols = round_up(cols, kBlockCols);
+      std::set<size_t> places;
+      for (int32_t row = 0; row < padded_rows; ++row) {
+        for (int32_t col = 0; col < padded_cols; ++col) {
+          places.insert(operand_element(row, col, padded_rows));
+        }
+      }
+      const size_t count = size_t(padded_rows) * size_t(padded_cols);
+      CHECK_EQUAL(places.size(), count);
+      CHECK_EQUAL(*places.rbegin(), count - 1);
+      CHECK_EQUAL(operand_bytes(rows, cols), count * 2);
+    }
+  }
+  // A core matrix: 8 rows of 8 columns behind one another; then the next octet of columns.
+  CHECK_EQUAL(operand_element(1, 2, 16), 10u);
+  CHECK_EQUAL(operand_element(0, 8, 16), 64u);
+  CHECK_EQUAL(operand_element(8, 0, 16), 512u);
+  CHECK_EQUAL(operand_element(0, 64, 16), 1024u);
+}
+
+TEST("kv_cell_element() gives every element of a cell a place of its own") {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    for (const int32_t head_dim : {2, 20, 48, 64, 80, 96, 128, 256}) {
+      for (const int32_t block_tokens : {16, 32, 64}) {
+        const KvSpec spec{1, 1, head_dim, block_tokens, dtype};
+        CHECK_EQUAL(has_core_matrices(spec), dtype != DType::kF32 && head_dim % 16 == 0);
+        std::set<int32_t> places;
+        for (int32_t token = 0; token < block_tokens; ++token) {
+          for (int32_t dim = 0; dim < head_dim; ++dim) {
+            places.insert(kv_cell_element(spec, token, dim));
+          }
+        }
+        CHECK_EQUAL(int32_t(places.size()), block_tokens * head_dim);
+        CHECK_EQUAL(*places.begin(), 0);
+        CHECK_EQUAL(*places.rbegin(), block_tokens * head_dim - 1);
+      }
+    }
+  }
+}
+
+/// Address of a strip, as strip_address() of fragments.cuh.
+const std::byte* address_in(const StripMap& map, int32_t strip) {
+  if (strip < map.first) return map.segments[0] + size_t(strip) * size_t(map.strip_bytes);
+  const int32_t rest = strip - map.first;
+  return map.segments[1 + rest / map.per_segment] +
+         size_t(rest % map.per_segment) * size_t(map.strip_bytes);
+}
+
+WeightView view_of(const std::vector<int32_t>& strips_of_segments, const std::byte* memory) {
+  WeightView view;
+  int32_t strips = 0;
+  for (const int32_t count : strips_of_segments) {
+    view.segments.push_back({memory + size_t(view.segments.size()) * 100000, strips, count});
+    strips += count;
+  }
+  view.layout = strip_layout(DType::kF16, strips * kStripRows - 3, 100);
+  return view;
+}
+
+TEST("map_strips() finds every strip in its segment") {
+  const std::vector<std::byte> memory(1);
+  for (const std::vector<int32_t>& segments :
+       {std::vector<int32_t>{1}, {5}, {2, 7}, {7, 2}, {3, 8, 8, 8, 5}, {8, 8, 8}}) {
+    const WeightView view = view_of(segments, memory.data());
+    StripMap map;
+    map_strips(view, map);
+    CHECK_EQUAL(map.rows, view.layout.rows);
+    CHECK_EQUAL(map.blocks, 2);
+    CHECK_EQUAL(map.strip_bytes, 4096);
+    for (const WeightSegment& segment : view.segments) {
+      for (int32_t i = 0; i < segment.num_tiles; ++i) {
+        CHECK(address_in(map, segment.first_tile + i) == segment.data + size_t(i) * 4096);
+      }
+    }
+  }
+  StripMap none;
+  map_strips({}, none);
+  CHECK_EQUAL(none.rows, 0);
+}
+
+TEST("map_strips() refuses segments that it cannot tell apart, and too many") {
+  const std::vector<std::byte> memory(1);
+  StripMap map;
+  CHECK_ERROR(HEARTH_INTERNAL, "unequal", map_strips(view_of({1, 2, 3, 1}, memory.data()), map));
+  const std::vector<int32_t> many(StripMap::kMaxSegments + 1, 1);
+  CHECK_ERROR(HEARTH_UNSUPPORTED, "at most 144 pages: current value is 145",
+              map_strips(view_of(many, memory.data()), map));
+}
+
+}  // namespace
+}  // namespace hearth::test
