@@ -91,6 +91,7 @@ FUZZ_SOURCES := $(filter tests/native/fuzz_%,$(NATIVE_SOURCES))
 OBJECTS := $(SOURCES:%.cpp=$(OBJ)/%.o) $(CUDA_SOURCES:%=$(OBJ)/%.o)
 TEST_OBJECTS := $(patsubst %.cpp,$(OBJ)/%.o,$(filter-out $(FUZZ_SOURCES),$(NATIVE_SOURCES)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.cpp=$(OBJ)/%.o)
+GPU_BENCH_OBJECTS := $(patsubst %,$(OBJ)/%.o,$(wildcard bench/gpu/*.cu))
 FUZZERS := $(FUZZ_SOURCES:tests/native/%.cpp=$(OUT)/%)
 
 # --- The two commands -----------------------------------------------------------------------------
@@ -142,7 +143,7 @@ $(OBJ)/command $(OBJ)/commit $(OBJ)/cuda_command: always
 	@mkdir -p $(@D)
 	@echo '$(CONTENT)' | cmp -s - $@ || echo '$(CONTENT)' > $@
 
--include $(patsubst %.o,%.d,$(OBJECTS) $(TEST_OBJECTS) $(FUZZ_OBJECTS))
+-include $(patsubst %.o,%.d,$(OBJECTS) $(TEST_OBJECTS) $(FUZZ_OBJECTS) $(GPU_BENCH_OBJECTS))
 
 # --- Tests of the native code without Deno --------------------------------------------------------
 
@@ -150,6 +151,11 @@ native: $(OUT)/native_tests ## Build and run the C++ tests: make native SANITIZE
 	@exec $< $(ARGS)
 
 $(OUT)/native_tests: $(TEST_OBJECTS) $(OBJECTS)
+	@echo "link $@"
+	@$(LINK) -o $@ $^ $(CUDA_LIBRARIES)
+
+# Times the CUDA kernels: bench/gpu/run.sh says how.
+$(OUT)/gpu_bench: $(GPU_BENCH_OBJECTS) $(OBJECTS)
 	@echo "link $@"
 	@$(LINK) -o $@ $^ $(CUDA_LIBRARIES)
 
@@ -194,8 +200,9 @@ $(CLANG_FORMAT):
 # clang-format leaves comments alone (some are drawings), so their width is looked at beside it.
 format: $(DENO) $(CLANG_FORMAT) ## Format C++, TypeScript, JSON, Markdown; CHECK=1 changes nothing
 	@$(DENO) fmt --quiet $(if $(CHECK),--check)
-	@git ls-files '*.cpp' '*.h' | xargs $(CLANG_FORMAT) $(if $(CHECK),--dry-run --Werror,-i)
-	@! git ls-files '*.cpp' '*.h' | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}'
+	@git ls-files $(FORMATTED) | xargs $(CLANG_FORMAT) $(if $(CHECK),--dry-run --Werror,-i)
+	@! git ls-files $(FORMATTED) | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}'
+FORMATTED := '*.cpp' '*.h' '*.cu' '*.cuh'
 
 clean: ## Remove what was built; .tools and node_modules stay
 	rm -rf build dist coverage

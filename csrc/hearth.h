@@ -203,7 +203,7 @@ enum {
   HEARTH_LOAD_DUMMY = 1 /* random, made on the device: for benchmarks; no file is opened */
 };
 
-/** 0 means the default wherever a default is named. 120 bytes. */
+/** 0 means the default wherever a default is named. 112 bytes. */
 typedef struct hearth_engine_options {
   uint32_t size;
   uint32_t device_kind;  /* HEARTH_DEVICE_*; AUTO: the first CUDA device, else the CPU */
@@ -234,8 +234,6 @@ typedef struct hearth_engine_options {
   uint32_t num_files;
   uint32_t load_format;         /* HEARTH_LOAD_* */
   float gpu_memory_utilization; /* CUDA: share of the device's memory to take; 0: 0.9; at most 1 */
-  uint32_t disable_batch_invariant; /* CUDA: 1: results may depend on the batch, for speed */
-  uint32_t reserved;
 } hearth_engine_options;
 
 /**

@@ -278,8 +278,6 @@ export interface EngineOptions {
   readonly gpuMemoryUtilization?: number;
   /** dummy: random weights made on the device, for benchmarks. [auto] */
   readonly loadFormat?: "auto" | "dummy";
-  /** CUDA: the same bits whatever else is in the batch; false may be faster. [true] */
-  readonly batchInvariant?: boolean;
   /** Steps staged at once, 1 or 2. [1 on the CPU, 2 on CUDA] */
   readonly pipelineDepth?: number;
   /** Share KV blocks of equal prefixes between requests. [true] */

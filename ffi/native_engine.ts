@@ -153,8 +153,6 @@ export class NativeEngine implements Disposable {
       num_files: model.files.length,
       load_format: c.LoadFormat[options.loadFormat ?? "auto"],
       gpu_memory_utilization: options.gpuMemoryUtilization ?? 0,
-      disable_batch_invariant: Number(!(options.batchInvariant ?? true)),
-      reserved: 0,
     });
     const handle = new BigUint64Array(1);
     const error = new ErrorBuffer();

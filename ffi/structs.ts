@@ -191,8 +191,6 @@ export const EngineOptions = new Struct("hearth_engine_options", {
   num_files: "u32",
   load_format: "u32",
   gpu_memory_utilization: "f32",
-  disable_batch_invariant: "u32",
-  reserved: "u32",
 });
 
 /** `hearth_request_options`: One request. */

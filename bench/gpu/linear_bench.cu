@@ -295,7 +295,8 @@ class Case {
   void run(LinearKernel kernel, int tokens, int copy) const {
     const LinearArgs args = this->args(tokens, copy);
     switch (kernel) {
-      case LinearKernel::kStream: return linear_stream(stream_, DType::kF16, args);
+      case LinearKernel::kStreamSm80: return linear_stream_sm80(stream_, DType::kF16, args);
+      case LinearKernel::kStreamSm90: return linear_stream_sm90(stream_, DType::kF16, args);
       case LinearKernel::kGemmSm80: return linear_gemm_sm80(stream_, DType::kF16, args);
       case LinearKernel::kGemmSm90: return linear_gemm_sm90(stream_, DType::kF16, args);
       case LinearKernel::kExact: break;
@@ -335,7 +336,8 @@ std::vector<double> time_cublas(Stream& stream, const Options& options, Cublas& 
 
 const char* name_of(LinearKernel kernel) {
   switch (kernel) {
-    case LinearKernel::kStream: return "stream";
+    case LinearKernel::kStreamSm80: return "stream_sm80";
+    case LinearKernel::kStreamSm90: return "stream_sm90";
     case LinearKernel::kGemmSm80: return "gemm_sm80";
     case LinearKernel::kGemmSm90: return "gemm_sm90";
     case LinearKernel::kExact: return "exact";

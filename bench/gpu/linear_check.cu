@@ -107,13 +107,15 @@ struct Weight {
   }
 };
 
-enum class Kernel { kExact, kStream, kSm80, kSm90 };
-constexpr const char* kKernelNames[] = {"exact", "stream", "gemm_sm80", "gemm_sm90"};
+enum class Kernel { kExact, kStreamSm80, kStreamSm90, kSm80, kSm90 };
+constexpr const char* kKernelNames[] = {"exact", "stream_sm80", "stream_sm90", "gemm_sm80",
+                                        "gemm_sm90"};
 
 void run(Stream& stream, Kernel kernel, DType dtype, const LinearArgs& args) {
   switch (kernel) {
     case Kernel::kExact: return linear_exact(stream, dtype, args);
-    case Kernel::kStream: return linear_stream(stream, dtype, args);
+    case Kernel::kStreamSm80: return linear_stream_sm80(stream, dtype, args);
+    case Kernel::kStreamSm90: return linear_stream_sm90(stream, dtype, args);
     case Kernel::kSm80: return linear_gemm_sm80(stream, dtype, args);
     case Kernel::kSm90: return linear_gemm_sm90(stream, dtype, args);
   }
@@ -193,7 +195,8 @@ void check_op(Stream& stream, const Options& options, DType dtype, const Op& op,
   const bool is_16_bit = dtype != DType::kF32 && stream.has_tensor_cores();
   if (!op.out_is_operand) kernels.push_back(Kernel::kExact);
   if (is_16_bit) {
-    kernels.push_back(Kernel::kStream);
+    kernels.push_back(Kernel::kStreamSm80);
+    if (stream.is_hopper()) kernels.push_back(Kernel::kStreamSm90);
     kernels.push_back(Kernel::kSm80);
     if (stream.is_hopper()) kernels.push_back(Kernel::kSm90);
   }
@@ -295,7 +298,7 @@ void check_op(Stream& stream, const Options& options, DType dtype, const Op& op,
           if (differ > 0) {
             fail("%s: %zu of %zu values have other bits than those of %s, %d tokens", what.c_str(),
                  differ, own.size(),
-                 kKernelNames[int(kernel == Kernel::kExact ? Kernel::kExact : Kernel::kStream)],
+                 kKernelNames[int(kernel == Kernel::kExact ? Kernel::kExact : Kernel::kStreamSm80)],
                  most);
           }
         }

@@ -1,7 +1,7 @@
 """Whole models through the C ABI with dummy weights (design, section 9): W2 and W1 (Llama-2-13B), W3
 (SmolLM2-135M), and one request of Llama-3-8B's and OPT-6.7B's shapes.
 
-    workloads.py [--only W2,W1,W3,...] [--json FILE] [--ceilings OPS.jsonl] [--no-batch-invariant]
+    workloads.py [--only W2,W1,W3,...] [--json FILE] [--ceilings OPS.jsonl]
 
 Every figure is beside its floor: the bytes that a step must read over the read rate that ops_bench
 measured in the same run.
@@ -22,7 +22,6 @@ parser.add_argument("--only", default="W2,W1,W3,8B,OPT")
 parser.add_argument("--json")
 parser.add_argument("--ceilings")
 parser.add_argument("--library")
-parser.add_argument("--no-batch-invariant", action="store_true")
 parser.add_argument("--seconds", type=float, default=300, help="stop beginning workloads after")
 parser.add_argument("--checkpoint", help="a tiny model on the CPU instead: exercises this program")
 args = parser.parse_args()
@@ -54,7 +53,6 @@ def open_engine(model: Model, **options) -> Engine:
         model,
         load_format=constant("LOAD_DUMMY"),
         disable_prefix_caching=1,
-        disable_batch_invariant=int(args.no_batch_invariant),
         **options,
     )
 

@@ -350,8 +350,6 @@ struct CudaOptions {
   bool exact = false;
   /// Kernels for more than this are not chosen, 0: all that the device runs. For tests.
   int32_t max_compute_capability = 0;
-  /// false: cuBLASLt may choose the order of additions (where it is installed).
-  bool batch_invariant = true;
 };
 /// Whether this library has it.
 bool built_with_cuda();

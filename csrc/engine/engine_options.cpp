@@ -95,8 +95,6 @@ hearth_engine_options check_engine_options(const hearth_engine_options& options,
     refuse(format("gpu_memory_utilization must be 0 to 1: current value is %g",
                   options.gpu_memory_utilization));
   }
-  check_at_most("disable_batch_invariant", options.disable_batch_invariant, 1);
-  check_at_most("reserved", options.reserved, 0);
   if (options.block_size != 0 && options.block_size != 16 && options.block_size != 32 &&
       options.block_size != 64) {
     refuse(format("block_size must be 16, 32 or 64: current value is %u", options.block_size));

@@ -36,8 +36,7 @@ NativeModel::NativeModel(const ModelSource& source) {
   uint32_t isa = HEARTH_ISA_AUTO;
   if (device.kind == HEARTH_DEVICE_CUDA) {
     backend_ = make_cuda_backend({.device_index = int32_t(device.index),
-                                  .exact = types.activations == DType::kF32,
-                                  .batch_invariant = options.disable_batch_invariant == 0});
+                                  .exact = types.activations == DType::kF32});
   } else {
     isa = uint32_t(choose_isa(options.isa));
     backend_ = make_cpu_backend({isa, num_threads, types.activations});

@@ -104,11 +104,6 @@ const FLAGS = {
     help: "dummy: random weights made on the device, --model names a config.json",
     default: "auto",
   },
-  "batch-invariant": {
-    kind: "switch",
-    help: "CUDA: the same bits whatever else is in the batch; --no-batch-invariant may be faster",
-    default: "on",
-  },
   "block-size": {
     kind: "choice",
     choices: ["16", "32", "64"],
@@ -166,7 +161,6 @@ export function readSettings(
       kvCacheMemoryBytes: flags["kv-cache-memory-bytes"],
       gpuMemoryUtilization: flags["gpu-memory-utilization"],
       loadFormat: flags["load-format"],
-      batchInvariant: flags["batch-invariant"],
       blockSize: flags["block-size"] === undefined ? undefined : Number(flags["block-size"]),
       enablePrefixCaching: flags["enable-prefix-caching"],
       maxModelLen: flags["max-model-len"],

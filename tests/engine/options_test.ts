@@ -39,6 +39,5 @@ Deno.test("checkOptions() takes the defaults and every bound", () => {
   checkOptions({});
   checkOptions({ numThreads: 1, maxModelLen: 2 ** 32 - 1, blockSize: 64, device: "cuda:15" });
   checkOptions({ gpuMemoryUtilization: 1, loadFormat: "dummy", kvCacheDtype: "bf16" });
-  checkOptions({ batchInvariant: false });
   checkOptions({ pipelineDepth: 2, isa: "generic", kvCacheDtype: "fp16", activationDtype: "int8" });
 });

@@ -20,7 +20,6 @@ Deno.test("readSettings takes both spellings of a flag", () => {
   }
   assert.equal(read(["--no-enable-prefix-caching"]).engine.enablePrefixCaching, false);
   assert.equal(read(["--enable-prefix-caching"]).engine.enablePrefixCaching, true);
-  assert.equal(read(["--no-batch-invariant"]).engine.batchInvariant, false);
   assert.equal(read(["--gpu-memory-utilization", "0.85"]).engine.gpuMemoryUtilization, 0.85);
   assert.equal(read(["--load-format=dummy"]).engine.loadFormat, "dummy");
   assert.deepEqual(read(["--api-key", "a", "--api-key=b=c"]).instance.apiKeys, ["a", "b=c"]);

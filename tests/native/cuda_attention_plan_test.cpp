@@ -48,7 +48,7 @@ void check_plan(const Sequences& step, const AttentionPlan& plan) {
   CHECK_EQUAL(plan.decodes.size(), next);
   int32_t last_seen = INT32_MAX;
   for (const PrefillItem& item : plan.prefills) {
-    CHECK(item.num_tokens >= 1 && item.num_tokens <= AttentionPlan::kPrefillTile);
+    CHECK(item.num_tokens >= 1 && item.num_tokens <= kPrefillTile);
     const int32_t first = step.starts[size_t(item.sequence)];
     const int32_t end = step.starts[size_t(item.sequence) + 1];
     CHECK(end - first > 1);

@@ -11,8 +11,9 @@ using namespace cuda;
 TEST("choose_linear() goes by device, dtype and number of tokens") {
   const DeviceTraits turing{75, false}, ampere{80, false}, ada{89, false}, hopper{90, false},
       blackwell{120, false};
-  CHECK(choose_linear(hopper, DType::kF16, 1) == LinearKernel::kStream);
-  CHECK(choose_linear(hopper, DType::kQ4_1, kMaxStreamTokens) == LinearKernel::kStream);
+  CHECK(choose_linear(hopper, DType::kF16, 1) == LinearKernel::kStreamSm90);
+  CHECK(choose_linear(hopper, DType::kQ4_1, kMaxStreamTokens) == LinearKernel::kStreamSm90);
+  CHECK(choose_linear(ampere, DType::kQ4_1, kMaxStreamTokens) == LinearKernel::kStreamSm80);
   CHECK(choose_linear(hopper, DType::kBF16, kMaxStreamTokens + 1) == LinearKernel::kGemmSm90);
   CHECK(choose_linear(ampere, DType::kF16, 1000) == LinearKernel::kGemmSm80);
   CHECK(choose_linear(ada, DType::kQ8_0, 1000) == LinearKernel::kGemmSm80);

@@ -230,9 +230,6 @@ TEST("check_engine_options refuses what no engine can be") {
                  [](auto& o) { o.gpu_memory_utilization = 1.5f; });
   refuses_engine(kInvalid, "gpu_memory_utilization",
                  [](auto& o) { o.gpu_memory_utilization = NAN; });
-  refuses_engine(kInvalid, "disable_batch_invariant",
-                 [](auto& o) { o.disable_batch_invariant = 2; });
-  refuses_engine(kInvalid, "reserved", [](auto& o) { o.reserved = 1; });
   refuses_engine(HEARTH_UNSUPPORTED, "kv_cache_dtype must be AUTO (255), F32 (0) or F16 (1) on the",
                  [](auto& o) { o.kv_cache_dtype = HEARTH_DTYPE_BF16; });
   device = kCuda;

@@ -8,10 +8,6 @@
 
 namespace hearth::cuda {
 
-inline constexpr int kChunkTokens = 512;  // of a context: reduced alone, then merged in order
-inline constexpr int kTileTokens = 128;   // of a chunk: a step of the online softmax
-inline constexpr int kPrefillTile = 128;  // queries of a PrefillItem at most
-
 /// A kernel's argument, by value.
 struct AttentionArgs {
   StepView step;

@@ -15,9 +15,6 @@
 namespace hearth::cuda {
 
 struct AttentionPlan {
-  static constexpr int32_t kChunkTokens = 512;
-  static constexpr int32_t kPrefillTile = 128;
-
   std::vector<DecodeItem> decodes;    // by sequence, chunks ascending
   std::vector<PrefillItem> prefills;  // most work first, else by sequence
 

@@ -15,13 +15,9 @@
 #pragma once
 
 #include "attention.h"
-#include "attention_plan.h"
 #include "ptx.cuh"
 
 namespace hearth::cuda {
-
-static_assert(kChunkTokens == AttentionPlan::kChunkTokens);
-static_assert(kPrefillTile == AttentionPlan::kPrefillTile);
 
 inline constexpr int kTileOctets = kTileTokens / 8;  // of tokens
 inline constexpr float kMinusInfinity = -__builtin_inff();

@@ -43,7 +43,7 @@ CudaBackend::CudaBackend(const CudaOptions& options)
     traits_.compute_capability =
         std::min(traits_.compute_capability, options.max_compute_capability);
   }
-  stream_.compute_capability = int32_t(device.best_isa);
+  stream_.compute_capability = traits_.compute_capability;
   stream_.num_multiprocessors = int32_t(device.num_cores);
   check(cudaStreamCreateWithFlags(&stream_.handle, cudaStreamNonBlocking), "Cannot open device");
   samplers_ = std::make_unique<DeviceSamplers>(stream_);
@@ -414,7 +414,8 @@ const void* CudaBackend::prepare_input(Tensor x, int32_t rows, const NormView& n
 void CudaBackend::run_linear(DType weight, const LinearArgs& args) {
   switch (choose_linear(traits_, weight, args.rows)) {
     case LinearKernel::kExact: return linear_exact(stream_, weight, args);
-    case LinearKernel::kStream: return linear_stream(stream_, weight, args);
+    case LinearKernel::kStreamSm80: return linear_stream_sm80(stream_, weight, args);
+    case LinearKernel::kStreamSm90: return linear_stream_sm90(stream_, weight, args);
     case LinearKernel::kGemmSm80: return linear_gemm_sm80(stream_, weight, args);
     case LinearKernel::kGemmSm90: return linear_gemm_sm90(stream_, weight, args);
   }

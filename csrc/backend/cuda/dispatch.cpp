@@ -23,8 +23,9 @@ bool is_exact(const DeviceTraits& traits, DType weight) {
 
 LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num_tokens) {
   if (is_exact(traits, weight)) return LinearKernel::kExact;
-  if (num_tokens <= kMaxStreamTokens) return LinearKernel::kStream;
-  return is_hopper(traits) ? LinearKernel::kGemmSm90 : LinearKernel::kGemmSm80;
+  const bool streams = num_tokens <= kMaxStreamTokens;
+  if (is_hopper(traits)) return streams ? LinearKernel::kStreamSm90 : LinearKernel::kGemmSm90;
+  return streams ? LinearKernel::kStreamSm80 : LinearKernel::kGemmSm80;
 }
 
 AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv) {

@@ -8,7 +8,7 @@
 
 namespace hearth::cuda {
 
-enum class LinearKernel { kExact, kStream, kGemmSm80, kGemmSm90 };
+enum class LinearKernel { kExact, kStreamSm80, kStreamSm90, kGemmSm80, kGemmSm90 };
 enum class AttentionKernel { kExact, kSm80, kSm90 };
 
 /// Tokens up to which streaming the weights beats tiles: the tensor cores wait for memory.

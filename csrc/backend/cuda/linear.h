@@ -34,9 +34,10 @@ struct LinearArgs {
   LinearOutput outputs[kMaxOutputs];
 };
 
-/// Streams the weights once for up to 64 tokens a CTA: for decode, and any number of tokens on
-/// devices without a better kernel. Needs compute capability 8.0.
-void linear_stream(Stream& stream, DType dtype, const LinearArgs& args);
+/// Stream the weights once for up to 64 tokens a CTA: for decode. By cp.async (8.0 and up), or by
+/// bulk copies (9.0).
+void linear_stream_sm80(Stream& stream, DType dtype, const LinearArgs& args);
+void linear_stream_sm90(Stream& stream, DType dtype, const LinearArgs& args);
 /// Tiles for many tokens: mma.sync (8.0 and up), or wgmma and bulk copies (9.0).
 void linear_gemm_sm80(Stream& stream, DType dtype, const LinearArgs& args);
 void linear_gemm_sm90(Stream& stream, DType dtype, const LinearArgs& args);

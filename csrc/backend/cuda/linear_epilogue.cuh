@@ -21,13 +21,20 @@ __device__ __forceinline__ float activate(Activation activation, float x) {
   return x;
 }
 
-/// out[t, r] = sum + bias[r] (+ residual[t, r])
+/// out[t, r] = sum + bias (+ residual), where the output has them
+__device__ __forceinline__ void finish(const LinearOutput& output, int32_t t, int32_t r, float sum,
+                                       float bias, float residual) {
+  if (output.bias != nullptr) sum = __fadd_rn(sum, bias);
+  if (output.residual != nullptr) sum = __fadd_rn(sum, residual);
+  static_cast<float*>(output.out)[size_t(t) * output.weight.rows + r] = sum;
+}
+
+/// The same, which loads them.
 __device__ __forceinline__ void finish(const LinearOutput& output, int32_t t, int32_t r,
                                        float sum) {
   const size_t at = size_t(t) * output.weight.rows + r;
-  if (output.bias != nullptr) sum = __fadd_rn(sum, output.bias[r]);
-  if (output.residual != nullptr) sum = __fadd_rn(sum, output.residual[at]);
-  static_cast<float*>(output.out)[at] = sum;
+  finish(output, t, r, sum, output.bias != nullptr ? output.bias[r] : 0,
+         output.residual != nullptr ? output.residual[at] : 0);
 }
 
 /// The value of a gated op: act(gate + bias) * (up + bias), or act(up + bias).

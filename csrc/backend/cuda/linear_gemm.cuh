@@ -2,12 +2,16 @@
 //
 // DESIGN
 //   Tiles    kTileRows rows of one weight by some tokens; of a gated op half the rows are up's,
-//            half gate's. Tiles that run beside one another share both weights and tokens: up to
-//            kGroupTokens tokens go through all weights, row tile by row tile, then the next.
+//            half gate's. Tiles that run beside one another share both weights and tokens: a group
+//            of tokens goes through all weights, row tile by row tile, then the next. Groups are as
+//            large as L2 can keep whatever else passes through it, and equal.
 //
-//              row tiles    0  0  0  0   1  1  1  1   2 ...     of a group: kGroupTokens tokens,
-//              token tiles  0  1  2  3   0  1  2  3   0 ...     which stay in L2
+//              row tiles    0  0  0  0   1  1  1  1   2 ...
+//              token tiles  0  1  2  3   0  1  2  3   0 ...     of a group
 //
+//            A multiprocessor drifts ahead of another, by so much that weights and tokens that went
+//            by once would be gone from L2 for the second: what is used once, and weights, may go
+//            first.
 //   Sums     As mma.m16n8k16 leaves them: of a strip and an octet of tokens a lane g * 4 + t has
 //            rows g, g + 8 of tokens 2t, 2t + 1. Floats are stored as they lie, eight rows (a
 //            sector of 32 bytes) of four tokens at once; operands are transposed, a core matrix
@@ -23,7 +27,9 @@ namespace hearth::cuda {
 
 inline constexpr int kTileRows = 128;
 inline constexpr int kTileStrips = kTileRows / kStripRows;
-inline constexpr int kGroupTokens = 2048;
+// Of a group. With few tokens weights come from memory too often; from 2048 on it hardly matters.
+inline constexpr int32_t kMinGroupTokens = 512, kMaxGroupTokens = 2048;
+inline constexpr int32_t kGroupBytes = 28 << 20;
 
 /// Whether tiles hold up and gate.
 constexpr bool has_gate(const LinearArgs& args) {
@@ -50,7 +56,11 @@ inline GemmGrid make_grid(const LinearArgs& args, int32_t tile_tokens) {
   const int num_outputs = args.has_activation ? 1 : args.num_outputs;
   for (int i = 0; i < num_outputs; ++i) grid.row_tiles += output_tiles(args, i);
   grid.token_tiles = (args.rows + tile_tokens - 1) / tile_tokens;
-  grid.group = std::max(1, kGroupTokens / tile_tokens);
+  const int32_t tokens =
+      std::clamp(kGroupBytes / (2 * args.cols), kMinGroupTokens, kMaxGroupTokens);
+  const int32_t most = std::max(1, tokens / tile_tokens);
+  const int32_t groups = std::max(1, (grid.token_tiles + most - 1) / most);
+  grid.group = (grid.token_tiles + groups - 1) / groups;
   return grid;
 }
 
@@ -111,7 +121,7 @@ __device__ __forceinline__ void finish_strip(const LinearArgs& args, const Linea
         for (int i = 0; i < 4; ++i) {
           if ((first + octet) * 8 + i % 2 < end[i / 2]) {
             residual[octet][i] =
-                output.residual[at[i % 2] + (first + octet) * octet_stride + i / 2 * 8];
+                __ldcs(output.residual + at[i % 2] + (first + octet) * octet_stride + i / 2 * 8);
           }
         }
       }
@@ -124,7 +134,7 @@ __device__ __forceinline__ void finish_strip(const LinearArgs& args, const Linea
         if (output.bias != nullptr) sum = __fadd_rn(sum, bias[i / 2]);
         if (output.residual != nullptr) sum = __fadd_rn(sum, residual[octet][i]);
         if ((first + octet) * 8 + i % 2 < end[i / 2]) {
-          out[at[i % 2] + (first + octet) * octet_stride + i / 2 * 8] = sum;
+          __stcs(out + at[i % 2] + (first + octet) * octet_stride + i / 2 * 8, sum);
         }
       }
     }

@@ -72,6 +72,26 @@ struct RingPlace {
   }
 };
 
+/// copy_bulk() of what the tiles beside this one need soon, and none later: L2 keeps other things
+/// longer.
+__device__ __forceinline__ void copy_passing(uint32_t to, const void* from, uint32_t bytes,
+                                             uint32_t barrier, uint64_t policy) {
+#if HEARTH_HOPPER
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+      "[%1], %2, [%3], %4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
+      : "memory");
+#endif
+}
+__device__ __forceinline__ uint64_t passing_policy() {
+  uint64_t policy = 0;
+#if HEARTH_HOPPER
+  asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(policy));
+#endif
+  return policy;
+}
+
 /// Copies the strips of the CTA's tiles, a lane each.
 template <DType dtype, int kTokens>
 __device__ __forceinline__ void copy_strips(const LinearArgs& args, const GemmGrid& grid,
@@ -80,6 +100,7 @@ __device__ __forceinline__ void copy_strips(const LinearArgs& args, const GemmGr
   const uint32_t to = shared_address(shared.stages) + Ring::strip_offset(lane);
   const uint32_t full = shared_address(shared.full), empty = shared_address(shared.empty);
   const int32_t num_blocks = args.outputs[0].weight.blocks;
+  const uint64_t policy = passing_policy();
   RingPlace<Ring::kStages> place;
   for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
     const GemmTile tile = find_tile(args, grid, index);
@@ -91,8 +112,8 @@ __device__ __forceinline__ void copy_strips(const LinearArgs& args, const GemmGr
       if (lane == 0) barrier_arrive_expect(full + place.stage * 8, bytes);
       __syncwarp();
       if (has_strip) {
-        copy_bulk(to + place.stage * Ring::kStageBytes, from, Ring::kStripBytes,
-                  full + place.stage * 8);
+        copy_passing(to + place.stage * Ring::kStageBytes, from, Ring::kStripBytes,
+                     full + place.stage * 8, policy);
         from += Ring::kStripBytes;
       }
       place.advance();
@@ -100,18 +121,15 @@ __device__ __forceinline__ void copy_strips(const LinearArgs& args, const GemmGr
   }
 }
 
-/// Asks L2 for what the tile's sums will be added to.
+/// Asks L2 for what the sums of an octet of the tile's tokens will be added to.
 __device__ __forceinline__ void prefetch_residual(const LinearArgs& args, const GemmTile& tile,
-                                                  int32_t first_token, int tokens, int lane) {
+                                                  int32_t first_token, int lane) {
   const LinearOutput& output = args.outputs[tile.output];
   if (args.has_activation || output.residual == nullptr) return;
   const int32_t rows = output.weight.rows;
-  const int32_t r = tile.first_row + lane % 4 * 32;  // 128 bytes each
-  if (r >= rows) return;
-  const int32_t end = min(first_token + tokens, args.rows);
-  for (int32_t t = first_token + lane / 4; t < end; t += 8) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(output.residual + size_t(t) * rows + r));
-  }
+  const int32_t t = first_token + lane / 4, r = tile.first_row + lane % 4 * 32;  // 128 bytes each
+  if (t >= args.rows || r >= rows) return;
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(output.residual + size_t(t) * rows + r));
 }
 
 /// Copies the operand for the CTA's tiles.
@@ -127,7 +145,11 @@ __device__ __forceinline__ void copy_operand(const LinearArgs& args, const GemmG
   for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
     const GemmTile tile = find_tile(args, grid, index);
     const int32_t first_octet = tile.token_tile * (kTokens / 8);
-    prefetch_residual(args, tile, first_octet * 8, kTokens, lane);
+    // Residuals are asked for along the last blocks, an octet each: L2 would not keep them longer.
+    int32_t octet = kTokens / 8 - num_blocks;
+    for (int32_t i = 0; i < octet; ++i) {
+      prefetch_residual(args, tile, (first_octet + i) * 8, lane);
+    }
     const uint32_t bytes = min(kTokens / 8, octets - first_octet) * kOctetBytes;
     const std::byte* from =
         static_cast<const std::byte*>(args.x) + size_t(first_octet) * kOctetBytes;
@@ -137,6 +159,8 @@ __device__ __forceinline__ void copy_operand(const LinearArgs& args, const GemmG
         barrier_arrive_expect(full + place.stage * 8, bytes);
         copy_bulk(to + place.stage * Ring::kStageBytes, from, bytes, full + place.stage * 8);
       }
+      if (octet >= 0) prefetch_residual(args, tile, (first_octet + octet) * 8, lane);
+      ++octet;
       from += size_t(octets) * kOctetBytes;
       place.advance();
     }
@@ -195,7 +219,7 @@ __device__ __forceinline__ void multiply_tiles(const LinearArgs& args, const Gem
     float sums[kTokens / 2];  // the first product sets them
     uint32_t even[kSteps][4], odd[kSteps][4];
 
-    const auto multiply_block = [&](uint32_t(&fragments)[kSteps][4], int32_t block) {
+    const auto multiply_block = [&](uint32_t (&fragments)[kSteps][4], int32_t block) {
       barrier_wait(full + place.stage * 8, place.parity);
       const std::byte* const strip = shared.stages[place.stage] + Ring::strip_offset(warp);
 #pragma unroll

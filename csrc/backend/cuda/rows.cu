@@ -1,7 +1,15 @@
 // DESIGN
-//   A CTA a row (or a token), a fixed number of threads, sums in a fixed order: a row's result
-//   depends on nothing but the row.
+//   Latency   Decode runs these between all linear ops, where a microsecond is much. What no kernel
+//             writes (weights, the step's input) is in registers before the kernel ahead has ended;
+//             what it wrote is then loaded at once, 16 bytes at a time, and read only once.
+//   Rows      A thread has eight consecutive columns, a core matrix's row of an operand or a K/V
+//             cell: 16 bytes. A norm takes a CTA to a row, of as many threads as it has eights of
+//             columns; a head takes 1 to 32 lanes.
+//   Same bits Threads and the order of sums follow from a row's length alone.
 #include "rows.h"
+
+#include <algorithm>
+#include <initializer_list>
 
 #include "../philox.h"
 #include "fragments.cuh"
@@ -10,77 +18,158 @@ namespace hearth::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
+constexpr int kMaxNormThreads = 1024;
+constexpr int kHeadThreads = 128;
+constexpr int kEight = 8;  // columns or dimensions of a thread
 
-__device__ __forceinline__ float add_lanes(float value) {
+/// The first count of eight floats, zeros for the others. kVector: they lie aligned to 16 bytes,
+/// and count is a multiple of 4.
+template <bool kVector>
+__device__ __forceinline__ void load_eight(const float* from, int32_t count, float (&to)[kEight]) {
+  if constexpr (kVector) {
+#pragma unroll
+    for (int i = 0; i < kEight; i += 4) {
+      float4 four = {};
+      if (i < count) four = *reinterpret_cast<const float4*>(from + i);
+      to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kEight; ++i) to[i] = i < count ? from[i] : 0;
+  }
+}
+
+/// Stores the first count of eight values. kVector: as above, and of a 16-bit type all or none.
+template <bool kVector, class T>
+__device__ __forceinline__ void store_eight(T* to, int32_t count, const float (&values)[kEight]) {
+  if constexpr (!kVector) {
+#pragma unroll
+    for (int i = 0; i < kEight; ++i) {
+      if (i >= count) continue;
+      if constexpr (sizeof(T) == 4) {
+        to[i] = values[i];
+      } else {
+        to[i] = round_one<T>(values[i]);
+      }
+    }
+  } else if constexpr (sizeof(T) == 4) {
+#pragma unroll
+    for (int i = 0; i < kEight; i += 4) {
+      if (i < count) {
+        *reinterpret_cast<float4*>(to + i) =
+            make_float4(values[i], values[i + 1], values[i + 2], values[i + 3]);
+      }
+    }
+  } else if (count > 0) {
+    *reinterpret_cast<uint4*>(to) =
+        make_uint4(round_pair<T>(values[0], values[1]), round_pair<T>(values[2], values[3]),
+                   round_pair<T>(values[4], values[5]), round_pair<T>(values[6], values[7]));
+  }
+}
+
+__device__ __forceinline__ float add_eight(const float (&x)[kEight]) {
+  return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
+}
+
+/// The sum of squares of the first count, less the mean.
+__device__ __forceinline__ float add_squares(const float (&x)[kEight], int32_t count, float mean) {
+  float sums[2] = {};
+#pragma unroll
+  for (int i = 0; i < kEight; ++i) {
+    const float value = i < count ? x[i] - mean : 0;
+    sums[i % 2] = fmaf(value, value, sums[i % 2]);
+  }
+  return sums[0] + sums[1];
+}
+
+__device__ __forceinline__ void apply_norm(float (&x)[kEight], float mean, float factor,
+                                           const float (&weight)[kEight],
+                                           const float (&bias)[kEight]) {
+#pragma unroll
+  for (int i = 0; i < kEight; ++i) x[i] = (x[i] - mean) * factor * weight[i] + bias[i];
+}
+
+/// The sum over `lanes` neighbours, a power of two, in each. By whole warps.
+__device__ __forceinline__ float add_lanes(float value, int lanes) {
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(0xffffffff, value, distance);
+    if (distance < lanes) value += __shfl_xor_sync(0xffffffff, value, distance);
   }
   return value;
 }
 
-/// The sum over the CTA, in every thread. partial: [kWarps] in shared memory, free at the call.
-__device__ __forceinline__ float add_threads(float value, float* partial) {
-  value = add_lanes(value);
-  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
+/// A warp's sum each; zeros where the CTA has no warp.
+using WarpSums = float4[kMaxNormThreads / 128];
+
+/// The sum over the CTA, in every thread.
+__device__ __forceinline__ float add_threads(float value, WarpSums& sums) {
+  value = add_lanes(value, 32);
+  if (threadIdx.x % 32 == 0) reinterpret_cast<float*>(sums)[threadIdx.x / 32] = value;
   __syncthreads();
-  float sum = 0;
+  float4 sum = sums[0];
 #pragma unroll
-  for (int warp = 0; warp < kWarps; ++warp) sum += partial[warp];
-  __syncthreads();
-  return sum;
+  for (int i = 1; i < kMaxNormThreads / 128; ++i) {
+    if (i * 128 >= blockDim.x) break;
+    const float4 more = sums[i];
+    sum.x += more.x, sum.y += more.y, sum.z += more.z, sum.w += more.w;
+  }
+  return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-/// value(column) of the normed row, for columns of this thread. kNone passes the row on.
-template <class Store>
-__device__ __forceinline__ void norm_row(const float* x, int32_t cols, const NormView& norm,
-                                         Store&& store) {
-  __shared__ float partial[kWarps];
+/// Norms a row into a row of floats, or of an operand, whose columns it pads with zeros. Of a row
+/// of more than 8192 columns a thread has several eights: it reads all but the first anew.
+template <bool kVector, class Out>
+__global__ void __launch_bounds__(kMaxNormThreads)
+    norm_kernel(const float* x, int32_t rows, int32_t cols, NormView norm, Out* out) {
+  let_next_begin();
+  __shared__ WarpSums sums[2];
+  for (int i = threadIdx.x; i < int(sizeof(sums) / sizeof(float)); i += blockDim.x) {
+    reinterpret_cast<float*>(sums)[i] = 0;
+  }
+  __syncthreads();
+  const int32_t row = blockIdx.x;
+  const float* const from = x + size_t(row) * cols;
+  const bool has_norm = norm.kind != NormKind::kNone, has_bias = has_norm && norm.bias != nullptr;
+  const int32_t first = threadIdx.x * kEight, stride = blockDim.x * kEight;
+  const float inverse = 1 / float(cols);
+  float values[kEight], weight[kEight], bias[kEight];
+  load_eight<kVector>(norm.weight + first, has_norm ? cols - first : 0, weight);
+  load_eight<kVector>(norm.bias + first, has_bias ? cols - first : 0, bias);
+  wait_for_previous();
+  load_eight<kVector>(from + first, cols - first, values);
+
   float mean = 0, factor = 1;
   if (norm.kind == NormKind::kLayer) {
-    float sum = 0;
-    for (int32_t col = threadIdx.x; col < cols; col += kThreads) sum += x[col];
-    mean = add_threads(sum, partial) / float(cols);
-  }
-  if (norm.kind != NormKind::kNone) {
-    float sum = 0;
-    for (int32_t col = threadIdx.x; col < cols; col += kThreads) {
-      const float value = x[col] - mean;
-      sum = fmaf(value, value, sum);
+    float sum = add_eight(values);
+    for (int32_t col = first + stride; col < cols; col += stride) {
+      float more[kEight];
+      load_eight<kVector>(from + col, cols - col, more);
+      sum += add_eight(more);
     }
-    factor = 1 / sqrtf(add_threads(sum, partial) / float(cols) + norm.eps);
+    mean = add_threads(sum, sums[0]) * inverse;
   }
-  for (int32_t col = threadIdx.x; col < cols; col += kThreads) {
-    float value = x[col];
-    if (norm.kind != NormKind::kNone) {
-      value = (value - mean) * factor * norm.weight[col];
-      if (norm.bias != nullptr) value += norm.bias[col];
+  if (has_norm) {
+    float sum = add_squares(values, cols - first, mean);
+    for (int32_t col = first + stride; col < cols; col += stride) {
+      float more[kEight];
+      load_eight<kVector>(from + col, cols - col, more);
+      sum += add_squares(more, cols - col, mean);
     }
-    store(col, value);
+    factor = rsqrtf(add_threads(sum, sums[1]) * inverse + norm.eps);
   }
-}
-
-__global__ void __launch_bounds__(kThreads)
-    norm_rows_kernel(const float* x, int32_t cols, NormView norm, float* out) {
-  let_next_begin();
-  wait_for_previous();
-  const size_t row = size_t(blockIdx.x) * cols;
-  norm_row(x + row, cols, norm, [&](int32_t col, float value) { out[row + col] = value; });
-}
-
-template <class Half>
-__global__ void __launch_bounds__(kThreads)
-    norm_operand_kernel(const float* x, int32_t rows, int32_t cols, NormView norm, Half* out) {
-  let_next_begin();
-  wait_for_previous();
-  const int32_t row = blockIdx.x, padded_rows = round_up(rows, 8);
-  const auto store = [&](int32_t col, float value) {
-    out[operand_element(row, col, padded_rows)] = round_one<Half>(value);
-  };
-  norm_row(x + size_t(row) * cols, cols, norm, store);
-  const int32_t col = cols + threadIdx.x;
-  if (col < round_up(cols, kBlockCols)) store(col, 0);
+  for (int32_t col = first;;) {
+    if (has_norm) apply_norm(values, mean, factor, weight, bias);
+    if constexpr (sizeof(Out) == 4) {
+      store_eight<kVector>(out + size_t(row) * cols + col, cols - col, values);
+    } else if (col < round_up(cols, kBlockCols)) {
+      store_eight<true>(out + operand_element(row, col, round_up(rows, 8)), kEight, values);
+    }
+    col += stride;
+    if (col >= round_up(cols, kBlockCols)) return;
+    load_eight<kVector>(from + col, cols - col, values);
+    load_eight<kVector>(norm.weight + col, has_norm ? cols - col : 0, weight);
+    load_eight<kVector>(norm.bias + col, has_bias ? cols - col : 0, bias);
+  }
 }
 
 template <class Half>
@@ -88,10 +177,9 @@ __global__ void __launch_bounds__(kThreads)
     operand_to_floats_kernel(const Half* operand, int32_t rows, int32_t cols, float* out) {
   let_next_begin();
   wait_for_previous();
-  const int32_t row = blockIdx.x, padded_rows = round_up(rows, 8);
-  for (int32_t col = threadIdx.x; col < cols; col += kThreads) {
-    out[size_t(row) * cols + col] = float(operand[operand_element(row, col, padded_rows)]);
-  }
+  const int32_t row = blockIdx.x, col = blockIdx.y * kThreads + threadIdx.x;
+  if (col >= cols) return;
+  out[size_t(row) * cols + col] = float(operand[operand_element(row, col, round_up(rows, 8))]);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -107,39 +195,43 @@ __global__ void __launch_bounds__(kThreads)
   const_cast<float*>(step.rope_sin)[index] = __fmul_rn(float(sine), scale);
 }
 
+/// What the step before drew is there already: this step's input was copied in between.
 __global__ void __launch_bounds__(kThreads)
     embed_kernel(StepView step, DType dtype, const __grid_constant__ StripMap table, int32_t cols,
                  float* out) {
   let_next_begin();
-  wait_for_previous();
-  int32_t id = step.token_ids[blockIdx.x];
-  if (id < 0) id = step.drawn[~id];
-  const std::byte* strip = strip_address(table, id / kStripRows);
-  for (int32_t col = threadIdx.x; col < cols; col += kThreads) {
-    out[size_t(blockIdx.x) * cols + col] = strip_element(dtype, strip, id % kStripRows, col);
+  const int32_t col = blockIdx.y * kThreads + threadIdx.x;
+  float value = 0;
+  if (col < cols) {
+    int32_t id = step.token_ids[blockIdx.x];
+    if (id < 0) id = step.drawn[~id];
+    value = strip_element(dtype, strip_address(table, id / kStripRows), id % kStripRows, col);
   }
+  wait_for_previous();
+  if (col < cols) out[size_t(blockIdx.x) * cols + col] = value;
 }
 
 __global__ void __launch_bounds__(kThreads)
     add_position_kernel(StepView step, DType dtype, const __grid_constant__ StripMap table,
                         int32_t offset, int32_t cols, float* x) {
   let_next_begin();
-  wait_for_previous();
-  const int32_t row = step.positions[blockIdx.x] + offset;
-  const std::byte* strip = strip_address(table, row / kStripRows);
-  for (int32_t col = threadIdx.x; col < cols; col += kThreads) {
-    x[size_t(blockIdx.x) * cols + col] += strip_element(dtype, strip, row % kStripRows, col);
+  const int32_t col = blockIdx.y * kThreads + threadIdx.x;
+  float value = 0;
+  if (col < cols) {
+    const int32_t row = step.positions[blockIdx.x] + offset;
+    value = strip_element(dtype, strip_address(table, row / kStripRows), row % kStripRows, col);
   }
+  wait_for_previous();
+  if (col < cols) x[size_t(blockIdx.x) * cols + col] += value;
 }
 
 __global__ void __launch_bounds__(kThreads)
     gather_kernel(StepView step, const float* x, int32_t cols, int32_t first_row, float* out) {
   let_next_begin();
-  wait_for_previous();
   const int32_t token = step.logits_tokens[first_row + blockIdx.x];
-  for (int32_t col = threadIdx.x; col < cols; col += kThreads) {
-    out[size_t(blockIdx.x) * cols + col] = x[size_t(token) * cols + col];
-  }
+  const int32_t col = blockIdx.y * kThreads + threadIdx.x;
+  wait_for_previous();
+  if (col < cols) out[size_t(blockIdx.x) * cols + col] = x[size_t(token) * cols + col];
 }
 
 struct RopeKvArgs {
@@ -149,83 +241,128 @@ struct RopeKvArgs {
   NormView q_norm, k_norm;
   int32_t rope_half;
   bool interleaved;
+  int32_t lanes;  // of a head, a power of two
   float* q;
   const float* k;
   const float* v;
 };
 
-/// Stores an element of a token's K or V into its cell.
-__device__ __forceinline__ void store_kv(const RopeKvArgs& args, int32_t slot, int part,
-                                         int32_t kv_head, int32_t dim, float value) {
-  const KvSpec& spec = args.kv.spec;
-  const int32_t block = slot / spec.block_tokens, token = slot % spec.block_tokens;
-  const size_t cell =
-      ((size_t(block) * spec.num_layers + args.attention.layer) * 2 + part) * spec.num_kv_heads +
-      kv_head;
-  std::byte* to = args.kv.data + cell * spec.cell_bytes();
-  const int32_t element = kv_cell_element(spec, token, dim);
+/// Stores eight dimensions of a token's K or V, which are neighbours in every kind of cell.
+template <bool kVector>
+__device__ __forceinline__ void store_kv(const KvSpec& spec, std::byte* cell, int32_t element,
+                                         int32_t count, const float (&values)[kEight]) {
   switch (spec.dtype) {
-    case DType::kF32: reinterpret_cast<float*>(to)[element] = value; break;
+    case DType::kF32:
+      return store_eight<kVector>(reinterpret_cast<float*>(cell) + element, count, values);
     case DType::kBF16:
-      reinterpret_cast<__nv_bfloat16*>(to)[element] = round_one<__nv_bfloat16>(value);
-      break;
-    default: reinterpret_cast<__half*>(to)[element] = round_one<__half>(value); break;
+      return store_eight<kVector>(reinterpret_cast<__nv_bfloat16*>(cell) + element, count, values);
+    default: return store_eight<kVector>(reinterpret_cast<__half*>(cell) + element, count, values);
   }
 }
 
-/// A warp a head of q, K or V of one token; a head lies in shared memory meanwhile.
-__global__ void __launch_bounds__(kThreads) rope_kv_kernel(const __grid_constant__ RopeKvArgs args) {
+/// Some lanes a head of q, K or V of a token, eight dimensions each. kVector: head_dim is a
+/// multiple of 8, and so many lanes turn as a whole.
+template <bool kVector>
+__global__ void __launch_bounds__(kHeadThreads)
+    rope_kv_kernel(const __grid_constant__ RopeKvArgs args) {
   let_next_begin();
-  wait_for_previous();
-  constexpr int kMaxHeadDim = 256;
-  __shared__ float heads[kWarps][kMaxHeadDim];
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int32_t token = blockIdx.x, head_dim = args.kv.spec.head_dim;
-  const int32_t num_heads = args.attention.num_heads, num_kv_heads = args.kv.spec.num_kv_heads;
-  const int32_t index = blockIdx.y * kWarps + warp;  // q's heads, then K's, then V's
-  if (index >= num_heads + 2 * num_kv_heads) return;
-  const int32_t slot = args.step.kv_slots[token];
+  const KvSpec& spec = args.kv.spec;
+  const int32_t token = blockIdx.x, head_dim = spec.head_dim, half = args.rope_half;
+  const int32_t num_heads = args.attention.num_heads, num_kv_heads = spec.num_kv_heads;
+  // Of q's heads, then K's, then V's.
+  const int32_t index = (blockIdx.y * kHeadThreads + threadIdx.x) / args.lanes;
+  const int32_t first = threadIdx.x % args.lanes * kEight;
   const bool is_query = index < num_heads, is_value = index >= num_heads + num_kv_heads;
   const int32_t head = is_query ? index : (index - num_heads) % num_kv_heads;
-  const float* from = is_query ? args.q + (size_t(token) * num_heads + head) * head_dim
-                               : (is_value ? args.v : args.k) +
-                                     (size_t(token) * num_kv_heads + head) * head_dim;
-  float* const x = heads[warp];
-  for (int32_t i = lane; i < head_dim; i += 32) x[i] = from[i];
-  __syncwarp();
+  const int32_t count = index < num_heads + 2 * num_kv_heads ? head_dim - first : 0;
+  float* const q = args.q + (size_t(token) * num_heads + head) * head_dim + first;
+  const float* const from = is_query ? q
+                                     : (is_value ? args.v : args.k) +
+                                           (size_t(token) * num_kv_heads + head) * head_dim + first;
 
-  const NormView& norm = is_query ? args.q_norm : args.k_norm;
-  if (!is_value && norm.kind != NormKind::kNone) {
-    float mean = 0, sum = 0;
-    if (norm.kind == NormKind::kLayer) {
-      for (int32_t i = lane; i < head_dim; i += 32) mean += x[i];
-      mean = add_lanes(mean) / float(head_dim);
+  const int32_t slot = args.step.kv_slots[token], block = slot / spec.block_tokens;
+  const size_t row =
+      ((size_t(block) * spec.num_layers + args.attention.layer) * 2 + is_value) * num_kv_heads +
+      head;
+  std::byte* const cell = args.kv.data + row * spec.cell_bytes();
+  const int32_t element = kv_cell_element(spec, slot - block * spec.block_tokens, first);
+
+  const NormView norm = is_query ? args.q_norm : args.k_norm;
+  const bool has_norm = !is_value && norm.kind != NormKind::kNone;
+  float weight[kEight], bias[kEight];
+  load_eight<kVector>(norm.weight + first, has_norm ? count : 0, weight);
+  load_eight<kVector>(norm.bias + first, has_norm && norm.bias != nullptr ? count : 0, bias);
+  wait_for_previous();
+
+  float x[kEight], cosines[kEight], sines[kEight];  // of the pair that a dimension belongs to
+  load_eight<kVector>(from, count, x);
+  const int32_t turned = is_value ? 0 : min(count, 2 * half - first);  // of the eight
+  const auto load_angles = [&](const float* table, float (&to)[kEight]) {
+    table += size_t(token) * half;
+    if constexpr (kVector) {
+      if (!args.interleaved) {
+        return load_eight<true>(table + (first < half ? first : first - half), turned, to);
+      }
+      const float4 four =
+          turned > 0 ? *reinterpret_cast<const float4*>(table + first / 2) : float4();
+      to[0] = to[1] = four.x, to[2] = to[3] = four.y;
+      to[4] = to[5] = four.z, to[6] = to[7] = four.w;
+    } else {
+#pragma unroll
+      for (int i = 0; i < kEight; ++i) {
+        const int32_t dim = first + i;
+        const int32_t pair = args.interleaved ? dim / 2 : dim < half ? dim : dim - half;
+        to[i] = i < turned ? table[pair] : 0;
+      }
     }
-    for (int32_t i = lane; i < head_dim; i += 32) sum = fmaf(x[i] - mean, x[i] - mean, sum);
-    const float factor = 1 / sqrtf(add_lanes(sum) / float(head_dim) + norm.eps);
-    for (int32_t i = lane; i < head_dim; i += 32) {
-      x[i] = (x[i] - mean) * factor * norm.weight[i];
-      if (norm.bias != nullptr) x[i] += norm.bias[i];
+  };
+  load_angles(args.step.rope_cos, cosines);
+  load_angles(args.step.rope_sin, sines);
+
+  const auto any_norm = [&](NormKind kind) {  // shuffles need all lanes
+    return args.q_norm.kind == kind || args.k_norm.kind == kind;
+  };
+  if (any_norm(NormKind::kRms) || any_norm(NormKind::kLayer)) {
+    float mean = 0;
+    if (any_norm(NormKind::kLayer)) {
+      mean = add_lanes(add_eight(x), args.lanes) / float(head_dim);
+      if (norm.kind != NormKind::kLayer) mean = 0;
     }
-    __syncwarp();
+    const float sum = add_lanes(add_squares(x, count, mean), args.lanes);
+    if (has_norm) apply_norm(x, mean, rsqrtf(sum / float(head_dim) + norm.eps), weight, bias);
   }
-  if (!is_value) {
-    const float* cosines = args.step.rope_cos + size_t(token) * args.rope_half;
-    const float* sines = args.step.rope_sin + size_t(token) * args.rope_half;
-    const int32_t stride = args.interleaved ? 2 : 1;
-    const int32_t distance = args.interleaved ? 1 : args.rope_half;
-    for (int32_t i = lane; i < args.rope_half; i += 32) {
-      const float a = x[i * stride], b = x[i * stride + distance];
-      x[i * stride] = a * cosines[i] - b * sines[i];
-      x[i * stride + distance] = b * cosines[i] + a * sines[i];
-    }
+
+  float others[kEight];  // of the pairs
+  if (args.interleaved) {
+#pragma unroll
+    for (int i = 0; i < kEight; ++i) others[i] = x[i ^ 1];
+  } else if constexpr (kVector) {
+    const int distance = half / kEight;
+    const int lane = int(threadIdx.x) + (first < half ? distance : -distance);
+#pragma unroll
+    for (int i = 0; i < kEight; ++i) others[i] = __shfl_sync(0xffffffff, x[i], lane);
+  } else {
+    __shared__ float heads[kHeadThreads * kEight];
+    float* const own = heads + threadIdx.x * kEight;
+#pragma unroll
+    for (int i = 0; i < kEight; ++i) own[i] = x[i];
     __syncwarp();
+#pragma unroll
+    for (int i = 0; i < kEight; ++i) {
+      others[i] = i < turned ? own[i + (first + i < half ? half : -half)] : 0;
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kEight; ++i) {
+    if (i >= turned) continue;
+    const bool is_first = args.interleaved ? i % 2 == 0 : first + i < half;
+    const float product = others[i] * sines[i];
+    x[i] = x[i] * cosines[i] + (is_first ? -product : product);
   }
   if (is_query) {
-    float* to = args.q + (size_t(token) * num_heads + head) * head_dim;
-    for (int32_t i = lane; i < head_dim; i += 32) to[i] = x[i];
+    store_eight<kVector>(q, count, x);
   } else if (slot >= 0) {
-    for (int32_t i = lane; i < head_dim; i += 32) store_kv(args, slot, is_value, head, i, x[i]);
+    store_kv<kVector>(spec, cell, element, count, x);
   }
 }
 
@@ -259,10 +396,30 @@ __global__ void randomize_kernel(DType dtype, std::byte* strips, size_t num_bloc
       // Quants reach from -128 to 127, -8 to 7 or 0 to 15: scale them to the range, move the last.
       const float scale = largest / (dtype == DType::kQ8_0 ? 128.f : 8.f);
       const bool is_minimum = word >= quant_words + 16;
-      value = is_minimum ? round_pair<__half>(-largest, -largest) : round_pair<__half>(scale, scale);
+      value =
+          is_minimum ? round_pair<__half>(-largest, -largest) : round_pair<__half>(scale, scale);
     }
     reinterpret_cast<uint32_t*>(strips)[i] = value;
   }
+}
+
+/// A thread an element.
+dim3 grid_of(int32_t rows, int32_t cols) { return dim3(rows, (cols + kThreads - 1) / kThreads); }
+
+/// Whether 16 bytes at a time can be read there; null always can.
+bool are_aligned(std::initializer_list<const void*> pointers) {
+  return std::all_of(pointers.begin(), pointers.end(), [](const void* pointer) {
+    return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+  });
+}
+
+template <class Out>
+void launch_norm(Stream& stream, const float* x, int32_t rows, int32_t cols, const NormView& norm,
+                 Out* out) {
+  const int32_t eights = round_up(cols, kBlockCols) / kEight;
+  const bool is_vector = cols % 4 == 0 && are_aligned({x, norm.weight, norm.bias, out});
+  launch(stream, is_vector ? norm_kernel<true, Out> : norm_kernel<false, Out>, dim3(rows),
+         dim3(std::min(round_up(eights, 32), kMaxNormThreads)), 0, x, rows, cols, norm, out);
 }
 
 }  // namespace
@@ -277,39 +434,37 @@ void rope_table(Stream& stream, const StepView& step, const float* inv_freq, int
 
 void embed(Stream& stream, const StepView& step, DType dtype, const StripMap& table, int32_t cols,
            float* out) {
-  launch(stream, embed_kernel, dim3(step.num_tokens), dim3(kThreads), 0, step, dtype, table, cols,
-         out);
+  launch(stream, embed_kernel, grid_of(step.num_tokens, cols), dim3(kThreads), 0, step, dtype,
+         table, cols, out);
 }
 
 void add_position(Stream& stream, const StepView& step, DType dtype, const StripMap& table,
                   int32_t offset, int32_t cols, float* x) {
-  launch(stream, add_position_kernel, dim3(step.num_tokens), dim3(kThreads), 0, step, dtype, table,
-         offset, cols, x);
+  launch(stream, add_position_kernel, grid_of(step.num_tokens, cols), dim3(kThreads), 0, step,
+         dtype, table, offset, cols, x);
 }
 
 void norm_rows(Stream& stream, const float* x, int32_t rows, int32_t cols, const NormView& norm,
                float* out) {
-  launch(stream, norm_rows_kernel, dim3(rows), dim3(kThreads), 0, x, cols, norm, out);
+  launch_norm(stream, x, rows, cols, norm, out);
 }
 
 void norm_operand(Stream& stream, const float* x, int32_t rows, int32_t cols, const NormView& norm,
                   DType half, void* out) {
   if (half == DType::kBF16) {
-    launch(stream, norm_operand_kernel<__nv_bfloat16>, dim3(rows), dim3(kThreads), 0, x, rows, cols,
-           norm, static_cast<__nv_bfloat16*>(out));
+    launch_norm(stream, x, rows, cols, norm, static_cast<__nv_bfloat16*>(out));
   } else {
-    launch(stream, norm_operand_kernel<__half>, dim3(rows), dim3(kThreads), 0, x, rows, cols, norm,
-           static_cast<__half*>(out));
+    launch_norm(stream, x, rows, cols, norm, static_cast<__half*>(out));
   }
 }
 
 void operand_to_floats(Stream& stream, const void* operand, int32_t rows, int32_t cols, DType half,
                        float* out) {
   if (half == DType::kBF16) {
-    launch(stream, operand_to_floats_kernel<__nv_bfloat16>, dim3(rows), dim3(kThreads), 0,
+    launch(stream, operand_to_floats_kernel<__nv_bfloat16>, grid_of(rows, cols), dim3(kThreads), 0,
            static_cast<const __nv_bfloat16*>(operand), rows, cols, out);
   } else {
-    launch(stream, operand_to_floats_kernel<__half>, dim3(rows), dim3(kThreads), 0,
+    launch(stream, operand_to_floats_kernel<__half>, grid_of(rows, cols), dim3(kThreads), 0,
            static_cast<const __half*>(operand), rows, cols, out);
   }
 }
@@ -318,15 +473,29 @@ void rope_and_write_kv(Stream& stream, const StepView& step, const KvCache& kv,
                        const AttentionSpec& attention, const NormView& q_norm,
                        const NormView& k_norm, int32_t rope_half, bool interleaved, float* q,
                        const float* k, const float* v) {
+  const int32_t head_dim = kv.spec.head_dim;
+  if (head_dim > 32 * kEight) {
+    throw Error(HEARTH_UNSUPPORTED,
+                format("Cannot rotate heads: head_dim must be at most %d: current value is %d",
+                       32 * kEight, head_dim));
+  }
+  int32_t lanes = 1;
+  while (lanes * kEight < head_dim) lanes *= 2;
   const int32_t heads = attention.num_heads + 2 * kv.spec.num_kv_heads;
-  const RopeKvArgs args{step, kv, attention, q_norm, k_norm, rope_half, interleaved, q, k, v};
-  launch(stream, rope_kv_kernel, dim3(step.num_tokens, (heads + kWarps - 1) / kWarps),
-         dim3(kThreads), 0, args);
+  const RopeKvArgs args{step,        kv,    attention, q_norm, k_norm, rope_half,
+                        interleaved, lanes, q,         k,      v};
+  const bool is_vector =
+      head_dim % kEight == 0 && rope_half % (interleaved ? kEight / 2 : kEight) == 0 &&
+      are_aligned({q, k, v, q_norm.weight, q_norm.bias, k_norm.weight, k_norm.bias});
+  launch(stream, is_vector ? rope_kv_kernel<true> : rope_kv_kernel<false>,
+         dim3(step.num_tokens, (heads * lanes + kHeadThreads - 1) / kHeadThreads),
+         dim3(kHeadThreads), 0, args);
 }
 
 void gather(Stream& stream, const StepView& step, const float* x, int32_t cols, int32_t first_row,
             int32_t num_rows, float* out) {
-  launch(stream, gather_kernel, dim3(num_rows), dim3(kThreads), 0, step, x, cols, first_row, out);
+  launch(stream, gather_kernel, grid_of(num_rows, cols), dim3(kThreads), 0, step, x, cols,
+         first_row, out);
 }
 
 void randomize_strips(Stream& stream, const WeightLayout& layout, std::byte* strips,

@@ -8,6 +8,10 @@
 
 namespace hearth::cuda {
 
+inline constexpr int kChunkTokens = 512;  // of a context: reduced alone, then merged in order
+inline constexpr int kTileTokens = 128;   // of a chunk: a step of the online softmax
+inline constexpr int kPrefillTile = 128;  // queries of a PrefillItem at most
+
 /// One sequence of a step with a single query, by one chunk of its context.
 struct DecodeItem {
   int32_t sequence;
