@@ -1,3 +1,4 @@
+// Which kernel decoding attention takes, by device.
 #include "attention_decode.cuh"
 
 namespace hearth::cuda {

@@ -1,5 +1,6 @@
 // Attention of sequences with one query: what its kernels have in common, that is the work and its
-// end. What is between streams K and V: attention_decode_sm90.cu (bulk copies), _sm80.cu (cp.async).
+// end. What is between streams K and V: attention_decode_sm90.cu (bulk copies), _sm80.cu
+// (cp.async).
 //
 // DESIGN
 //   Work    A piece: one chunk of one context (a DecodeItem), one KV head, up to 16 of its query
@@ -23,7 +24,7 @@ void attention_decode_sm90(Stream& stream, const AttentionArgs& args);
 
 inline constexpr int kDecodeWarps = 4;  // that multiply
 inline constexpr int kDecodeThreads = kDecodeWarps * 32;
-inline constexpr int kDecodeRows = 16;  // of the tensor core's tile
+inline constexpr int kDecodeRows = 16;    // of the tensor core's tile
 inline constexpr int kDecodeMeeting = 1;  // the named barrier of the warps that multiply
 
 /// Pairs of octets of dimensions that a warp has, at most.
@@ -189,13 +190,12 @@ __device__ __forceinline__ void finish_piece(const AttentionArgs& args, const Pi
 /// Launches a kernel whose CTAs take pieces: as many as there may be, or as fit the device.
 inline void launch_pieces(Stream& stream, void (*kernel)(AttentionArgs), int threads,
                           size_t shared_bytes, const AttentionArgs& args) {
-  allow_shared_memory(kernel, shared_bytes);
   int per_multiprocessor = 0;
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_multiprocessor, kernel, threads,
                                                       shared_bytes),
         "Cannot attend");
-  const int64_t pieces = int64_t(args.step.max_decodes) * args.kv.spec.num_kv_heads *
-                         passes_of(group_size(args));
+  const int64_t pieces =
+      int64_t(args.step.max_decodes) * args.kv.spec.num_kv_heads * passes_of(group_size(args));
   const int64_t ctas = int64_t(per_multiprocessor) * stream.num_multiprocessors;
   launch(stream, kernel, dim3(uint32_t(std::min(pieces, ctas))), dim3(threads), shared_bytes, args);
 }

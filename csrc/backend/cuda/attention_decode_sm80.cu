@@ -181,7 +181,9 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 void attention_decode_sm80(Stream& stream, const AttentionArgs& args) {
   launch_for(args.kv.spec, [&]<class Half, int kHeadDim>() {
-    launch_pieces(stream, decode_kernel<Half, kHeadDim>, kThreads, kSharedBytes<kHeadDim>, args);
+    const auto kernel = decode_kernel<Half, kHeadDim>;
+    allow_shared_memory(kernel, kSharedBytes<kHeadDim>);
+    launch_pieces(stream, kernel, kThreads, kSharedBytes<kHeadDim>, args);
   });
 }
 

@@ -1,4 +1,4 @@
-// K and V on their way through shared memory into mma.sync: what attention_decode and
+// K and V on their way through shared memory into mma.sync: what the kernels for decoding and
 // attention_prefill_sm80 have in common.
 //
 // DESIGN
@@ -37,8 +37,8 @@ __device__ __forceinline__ int32_t load_block_ids(const AttentionArgs& args, int
 }
 
 /// Asks for a stage: part 0: K, 1: V, of tokens `first` of a chunk and on. wanted: tokens of the
-/// chunk, others become zeros. kToL2: only from memory into L2, which is right at any time.
-template <int kHeadDim, int kThreads, bool kToL2 = false>
+/// chunk, others become zeros.
+template <int kHeadDim, int kThreads>
 __device__ __forceinline__ void load_stage(const AttentionArgs& args, int32_t kv_head, int part,
                                            int32_t block_ids, int32_t first,
                                            const TokenRange& wanted, uint32_t to) {
@@ -57,13 +57,7 @@ __device__ __forceinline__ void load_stage(const AttentionArgs& args, int32_t kv
     const std::byte* const from = cells + block * block_bytes +
                                   (token & (spec.block_tokens - 1)) / 8 * Stage::kOctetBytes +
                                   unit % kHeadDim * 16;
-    if constexpr (kToL2) {
-      if (unit % 8 == 0 && wanted.contains(token)) {
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
-      }
-    } else {
-      copy_async(to + unit * 16, from, wanted.contains(token));
-    }
+    copy_async(to + unit * 16, from, wanted.contains(token));
   }
 }
 

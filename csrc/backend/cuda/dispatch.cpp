@@ -41,10 +41,12 @@ std::string describe_choices(const DeviceTraits& traits) {
   if (traits.exact || !has_tensor_cores(traits)) {
     return "activation_dtype: fp32\nlinear: exact\nattention: exact\n";
   }
+  const char* family = is_hopper(traits) ? "sm90" : "sm80";
   return format(
-      "activation_dtype: 16-bit\nlinear: stream to %d tokens, then gemm_%s (fp32 weights: exact)\n"
-      "attention: decode_sm80, prefill_%s (head_dim 64, 80, 96, 128, 256; others: exact)\n",
-      kMaxStreamTokens, is_hopper(traits) ? "sm90" : "sm80", is_hopper(traits) ? "sm90" : "sm80");
+      "activation_dtype: 16-bit\n"
+      "linear: stream_%s to %d tokens, then gemm_%s (fp32 weights: exact)\n"
+      "attention: decode_%s, prefill_%s (head_dim 64, 80, 96, 128, 256; others: exact)\n",
+      family, kMaxStreamTokens, family, family, family);
 }
 
 }  // namespace hearth::cuda

@@ -33,8 +33,9 @@ __device__ __forceinline__ void finish(const LinearOutput& output, int32_t t, in
 __device__ __forceinline__ void finish(const LinearOutput& output, int32_t t, int32_t r,
                                        float sum) {
   const size_t at = size_t(t) * output.weight.rows + r;
-  finish(output, t, r, sum, output.bias != nullptr ? output.bias[r] : 0,
-         output.residual != nullptr ? output.residual[at] : 0);
+  if (output.bias != nullptr) sum = __fadd_rn(sum, output.bias[r]);
+  if (output.residual != nullptr) sum = __fadd_rn(sum, output.residual[at]);
+  static_cast<float*>(output.out)[at] = sum;
 }
 
 /// The value of a gated op: act(gate + bias) * (up + bias), or act(up + bias).
