@@ -197,12 +197,12 @@ $(CLANG_FORMAT):
 
 # --- The rest -------------------------------------------------------------------------------------
 
+FORMATTED := '*.cpp' '*.h' '*.cu' '*.cuh'
 # clang-format leaves comments alone (some are drawings), so their width is looked at beside it.
 format: $(DENO) $(CLANG_FORMAT) ## Format C++, TypeScript, JSON, Markdown; CHECK=1 changes nothing
 	@$(DENO) fmt --quiet $(if $(CHECK),--check)
 	@git ls-files $(FORMATTED) | xargs $(CLANG_FORMAT) $(if $(CHECK),--dry-run --Werror,-i)
 	@! git ls-files $(FORMATTED) | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}'
-FORMATTED := '*.cpp' '*.h' '*.cu' '*.cuh'
 
 clean: ## Remove what was built; .tools and node_modules stay
 	rm -rf build dist coverage

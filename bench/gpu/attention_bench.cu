@@ -25,9 +25,10 @@ constexpr uint32_t kQuerySeed = 1, kCacheSeed = 2;
 struct Shape {
   const char* name;
   int32_t sequences, queries, context, num_heads, num_kv_heads, head_dim;
+  int32_t block_tokens = 16;
 
   int32_t tokens() const { return sequences * queries; }
-  int32_t blocks() const { return (context + 15) / 16; }  // of a sequence
+  int32_t blocks() const { return (context + block_tokens - 1) / block_tokens; }  // of a sequence
 };
 
 __global__ void fill_halves(__half* to, size_t count) {
@@ -103,6 +104,7 @@ class Case {
     spec.num_layers = layers;
     spec.num_kv_heads = shape.num_kv_heads;
     spec.head_dim = shape.head_dim;
+    spec.block_tokens = shape.block_tokens;
     const int32_t num_blocks = shape.sequences * blocks + 7;
     cache_ = DeviceBuffer(num_blocks * spec.block_bytes());
     fill_halves<<<2048, 256, 0, stream.handle>>>(cache_.data<__half>(), cache_.bytes() / 2);
@@ -119,7 +121,8 @@ class Case {
       for (int32_t i = 0; i < shape.queries; ++i) {
         const int32_t position = shape.context - shape.queries + i;
         positions.push_back(position);
-        slots.push_back(table[s * blocks + position / 16] * 16 + position % 16);
+        slots.push_back(table[s * blocks + position / shape.block_tokens] * shape.block_tokens +
+                        position % shape.block_tokens);
       }
     }
     StepInput input;
@@ -262,6 +265,8 @@ void bench_attention(Stream& stream, const Options& options, const Ceilings& cei
   const Shape shapes[] = {
       {"12x4096 40/40x128", 12, 1, 4096, 40, 40, 128},
       {"32x4096 32/8x128", 32, 1, 4096, 32, 8, 128},
+      {"12x4096 40/40 block 64", 12, 1, 4096, 40, 40, 128, 64},
+      {"32x4096 32/8 block 64", 32, 1, 4096, 32, 8, 128, 64},
       {"1x3968 40/40x128", 1, 1, 3968, 40, 40, 128},
       {"1x128 40/40x128", 1, 1, 128, 40, 40, 128},
       {"1x2048 9/3x64", 1, 1, 2048, 9, 3, 64},

@@ -50,6 +50,9 @@ __global__ void __launch_bounds__(kPlainThreads)
 constexpr int kPieceBytes = 16 << 10;
 constexpr int kStages = 12;  // 192 KiB in flight a multiprocessor
 
+/// kCopyBytes below kPieceBytes: a piece is so many bytes each from all over the memory, a power of
+/// two, as a KV cache has its cells.
+template <int kCopyBytes>
 __global__ void __launch_bounds__(128)
     read_bulk(const std::byte* data, uint32_t pieces, uint32_t* sink) {
 #if __CUDA_ARCH__ >= 900
@@ -71,11 +74,19 @@ __global__ void __launch_bounds__(128)
                      shared_address(&full[stage])),
                  "r"(kPieceBytes)
                  : "memory");
-    asm volatile(
-        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
-            "r"(shared_address(ring + stage * kPieceBytes)),
-        "l"(from), "r"(kPieceBytes), "r"(shared_address(&full[stage]))
-        : "memory");
+    constexpr uint32_t kCopies = kPieceBytes / kCopyBytes;
+#pragma unroll
+    for (uint32_t j = 0; j < kCopies; ++j) {
+      if (kCopies > 1) {
+        const uint32_t cell = (i * gridDim.x + blockIdx.x) * kCopies + j;
+        from = data + size_t(cell * 0x9e3779b1u & (pieces * kCopies - 1)) * kCopyBytes;
+      }
+      asm volatile(
+          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, "
+          "[%3];" ::"r"(shared_address(ring + stage * kPieceBytes + j * kCopyBytes)),
+          "l"(from), "r"(kCopyBytes), "r"(shared_address(&full[stage]))
+          : "memory");
+    }
   };
   if (threadIdx.x == 0) {
     for (uint32_t i = 0; i < min(own, uint32_t(kStages)); ++i) load(i);
@@ -119,6 +130,7 @@ __global__ void fill_halves(__half* data, size_t count, uint32_t seed) {
 struct Reader {
   const char* name;
   std::function<void(const std::byte*, size_t)> read;
+  bool is_scattered = false;
 };
 
 double measure_gemm(Stream& stream, const Options& options, Cublas& cublas) {
@@ -174,12 +186,20 @@ Ceilings measure_ceilings(Stream& stream, const Options& options, Cublas* cublas
                        }});
   }
   if (stream.compute_capability >= 90) {
-    cuda::allow_shared_memory(read_bulk, kStages * kPieceBytes);
-    readers.push_back({"bulk", [&](const std::byte* data, size_t bytes) {
-                         launch(stream, read_bulk, dim3(stream.num_multiprocessors), dim3(128),
-                                kStages * kPieceBytes, data, uint32_t(bytes / kPieceBytes),
-                                sink.data<uint32_t>());
-                       }});
+    const auto add = [&](const char* name, auto kernel, bool is_scattered) {
+      cuda::allow_shared_memory(kernel, kStages * kPieceBytes);
+      readers.push_back({name,
+                         [&, kernel](const std::byte* data, size_t bytes) {
+                           launch(stream, kernel, dim3(stream.num_multiprocessors), dim3(128),
+                                  kStages * kPieceBytes, data, uint32_t(bytes / kPieceBytes),
+                                  sink.data<uint32_t>());
+                         },
+                         is_scattered});
+    };
+    add("bulk", read_bulk<kPieceBytes>, false);
+    add("bulk, 8 KiB anywhere", read_bulk<8192>, true);
+    add("bulk, 4 KiB anywhere", read_bulk<4096>, true);
+    add("bulk, 2 KiB anywhere", read_bulk<2048>, true);
   }
   for (const Reader& reader : readers) {
     Options few = options;
@@ -187,11 +207,12 @@ Ceilings measure_ceilings(Stream& stream, const Options& options, Cublas* cublas
     const Timing whole =
         time_graph(stream, few, 1, [&](int) { reader.read(memory.data(), kReadBytes); });
     const double rate = kReadBytes / whole.microseconds * 1e6;
-    ceilings.read = std::max(ceilings.read, rate);
-    std::printf("read: %-14s %.3f TB/s;", reader.name, rate * 1e-12);
+    if (!reader.is_scattered) ceilings.read = std::max(ceilings.read, rate);
+    std::printf("read: %-21s %.3f TB/s", reader.name, rate * 1e-12);
     Result result("read");
     result.add("how", reader.name).add("bytes_per_second", rate);
     for (const int megabytes : {52, 142, 283}) {
+      if (reader.is_scattered) break;
       const size_t bytes = size_t(megabytes) * 1'000'000 / kPieceBytes * kPieceBytes;
       const int count = int(kReadBytes / bytes);
       const Timing one = time_graph(stream, few, count,

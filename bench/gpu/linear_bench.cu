@@ -369,7 +369,7 @@ void bench_decode_linear(Stream& stream, const Options& options, const Ceilings&
     const double floor = shape.bytes() / ceilings.read * 1e6;
     for (size_t i = 0; i < tokens.size(); ++i) {
       const int t = tokens[i];
-      const LinearKernel kernel = choose_linear(traits, DType::kF16, t);
+      const LinearKernel kernel = choose_linear(traits, DType::kF16, t, shape.all_rows());
       linear.set_tokens(t);
       linear.compare(kernel, t, name_of(kernel));
       const Timing ours = linear.time(options, kernel, t);
@@ -414,7 +414,7 @@ void bench_prefill_linear(Stream& stream, const Options& options, const Ceilings
                           Cublas* cublas) {
   const DeviceTraits traits{stream.compute_capability, false};
   const int t = kPrefillTokens;
-  const LinearKernel kernel = choose_linear(traits, DType::kF16, t);
+  const LinearKernel kernel = choose_linear(traits, DType::kF16, t, kPrefillTokens);
   Options few = options;
   few.replays = std::min(options.replays, 10);
   std::printf("\nprefill linear, M = %d   floor      ours    cuBLAS  TFLOP/s  x cuBLAS (%s)\n", t,

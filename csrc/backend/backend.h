@@ -346,7 +346,8 @@ std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);
 struct CudaOptions {
   int32_t device_index = 0;
   /// fp32 activations and products, as the goldens want it. Else linear ops and attention take
-  /// their inputs in the weights' 16-bit type. fp32 weights and GPUs before Ampere are always exact.
+  /// their inputs in the weights' 16-bit type. fp32 weights and GPUs before Ampere are always
+  /// exact.
   bool exact = false;
   /// Kernels for more than this are not chosen, 0: all that the device runs. For tests.
   int32_t max_compute_capability = 0;

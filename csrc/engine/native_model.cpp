@@ -35,8 +35,8 @@ NativeModel::NativeModel(const ModelSource& source) {
       options.num_threads > 0 ? options.num_threads : devices.front().num_cores;
   uint32_t isa = HEARTH_ISA_AUTO;
   if (device.kind == HEARTH_DEVICE_CUDA) {
-    backend_ = make_cuda_backend({.device_index = int32_t(device.index),
-                                  .exact = types.activations == DType::kF32});
+    backend_ = make_cuda_backend(
+        {.device_index = int32_t(device.index), .exact = types.activations == DType::kF32});
   } else {
     isa = uint32_t(choose_isa(options.isa));
     backend_ = make_cpu_backend({isa, num_threads, types.activations});

@@ -11,17 +11,21 @@ using namespace cuda;
 TEST("choose_linear() goes by device, dtype and number of tokens") {
   const DeviceTraits turing{75, false}, ampere{80, false}, ada{89, false}, hopper{90, false},
       blackwell{120, false};
-  CHECK(choose_linear(hopper, DType::kF16, 1) == LinearKernel::kStreamSm90);
-  CHECK(choose_linear(hopper, DType::kQ4_1, kMaxStreamTokens) == LinearKernel::kStreamSm90);
-  CHECK(choose_linear(ampere, DType::kQ4_1, kMaxStreamTokens) == LinearKernel::kStreamSm80);
-  CHECK(choose_linear(hopper, DType::kBF16, kMaxStreamTokens + 1) == LinearKernel::kGemmSm90);
-  CHECK(choose_linear(ampere, DType::kF16, 1000) == LinearKernel::kGemmSm80);
-  CHECK(choose_linear(ada, DType::kQ8_0, 1000) == LinearKernel::kGemmSm80);
-  CHECK(choose_linear(blackwell, DType::kF16, 1000) == LinearKernel::kGemmSm80);
-  CHECK(choose_linear(turing, DType::kF16, 1) == LinearKernel::kExact);
+  CHECK(choose_linear(hopper, DType::kF16, 1, 4096) == LinearKernel::kStreamSm90);
+  CHECK(choose_linear(hopper, DType::kQ4_1, kMaxStreamTokens, 4096) == LinearKernel::kStreamSm90);
+  CHECK(choose_linear(ampere, DType::kQ4_1, kMaxStreamTokens, 4096) == LinearKernel::kStreamSm80);
+  CHECK(choose_linear(hopper, DType::kF16, kMaxWideStreamTokens, kWideRows) ==
+        LinearKernel::kStreamSm90);
+  CHECK(choose_linear(hopper, DType::kF16, kMaxWideStreamTokens + 1, kWideRows) ==
+        LinearKernel::kGemmSm90);
+  CHECK(choose_linear(hopper, DType::kBF16, kMaxStreamTokens + 1, 4096) == LinearKernel::kGemmSm90);
+  CHECK(choose_linear(ampere, DType::kF16, 1000, 4096) == LinearKernel::kGemmSm80);
+  CHECK(choose_linear(ada, DType::kQ8_0, 1000, 4096) == LinearKernel::kGemmSm80);
+  CHECK(choose_linear(blackwell, DType::kF16, 1000, 4096) == LinearKernel::kGemmSm80);
+  CHECK(choose_linear(turing, DType::kF16, 1, 4096) == LinearKernel::kExact);
   for (const int32_t tokens : {1, 64, 65, 4096}) {
-    CHECK(choose_linear(hopper, DType::kF32, tokens) == LinearKernel::kExact);
-    CHECK(choose_linear({90, true}, DType::kF16, tokens) == LinearKernel::kExact);
+    CHECK(choose_linear(hopper, DType::kF32, tokens, 4096) == LinearKernel::kExact);
+    CHECK(choose_linear({90, true}, DType::kF16, tokens, 4096) == LinearKernel::kExact);
   }
 }
 
@@ -42,7 +46,8 @@ TEST("group_samples() joins neighbours of one sampler") {
   const std::vector<SampleRow> rows = {{0, 3, -1, 0, -1}, {0, 3, -1, 1, -1}, {1, -1, 7, 0, 0},
                                        {1, -1, 8, 0, 0},  {1, 3, -1, 2, -1}, {2, 0, -1, 0, -1}};
   const std::vector<SampleGroup> groups = group_samples(rows);
-  const std::vector<std::pair<int32_t, int32_t>> expected = {{0, 2}, {2, 1}, {3, 1}, {4, 1}, {5, 1}};
+  const std::vector<std::pair<int32_t, int32_t>> expected = {
+      {0, 2}, {2, 1}, {3, 1}, {4, 1}, {5, 1}};
   CHECK_EQUAL(groups.size(), expected.size());
   for (size_t i = 0; i < groups.size(); ++i) {
     CHECK_EQUAL(groups[i].first, expected[i].first);

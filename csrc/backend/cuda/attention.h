@@ -17,8 +17,8 @@ struct AttentionArgs {
   /// float[T, num_heads * head_dim], or an operand of KV's 16-bit type, columns padded with zeros.
   void* out = nullptr;
   bool out_is_operand = false;
-  /// Partial results of decodes, by item and head: O [head_dim], then m and l. And how many items of
-  /// each (sequence, KV head) are done: zero before and after every launch.
+  /// Partial results of decodes, by item and head: O [head_dim], then m and l. And how many items
+  /// of each (sequence, KV head) are done: zero before and after every launch.
   float* partials = nullptr;
   int32_t* arrivals = nullptr;
 };

@@ -5,8 +5,8 @@
 // DESIGN
 //   Pieces    And their end: attention_decode.cuh.
 //   Ring      kStages stages (attention_tiles.cuh) in shared memory, filled by cp.async across the
-//             borders of tiles and pieces: the memory never waits for a softmax. One barrier a stage
-//             says both that it has landed for all and that the one before it is free.
+//             borders of tiles and pieces: the memory never waits for a softmax. One barrier a
+//             stage says both that it has landed for all and that the one before it is free.
 //   Warps     The four warps of a CTA share a tile, without changing a sum:
 //
 //               K stage   a warp's octets of tokens: q · k, masked     -> scores in shared memory
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     return ring + slot * Stage::kBytes;
   };
 
-  const auto query = [&](int step, uint32_t (&a)[4]) {
+  const auto query = [&](int step, uint32_t(&a)[4]) {
     const uint4 four = queries[step * 32 + lane];
     a[0] = four.x, a[1] = four.y, a[2] = four.z, a[3] = four.w;
   };
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kThreads, 2)
           const int octet = stage * Stage::kOctets + warp * kWarpOctets + i;
           const int32_t first = tile * kTileTokens + octet * 8 + 2 * t;
           const bool sees[2] = {piece.visible.contains(first), piece.visible.contains(first + 1)};
-          const float (&p)[4] = products[i];
+          const float(&p)[4] = products[i];
           scores[octet * 32 + lane] = make_float4(
               sees[0] ? p[0] * factor : kMinusInfinity, sees[1] ? p[1] * factor : kMinusInfinity,
               sees[0] ? p[2] * factor : kMinusInfinity, sees[1] ? p[3] * factor : kMinusInfinity);

@@ -5,8 +5,9 @@
 // DESIGN
 //   Pieces    And their end: attention_decode.cuh.
 //   Ring      kStages stages (attention_tiles.cuh) in shared memory: all K of a chunk, then all V.
-//             A fifth warp fills it with bulk copies, a cell each, and runs ahead across pieces: the
-//             memory never waits for a softmax. Two barriers a stage: it has landed, all have used it.
+//             A fifth warp fills it with bulk copies, a cell each, and runs ahead across pieces:
+//             the memory never waits for a softmax. Two barriers a stage: it has landed, all have
+//             used it.
 //   Warps     Those that multiply meet twice in a chunk, and share it without changing a sum:
 //
 //               K        stages in turns: scores in registers  -> a row's largest score, by stage
@@ -17,8 +18,8 @@
 //
 //   Unseen    Only the octets of tokens that are seen are copied. What the others' places hold
 //             becomes -inf as a score, and 0 as a fragment of V, since a weight of 0 meets no NaN.
-//   Ahead     Plan and block tables were copied before the step's first kernel: the first stages are
-//             asked into L2 while the kernel ahead still writes the last token's K and V.
+//   Ahead     Plan and block tables were copied before the step's first kernel: the first stages
+//             are asked into L2 while the kernel ahead still writes the last token's K and V.
 #include "attention_decode.cuh"
 
 #if defined(__CUDA_ARCH__) && !HEARTH_HOPPER
@@ -358,7 +359,7 @@ __device__ __forceinline__ void reduce_pieces(const AttentionArgs& args, Shared<
     {
       uint32_t q[kHeadDim / 16][4];
       load_queries<Half, kHeadDim>(args, piece, q);
-      const auto query = [&](int step, uint32_t (&a)[4]) {
+      const auto query = [&](int step, uint32_t(&a)[4]) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) a[i] = q[step][i];
       };

@@ -6,7 +6,8 @@
 //
 //     score     lane j has token j: q · k by FMA, dimensions ascending
 //     weigh     online softmax; each lane sums the weights of its own tokens
-//     add       lane i has dimensions 2i, 2i + 1 (+ 64, ...): weight times v by FMA, tokens ascending
+//     add       lane i has dimensions 2i, 2i + 1 (+ 64, ...): weight times v by FMA, tokens
+//               ascending
 //
 //   The order depends on the row's position and window alone. Slots that it does not see are not
 //   read: they may hold anything.

@@ -5,9 +5,7 @@
 namespace hearth::cuda {
 namespace {
 
-int32_t num_chunks(int32_t context_len) {
-  return (context_len + kChunkTokens - 1) / kChunkTokens;
-}
+int32_t num_chunks(int32_t context_len) { return (context_len + kChunkTokens - 1) / kChunkTokens; }
 
 }  // namespace
 

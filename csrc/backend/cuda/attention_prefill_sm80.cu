@@ -3,13 +3,13 @@
 //
 // DESIGN
 //   Work      A CTA has up to 128 queries of a sequence (a PrefillItem) and one head, and goes over
-//             the tiles that they see; items with most tiles come first. A warp has 16 queries: their
-//             scores, weights and O stay in its registers.
-//   Ring      kStages stages (attention_tiles.cuh) in shared memory, filled by cp.async, one barrier
-//             each. Stages that a warp's queries do not see it skips but for the barrier.
-//   Chunks    O of the chunk and of the total both lie in registers. Where head_dim is 256 two warps
-//             share 16 queries: both make all weights, each has half of the dimensions, and a CTA
-//             takes 64 queries.
+//             the tiles that they see; items with most tiles come first. A warp has 16 queries:
+//             their scores, weights and O stay in its registers.
+//   Ring      kStages stages (attention_tiles.cuh) in shared memory, filled by cp.async, one
+//             barrier each. Stages that a warp's queries do not see it skips but for the barrier.
+//   Chunks    O of the chunk and of the total both lie in registers. Where head_dim is 256 two
+//             warps share 16 queries: both make all weights, each has half of the dimensions, and a
+//             CTA takes 64 queries.
 #include "attention_tiles.cuh"
 
 namespace hearth::cuda {
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const uint32_t query_matrices =
       shared_address(queries) +
       ((first_row / 8 + lane / 8 % 2) * (kHeadDim / 8) + lane / 16) * 128 + lane % 8 * 16;
-  const auto query = [&](int step, uint32_t (&a)[4]) {
+  const auto query = [&](int step, uint32_t(&a)[4]) {
     load_matrices(a, query_matrices + step * 256);
   };
 
@@ -216,7 +216,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
     for (int i = 0; i < Shape::kPairs * 2; ++i) {
       const int32_t dim = part * Shape::kPairs * 16 + i * 8 + 2 * t;
-      const float (&pair)[4] = total_o[i / 2][i % 2];
+      const float(&pair)[4] = total_o[i / 2][i % 2];
       store_pair<Half>(args, first_token + row, head, dim, pair[half * 2] * scale,
                        pair[half * 2 + 1] * scale);
     }

@@ -302,8 +302,8 @@ struct Consumer {
   /// Enqueues p V of the ring's next tile. Returns its slot.
   __device__ __forceinline__ int enqueue_values() {
     const int slot = ring.slot;
-    const uint64_t v = matrix_descriptor(
-        shared.slot(slot) + first_dim() / 8 * kCoreMatrixBytes, S::kOctet, kCoreMatrixBytes);
+    const uint64_t v = matrix_descriptor(shared.slot(slot) + first_dim() / 8 * kCoreMatrixBytes,
+                                         S::kOctet, kCoreMatrixBytes);
     pin_registers(chunk);
     wgmma_fence();
 #pragma unroll

@@ -157,8 +157,8 @@ void CudaBackend::reserve(const StepSizes& sizes) {
 
 size_t CudaBackend::scratch_bytes(const StepSizes& sizes) const {
   const int32_t rows = std::max(sizes.tokens, sizes.logits_rows);
-  const size_t input = traits_.exact ? size_t(rows) * sizes.cols * sizeof(float)
-                                     : operand_bytes(rows, sizes.cols);
+  const size_t input =
+      traits_.exact ? size_t(rows) * sizes.cols * sizeof(float) : operand_bytes(rows, sizes.cols);
   return input + 2 * size_t(sizes.tokens) * sizes.kv_cols * sizeof(float);
 }
 
@@ -212,8 +212,7 @@ bool CudaBackend::begin_step(const StepInput& input, const RopeView& rope, const
     layout.num_tokens = layout.num_sequences = layout.num_logits = size;
     layout.num_samples = layout.num_groups = size;
     layout.max_blocks = power_of_two(input.max_blocks);
-    layout.max_decodes =
-        max_decode_items(size, layout.max_blocks * kv.spec.block_tokens);
+    layout.max_decodes = max_decode_items(size, layout.max_blocks * kv.spec.block_tokens);
   } else {
     layout.num_tokens = input.num_tokens();
     layout.num_sequences = input.num_sequences();
@@ -385,14 +384,25 @@ void CudaBackend::norm(Tensor x, const NormView& norm, Tensor out) {
   norm_rows(stream_, floats(x), step_.num_tokens, x.cols, norm, floats(out));
 }
 
-// The input of a linear op over a weight of this dtype: normed, in the form that its kernel reads.
-const void* CudaBackend::prepare_input(Tensor x, int32_t rows, const NormView& norm,
-                                       DType weight) {
-  DType form = DType::kF32;
-  if (x.is_operand) {
-    const auto found = forms_.find(x.data);
-    if (found != forms_.end()) form = found->second;
+DType CudaBackend::form_of(const Tensor& x) const {
+  const auto found = x.is_operand ? forms_.find(x.data) : forms_.end();
+  return found != forms_.end() ? found->second : DType::kF32;
+}
+
+// A linear op's input: its kernel's own affair where it norms, else made by one ahead of it.
+void CudaBackend::set_input(LinearArgs& args, Tensor x, const NormView& norm, DType weight) {
+  if (choose_linear(traits_, weight, args.rows, 1) == LinearKernel::kStreamSm90 &&
+      norms_itself(args.rows, x.cols) && form_of(x) == DType::kF32) {
+    args.raw = floats(x);
+    args.norm = norm;
+  } else {
+    args.x = prepare_input(x, args.rows, norm, weight);
   }
+}
+
+// The input of a linear op over a weight of this dtype: normed, in the form that its kernel reads.
+const void* CudaBackend::prepare_input(Tensor x, int32_t rows, const NormView& norm, DType weight) {
+  const DType form = form_of(x);
   const bool exact = is_exact(traits_, weight);
   if (form != DType::kF32) {
     if (!exact && form == half_of(weight)) return x.data;
@@ -412,7 +422,9 @@ const void* CudaBackend::prepare_input(Tensor x, int32_t rows, const NormView& n
 }
 
 void CudaBackend::run_linear(DType weight, const LinearArgs& args) {
-  switch (choose_linear(traits_, weight, args.rows)) {
+  int32_t rows = 0;
+  for (int i = 0; i < args.num_outputs; ++i) rows += args.outputs[i].weight.rows;
+  switch (choose_linear(traits_, weight, args.rows, rows)) {
     case LinearKernel::kExact: return linear_exact(stream_, weight, args);
     case LinearKernel::kStreamSm80: return linear_stream_sm80(stream_, weight, args);
     case LinearKernel::kStreamSm90: return linear_stream_sm90(stream_, weight, args);
@@ -431,7 +443,7 @@ void CudaBackend::linear(Tensor x, int32_t rows, const NormView& norm, const Lin
   args.outputs[0].bias = linear.bias;
   args.outputs[0].residual = floats(residual);
   args.outputs[0].out = out.data;
-  args.x = prepare_input(x, args.rows, norm, layout.dtype);
+  set_input(args, x, norm, layout.dtype);
   run_linear(layout.dtype, args);
 }
 
@@ -458,7 +470,7 @@ void CudaBackend::qkv(Tensor x, const NormView& norm, const LinearView& q, const
       output.bias = views[first]->bias;
       output.out = outs[first];
     }
-    args.x = prepare_input(x, tokens, norm, dtype);
+    set_input(args, x, norm, dtype);
     run_linear(dtype, args);
   }
   rope_and_write_kv(stream_, step_, kv_, attention, q_norm, k_norm, rope_half(), rope_interleaved_,
@@ -513,7 +525,7 @@ void CudaBackend::gate_up(Tensor x, const NormView& norm, const LinearView& gate
     map_strips(gate.weight, args.outputs[1].weight);
     args.outputs[1].bias = gate.bias;
   }
-  args.x = prepare_input(x, args.rows, norm, dtype);
+  set_input(args, x, norm, dtype);
   run_linear(dtype, args);
 }
 

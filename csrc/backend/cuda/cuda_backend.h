@@ -110,6 +110,8 @@ class CudaBackend final : public Backend {
     const ptrdiff_t floats = step_.rope_sin - step_.rope_cos;
     return step_.num_tokens > 0 ? int32_t(floats / step_.num_tokens) : 0;
   }
+  DType form_of(const Tensor& x) const;
+  void set_input(LinearArgs& args, Tensor x, const NormView& norm, DType weight);
   const void* prepare_input(Tensor x, int32_t rows, const NormView& norm, DType weight);
   void run_linear(DType weight, const LinearArgs& args);
   Slot& slot(uint64_t step) { return slots_[step % kSlots]; }
@@ -122,17 +124,17 @@ class CudaBackend final : public Backend {
   std::unique_ptr<DeviceSamplers> samplers_;
 
   StepSizes sizes_;
-  DeviceBuffer input_;      // of a step, see step_buffer.h
-  DeviceBuffer rope_;       // cos, then sin
-  DeviceBuffer drawn_;      // int32 a sample row
-  DeviceBuffer results_;    // DeviceSample a sample row
-  DeviceBuffer operand_;    // the normed input of a linear op, 16-bit
-  DeviceBuffer floats_;     // the same in fp32
-  DeviceBuffer unpacked_;   // an operand turned into floats
-  DeviceBuffer k_, v_;      // float[T, num_kv_heads * head_dim] of one layer
-  DeviceBuffer partials_;   // of attention
+  DeviceBuffer input_;     // of a step, see step_buffer.h
+  DeviceBuffer rope_;      // cos, then sin
+  DeviceBuffer drawn_;     // int32 a sample row
+  DeviceBuffer results_;   // DeviceSample a sample row
+  DeviceBuffer operand_;   // the normed input of a linear op, 16-bit
+  DeviceBuffer floats_;    // the same in fp32
+  DeviceBuffer unpacked_;  // an operand turned into floats
+  DeviceBuffer k_, v_;     // float[T, num_kv_heads * head_dim] of one layer
+  DeviceBuffer partials_;  // of attention
   DeviceBuffer arrivals_;
-  std::vector<DeviceBuffer> retired_;  // that recorded steps still use
+  std::vector<DeviceBuffer> retired_;        // that recorded steps still use
   std::map<const std::byte*, DType> forms_;  // of operands: F16, BF16, or F32 for floats
 
   AttentionPlan plan_;

@@ -12,7 +12,8 @@
 
 namespace hearth::cuda {
 
-/// Throws Error: OUT_OF_MEMORY, or INTERNAL with what the runtime says. what: "Cannot copy weights".
+/// Throws Error: OUT_OF_MEMORY, or INTERNAL with what the runtime says. what: "Cannot copy
+/// weights".
 inline void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // else the next call would report it again
@@ -90,23 +91,41 @@ struct Stream {
 /// Launches a kernel. It may begin before the one ahead of it in the stream has ended (programmatic
 /// dependent launch): every kernel calls wait_for_previous() (ptx.cuh) before it reads what another
 /// kernel wrote or writes what another may still read, and all its threads call it. Shared memory
-/// beyond 48 KiB needs allow_shared_memory() once.
+/// beyond 48 KiB needs allow_shared_memory() once. cluster: CTAs that run side by side, along x: a
+/// divisor of the grid, and more than one on Hopper only.
 template <class... Parameters, class... Arguments>
-void launch(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
-            size_t shared_bytes, Arguments&&... arguments) {
+void launch_clusters(Stream& stream, void (*kernel)(Parameters...), int32_t cluster, dim3 grid,
+                     dim3 block, size_t shared_bytes, Arguments&&... arguments) {
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream.handle;
-  cudaLaunchAttribute overlap = {};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &overlap;
-  config.numAttrs = stream.compute_capability >= 90 ? 1 : 0;
+  cudaLaunchAttribute attributes[2] = {};
+  config.attrs = attributes;
+  if (stream.compute_capability >= 90) {
+    cudaLaunchAttribute& overlap = attributes[config.numAttrs++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    cudaLaunchAttribute& dimension = attributes[config.numAttrs++];
+    dimension.id = cudaLaunchAttributeClusterDimension;
+    dimension.val.clusterDim.x = cluster;
+    dimension.val.clusterDim.y = 1;
+    dimension.val.clusterDim.z = 1;
+  }
   check(cudaLaunchKernelEx(&config, kernel, Parameters(std::forward<Arguments>(arguments))...),
         "Cannot launch a kernel");
   ++stream.num_launches;
+}
+
+/// The same without clusters.
+template <class... Parameters, class... Arguments>
+void launch(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+            size_t shared_bytes, Arguments&&... arguments) {
+  launch_clusters(stream, kernel, 1, grid, block, shared_bytes,
+                  std::forward<Arguments>(arguments)...);
 }
 
 template <class... Parameters>

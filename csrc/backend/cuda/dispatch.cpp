@@ -21,16 +21,17 @@ bool is_exact(const DeviceTraits& traits, DType weight) {
   return traits.exact || weight == DType::kF32 || !has_tensor_cores(traits);
 }
 
-LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num_tokens) {
+LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num_tokens,
+                           int32_t rows) {
   if (is_exact(traits, weight)) return LinearKernel::kExact;
-  const bool streams = num_tokens <= kMaxStreamTokens;
+  const bool streams = num_tokens <= (rows >= kWideRows ? kMaxWideStreamTokens : kMaxStreamTokens);
   if (is_hopper(traits)) return streams ? LinearKernel::kStreamSm90 : LinearKernel::kGemmSm90;
   return streams ? LinearKernel::kStreamSm80 : LinearKernel::kGemmSm80;
 }
 
 AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv) {
-  const bool has_kernel = std::find(std::begin(kHeadDims), std::end(kHeadDims), kv.head_dim) !=
-                          std::end(kHeadDims);
+  const bool has_kernel =
+      std::find(std::begin(kHeadDims), std::end(kHeadDims), kv.head_dim) != std::end(kHeadDims);
   if (traits.exact || !has_tensor_cores(traits) || !has_core_matrices(kv) || !has_kernel) {
     return AttentionKernel::kExact;
   }

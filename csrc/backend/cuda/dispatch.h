@@ -11,8 +11,9 @@ namespace hearth::cuda {
 enum class LinearKernel { kExact, kStreamSm80, kStreamSm90, kGemmSm80, kGemmSm90 };
 enum class AttentionKernel { kExact, kSm80, kSm90 };
 
-/// Tokens up to which streaming the weights beats tiles: the tensor cores wait for memory.
-inline constexpr int32_t kMaxStreamTokens = 64;
+/// Tokens up to which streaming the weights beats tiles: the tensor cores wait for memory. Weights
+/// of many rows fill the device with tiles sooner.
+inline constexpr int32_t kMaxStreamTokens = 64, kMaxWideStreamTokens = 16, kWideRows = 8192;
 
 struct DeviceTraits {
   int32_t compute_capability = 0;  // 90 for 9.0; kernels for more than this are not chosen
@@ -21,7 +22,9 @@ struct DeviceTraits {
 
 /// Whether a weight's products are made in fp32.
 bool is_exact(const DeviceTraits& traits, DType weight);
-LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num_tokens);
+/// rows: out features, of all weights of the launch.
+LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num_tokens,
+                           int32_t rows);
 /// For queries of sequences that have several in the step; kExact: for all others too.
 AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv);
 

@@ -9,8 +9,8 @@
 namespace hearth::cuda {
 namespace {
 
-constexpr int kStepCols = 16;    // of an mma
-constexpr int kGroupCols = 32;   // that share a scale in a quantized type
+constexpr int kStepCols = 16;   // of an mma
+constexpr int kGroupCols = 32;  // that share a scale in a quantized type
 
 /// Where the element (row, col) of a block lies in fragment order, in elements.
 constexpr int fragment_element(int row, int col) {
@@ -49,8 +49,8 @@ void pack_quantized(DType dtype, int32_t row, int32_t col, const std::byte* grou
 
 WeightLayout strip_layout(DType dtype, int32_t rows, int32_t cols) {
   if (block_bytes(dtype) == 0) {
-    throw Error(HEARTH_UNSUPPORTED, format("Cannot lay out weight: dtype %u is none of weights",
-                                           unsigned(dtype)));
+    throw Error(HEARTH_UNSUPPORTED,
+                format("Cannot lay out weight: dtype %u is none of weights", unsigned(dtype)));
   }
   if (is_quantized(dtype) && cols % kGroupCols != 0) {
     throw Error(HEARTH_UNSUPPORTED,

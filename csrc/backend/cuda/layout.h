@@ -53,8 +53,8 @@ constexpr int32_t block_bytes(DType dtype) {
   return 0;
 }
 
-/// Throws Error(HEARTH_UNSUPPORTED) for dtypes that are none of weights, and for quantized rows that
-/// are no multiple of 32.
+/// Throws Error(HEARTH_UNSUPPORTED) for dtypes that are none of weights, and for quantized rows
+/// that are no multiple of 32.
 WeightLayout strip_layout(DType dtype, int32_t rows, int32_t cols);
 
 /// See Backend::pack(). dst: a whole strip.
@@ -71,17 +71,17 @@ constexpr size_t operand_bytes(int32_t rows, int32_t cols) {
   return size_t(round_up(rows, 8)) * round_up(cols, kBlockCols) * 2;
 }
 
-/// Element (token, dim) of a K or V cell, in elements. Core matrices of 8 tokens x 8 dimensions where
-/// tensor cores read the cell (16-bit, head_dim a multiple of 16), else rows of a token each.
+/// Element (token, dim) of a K or V cell, in elements. Core matrices of 8 tokens x 8 dimensions
+/// where tensor cores read the cell (16-bit, head_dim a multiple of 16), else rows of a token each.
 ///
 ///   [block_tokens / 8][head_dim / 8][8 tokens][8 dimensions]      or [block_tokens][head_dim]
 constexpr bool has_core_matrices(const KvSpec& spec) {
   return spec.dtype != DType::kF32 && spec.head_dim % 16 == 0;
 }
 constexpr int32_t kv_cell_element(const KvSpec& spec, int32_t token, int32_t dim) {
-  return has_core_matrices(spec) ? (token / 8 * (spec.head_dim / 8) + dim / 8) * 64 +
-                                       token % 8 * 8 + dim % 8
-                                 : token * spec.head_dim + dim;
+  return has_core_matrices(spec)
+             ? (token / 8 * (spec.head_dim / 8) + dim / 8) * 64 + token % 8 * 8 + dim % 8
+             : token * spec.head_dim + dim;
 }
 
 /// Where the strips of a weight lie, small enough to be a kernel's argument. Segments of a

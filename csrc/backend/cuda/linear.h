@@ -20,8 +20,12 @@ struct LinearArgs {
   static constexpr int kMaxOutputs = 3;
 
   const void* x = nullptr;  // operand [rows, cols], or float[rows, cols] for linear_exact()
-  int32_t rows = 0;         // tokens
-  int32_t cols = 0;         // of the weights, as in the model
+  /// In place of x: float[1, cols], of which linear_stream_sm90() makes the operand itself
+  /// (norms_itself()).
+  const float* raw = nullptr;
+  NormView norm;
+  int32_t rows = 0;  // tokens
+  int32_t cols = 0;  // of the weights, as in the model
 
   /// Without an activation: num_outputs independent ones. With it: outputs[0] is up, outputs[1], if
   /// num_outputs is 2, gate; outputs[0].out[t, r] = act(gate or up) (* up).
@@ -38,6 +42,10 @@ struct LinearArgs {
 /// bulk copies (9.0).
 void linear_stream_sm80(Stream& stream, DType dtype, const LinearArgs& args);
 void linear_stream_sm90(Stream& stream, DType dtype, const LinearArgs& args);
+/// Whether linear_stream_sm90() takes args.raw: a kernel less where latency is all.
+constexpr bool norms_itself(int32_t rows, int32_t cols) {
+  return rows == 1 && cols <= 1024 && cols % 4 == 0;
+}
 /// Tiles for many tokens: mma.sync (8.0 and up), or wgmma and bulk copies (9.0).
 void linear_gemm_sm80(Stream& stream, DType dtype, const LinearArgs& args);
 void linear_gemm_sm90(Stream& stream, DType dtype, const LinearArgs& args);

@@ -2,8 +2,8 @@
 //
 // DESIGN
 //   A warp makes one row of the weight for up to kTokens tokens: lane l adds columns l, l + 32, ...
-//   by FMA, then the lanes are added by a butterfly. That order depends on nothing else. Weights are
-//   dequantized as the CPU does it: scale * q (+ minimum), rounded after each.
+//   by FMA, then the lanes are added by a butterfly. That order depends on nothing else. Weights
+//   are dequantized as the CPU does it: scale * q (+ minimum), rounded after each.
 #include "fragments.cuh"
 #include "linear_epilogue.cuh"
 
@@ -63,9 +63,8 @@ __global__ void __launch_bounds__(kWarps * 32)
         if (j == i) up = sums[j], gate = gates[j];
       }
       const float value = gated_value(args, r, up, gate);
-      static_cast<float*>(args.outputs[0].out)[size_t(first_token + i) *
-                                                   args.outputs[0].weight.rows +
-                                               r] = value;
+      static_cast<float*>(
+          args.outputs[0].out)[size_t(first_token + i) * args.outputs[0].weight.rows + r] = value;
     }
     return;
   }

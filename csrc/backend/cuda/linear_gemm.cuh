@@ -3,15 +3,22 @@
 // DESIGN
 //   Tiles    kTileRows rows of one weight by some tokens; of a gated op half the rows are up's,
 //            half gate's. Tiles that run beside one another share both weights and tokens: a group
-//            of tokens goes through all weights, row tile by row tile, then the next. Groups are as
-//            large as L2 can keep whatever else passes through it, and equal.
+//            of tokens goes through all weights, row tile by row tile, then the next. Groups are
+//            equal, and so large that what runs at once is about as many rows as tokens: that is
+//            the least to come from memory, and L2 has to keep only what lies between the columns
+//            of the first multiprocessor and those of the last. Sums and residuals, which are used
+//            once, may go first.
 //
 //              row tiles    0  0  0  0   1  1  1  1   2 ...
 //              token tiles  0  1  2  3   0  1  2  3   0 ...     of a group
 //
-//            A multiprocessor drifts ahead of another, by so much that weights and tokens that went
-//            by once would be gone from L2 for the second: what is used once, and weights, may go
-//            first.
+//            A cluster of CTAs makes as many row tiles of one output, side by side, for the same
+//            tokens. Outputs that end before have tiles beyond their last row: nothing to load or
+//            store, but the cluster's tokens to copy.
+//
+//              row tiles    0 1  0 1  0 1  0 1   2 3 ...        of clusters of 2
+//              token tiles  0 0  1 1  2 2  3 3   0 0 ...
+//
 //   Sums     As mma.m16n8k16 leaves them: of a strip and an octet of tokens a lane g * 4 + t has
 //            rows g, g + 8 of tokens 2t, 2t + 1. Floats are stored as they lie, eight rows (a
 //            sector of 32 bytes) of four tokens at once; operands are transposed, a core matrix
@@ -27,23 +34,23 @@ namespace hearth::cuda {
 
 inline constexpr int kTileRows = 128;
 inline constexpr int kTileStrips = kTileRows / kStripRows;
-// Of a group. With few tokens weights come from memory too often; from 2048 on it hardly matters.
-inline constexpr int32_t kMinGroupTokens = 512, kMaxGroupTokens = 2048;
-inline constexpr int32_t kGroupBytes = 28 << 20;
+inline constexpr int32_t kGroupTokens = 2048;  // 132 tiles of 128 rows by 256 tokens: 2112 rows
 
 /// Whether tiles hold up and gate.
 constexpr bool has_gate(const LinearArgs& args) {
   return args.has_activation && args.num_outputs == 2;
 }
 
-/// Row tiles of one output, for all of its rows and those that pad an operand.
-constexpr int32_t output_tiles(const LinearArgs& args, int output) {
+/// Row tiles of one output, for all of its rows and those that pad an operand, and so many that
+/// clusters of CTAs have one each.
+constexpr int32_t output_tiles(const LinearArgs& args, int output, int32_t cluster) {
   const int32_t rows = has_gate(args) ? kTileRows / 2 : kTileRows;
-  return (args.outputs[output].weight.rows + rows - 1) / rows;
+  return round_up((args.outputs[output].weight.rows + rows - 1) / rows, cluster);
 }
 
-/// The tiles of a launch.
+/// The tiles of a launch. Those of a cluster are neighbours, the first a multiple of its size.
 struct GemmGrid {
+  int32_t cluster;
   int32_t row_tiles;
   int32_t token_tiles;
   int32_t group;  // token tiles of a group
@@ -51,14 +58,13 @@ struct GemmGrid {
   constexpr int32_t num_tiles() const { return row_tiles * token_tiles; }
 };
 
-inline GemmGrid make_grid(const LinearArgs& args, int32_t tile_tokens) {
+inline GemmGrid make_grid(const LinearArgs& args, int32_t tile_tokens, int32_t cluster = 1) {
   GemmGrid grid = {};
+  grid.cluster = cluster;
   const int num_outputs = args.has_activation ? 1 : args.num_outputs;
-  for (int i = 0; i < num_outputs; ++i) grid.row_tiles += output_tiles(args, i);
+  for (int i = 0; i < num_outputs; ++i) grid.row_tiles += output_tiles(args, i, cluster);
   grid.token_tiles = (args.rows + tile_tokens - 1) / tile_tokens;
-  const int32_t tokens =
-      std::clamp(kGroupBytes / (2 * args.cols), kMinGroupTokens, kMaxGroupTokens);
-  const int32_t most = std::max(1, tokens / tile_tokens);
+  const int32_t most = kGroupTokens / tile_tokens;
   const int32_t groups = std::max(1, (grid.token_tiles + most - 1) / most);
   grid.group = (grid.token_tiles + groups - 1) / groups;
   return grid;
@@ -72,15 +78,18 @@ struct GemmTile {
 
 __device__ __forceinline__ GemmTile find_tile(const LinearArgs& args, const GemmGrid& grid,
                                               int32_t index) {
+  const int32_t cluster = grid.cluster;
   const int32_t first = index / (grid.row_tiles * grid.group) * grid.group;
   const int32_t width = min(grid.group, grid.token_tiles - first);
-  const int32_t rest = index - first * grid.row_tiles;
-  int32_t row_tile = rest / width;
+  const int32_t place = (index - first * grid.row_tiles) / cluster;  // of the cluster, in the group
+  int32_t row_tile = place / width * cluster + index % cluster;
   int output = 0;
   if (!args.has_activation) {
-    while (row_tile >= output_tiles(args, output)) row_tile -= output_tiles(args, output++);
+    while (row_tile >= output_tiles(args, output, cluster)) {
+      row_tile -= output_tiles(args, output++, cluster);
+    }
   }
-  return {output, row_tile * (has_gate(args) ? kTileRows / 2 : kTileRows), first + rest % width};
+  return {output, row_tile * (has_gate(args) ? kTileRows / 2 : kTileRows), first + place % width};
 }
 
 /// Address of strip i of a tile, first up's, then gate's; null beyond the weight's last row.

@@ -1,7 +1,8 @@
 // Linear ops for many tokens on Hopper: as fast as its tensor cores go.
 //
 //   flops   2 * rows * cols * tokens, which is all that counts from a few hundred tokens on
-//   bytes   between L2 and the multiprocessors, a tile of 128 rows by 256 tokens: 1 for 85 products
+//   bytes   between L2 and the multiprocessors, two tiles of 128 rows by the same 256 tokens: 1 for
+//           128 products, 32 in a clock; L2 has hardly more than 40
 //
 // DESIGN
 //   Roles     Two warpgroups multiply, 64 rows of the weight by all of the tile's tokens each; a
@@ -14,6 +15,9 @@
 //               copy operand   | s0 | s1 | s2 | s3 |      | s4 | ...       of stages of 64 columns
 //               multiply           | s0 | s1 | s2 | s3 | s4 | ...
 //
+//   Cluster   Two CTAs have the same tokens. Each copies its own strips, and half of the operand
+//             into both. So a stage is free when the warps of both have left it, and neither may
+//             end while the other still has to say so.
 //   Operands  Weights are A, from registers: strips lie as fragments, and quantized ones become
 //             fp16 on the way. Tokens are B, from shared memory, where they lie as in memory.
 //   Overlap   A stage's fragments are loaded while the products of the stage before it are made:
@@ -38,6 +42,7 @@ constexpr int kThreads = 3 * kGroupThreads;
 constexpr int kOctetBytes = 1024;  // of 8 tokens in 64 columns
 constexpr int kMatrixBytes = 128;  // of 8 tokens in 8 columns
 constexpr int kSteps = kBlockCols / 16;
+constexpr int kCluster = 2;  // CTAs
 constexpr int kRingBytes = 192 * 1024;
 constexpr int kStagedOctets = 8;  // of sums that a thread leaves in shared memory at once
 constexpr int kMeeting = 1;       // named barrier of the warpgroups that multiply
@@ -54,7 +59,7 @@ struct Shared {
   std::byte stages[kStages][kStageBytes];  // operand, then strips
   float4 sums[2][kStagedOctets][kGroupThreads];
   uint64_t full[kStages];   // 2 arrivals: strips, operand
-  uint64_t empty[kStages];  // 8 arrivals: the warps that multiply
+  uint64_t empty[kStages];  // 16 arrivals: the warps of the cluster that multiply
 
   static constexpr int strip_offset(int strip) {
     return kTokens / 8 * kOctetBytes + strip * kStripBytes;
@@ -72,26 +77,6 @@ struct RingPlace {
   }
 };
 
-/// copy_bulk() of what the tiles beside this one need soon, and none later: L2 keeps other things
-/// longer.
-__device__ __forceinline__ void copy_passing(uint32_t to, const void* from, uint32_t bytes,
-                                             uint32_t barrier, uint64_t policy) {
-#if HEARTH_HOPPER
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
-      "[%1], %2, [%3], %4;" ::"r"(to),
-      "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
-      : "memory");
-#endif
-}
-__device__ __forceinline__ uint64_t passing_policy() {
-  uint64_t policy = 0;
-#if HEARTH_HOPPER
-  asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(policy));
-#endif
-  return policy;
-}
-
 /// Copies the strips of the CTA's tiles, a lane each.
 template <DType dtype, int kTokens>
 __device__ __forceinline__ void copy_strips(const LinearArgs& args, const GemmGrid& grid,
@@ -100,7 +85,6 @@ __device__ __forceinline__ void copy_strips(const LinearArgs& args, const GemmGr
   const uint32_t to = shared_address(shared.stages) + Ring::strip_offset(lane);
   const uint32_t full = shared_address(shared.full), empty = shared_address(shared.empty);
   const int32_t num_blocks = args.outputs[0].weight.blocks;
-  const uint64_t policy = passing_policy();
   RingPlace<Ring::kStages> place;
   for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
     const GemmTile tile = find_tile(args, grid, index);
@@ -112,8 +96,8 @@ __device__ __forceinline__ void copy_strips(const LinearArgs& args, const GemmGr
       if (lane == 0) barrier_arrive_expect(full + place.stage * 8, bytes);
       __syncwarp();
       if (has_strip) {
-        copy_passing(to + place.stage * Ring::kStageBytes, from, Ring::kStripBytes,
-                     full + place.stage * 8, policy);
+        copy_bulk(to + place.stage * Ring::kStageBytes, from, Ring::kStripBytes,
+                  full + place.stage * 8);
         from += Ring::kStripBytes;
       }
       place.advance();
@@ -132,7 +116,7 @@ __device__ __forceinline__ void prefetch_residual(const LinearArgs& args, const 
   asm volatile("prefetch.global.L2 [%0];" ::"l"(output.residual + size_t(t) * rows + r));
 }
 
-/// Copies the operand for the CTA's tiles.
+/// Copies the operand for the cluster's tiles: a part of the octets into all of its CTAs.
 template <DType dtype, int kTokens>
 __device__ __forceinline__ void copy_operand(const LinearArgs& args, const GemmGrid& grid,
                                              Shared<dtype, kTokens>& shared, int lane) {
@@ -141,6 +125,7 @@ __device__ __forceinline__ void copy_operand(const LinearArgs& args, const GemmG
   const uint32_t full = shared_address(shared.full), empty = shared_address(shared.empty);
   const int32_t num_blocks = args.outputs[0].weight.blocks;
   const int32_t octets = round_up(args.rows, 8) / 8;
+  const int32_t rank = blockIdx.x % kCluster;
   RingPlace<Ring::kStages> place;
   for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
     const GemmTile tile = find_tile(args, grid, index);
@@ -150,20 +135,31 @@ __device__ __forceinline__ void copy_operand(const LinearArgs& args, const GemmG
     for (int32_t i = 0; i < octet; ++i) {
       prefetch_residual(args, tile, (first_octet + i) * 8, lane);
     }
-    const uint32_t bytes = min(kTokens / 8, octets - first_octet) * kOctetBytes;
+    const int32_t tile_octets = min(kTokens / 8, octets - first_octet);
+    const int32_t begin = tile_octets * rank / kCluster, end = tile_octets * (rank + 1) / kCluster;
     const std::byte* from =
-        static_cast<const std::byte*>(args.x) + size_t(first_octet) * kOctetBytes;
+        static_cast<const std::byte*>(args.x) + size_t(first_octet + begin) * kOctetBytes;
     for (int32_t block = 0; block < num_blocks; ++block) {
       barrier_wait(empty + place.stage * 8, place.parity ^ 1);
       if (lane == 0) {
-        barrier_arrive_expect(full + place.stage * 8, bytes);
-        copy_bulk(to + place.stage * Ring::kStageBytes, from, bytes, full + place.stage * 8);
+        barrier_arrive_expect(full + place.stage * 8, tile_octets * kOctetBytes);
+        if (begin < end) {
+          copy_bulk_cluster(to + place.stage * Ring::kStageBytes + begin * kOctetBytes, from,
+                            (end - begin) * kOctetBytes, full + place.stage * 8,
+                            (1 << kCluster) - 1);
+        }
       }
       if (octet >= 0) prefetch_residual(args, tile, (first_octet + octet) * 8, lane);
       ++octet;
       from += size_t(octets) * kOctetBytes;
       place.advance();
     }
+  }
+  let_next_begin();
+  // The CTA must be there for the last arrivals of the others.
+  for (int stage = 0; stage < Ring::kStages; ++stage) {
+    barrier_wait(empty + place.stage * 8, place.parity ^ 1);
+    place.advance();
   }
 }
 
@@ -210,16 +206,22 @@ __device__ __forceinline__ void multiply_tiles(const LinearArgs& args, const Gem
   using Half = typename HalfOf<dtype>::type;
   using Ring = Shared<dtype, kTokens>;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const uint32_t full = shared_address(shared.full), empty = shared_address(shared.empty);
+  const uint32_t full = shared_address(shared.full);
+  // A lane tells one CTA of the cluster that a stage is free.
+  const uint32_t empty = cluster_address(shared_address(shared.empty), lane % kCluster);
   const uint64_t operand =
       matrix_descriptor(shared_address(shared.stages), kMatrixBytes, kOctetBytes);
   const int32_t num_blocks = args.outputs[0].weight.blocks;
   RingPlace<Ring::kStages> place;
+  const auto release_last = [&] {
+    const int32_t last = place.stage == 0 ? Ring::kStages - 1 : place.stage - 1;
+    if (lane < kCluster) barrier_arrive_cluster(empty + last * 8);
+  };
   for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
     float sums[kTokens / 2];  // the first product sets them
     uint32_t even[kSteps][4], odd[kSteps][4];
 
-    const auto multiply_block = [&](uint32_t (&fragments)[kSteps][4], int32_t block) {
+    const auto multiply_block = [&](uint32_t(&fragments)[kSteps][4], int32_t block) {
       barrier_wait(full + place.stage * 8, place.parity);
       const std::byte* const strip = shared.stages[place.stage] + Ring::strip_offset(warp);
 #pragma unroll
@@ -235,9 +237,7 @@ __device__ __forceinline__ void multiply_tiles(const LinearArgs& args, const Gem
       }
       wgmma_commit();
       wgmma_wait<1>();  // the block before this one is done
-      if (block > 0 && lane == 0) {
-        barrier_arrive(empty + (place.stage == 0 ? Ring::kStages - 1 : place.stage - 1) * 8);
-      }
+      if (block > 0) release_last();
       place.advance();
     };
 
@@ -248,9 +248,7 @@ __device__ __forceinline__ void multiply_tiles(const LinearArgs& args, const Gem
     if (num_blocks % 2 != 0) multiply_block(even, num_blocks - 1);
     wgmma_wait<0>();
     pin_registers(sums);
-    if (lane == 0) {
-      barrier_arrive(empty + (place.stage == 0 ? Ring::kStages - 1 : place.stage - 1) * 8);
-    }
+    release_last();
     store_tile<dtype, kTokens>(args, find_tile(args, grid, index), shared, sums);
   }
 }
@@ -264,21 +262,19 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < Shared<dtype, kTokens>::kStages; ++stage) {
       barrier_init(shared_address(&shared.full[stage]), 2);
-      barrier_init(shared_address(&shared.empty[stage]), kMultiplyThreads / 32);
+      barrier_init(shared_address(&shared.empty[stage]), kCluster * kMultiplyThreads / 32);
     }
     fence_barrier_init();
   }
-  __syncthreads();
+  __syncwarp();
+  cluster_sync();
 
   if (threadIdx.x >= kMultiplyThreads) {
     shrink_registers<kCopyRegisters>();
     const int warp = (threadIdx.x - kMultiplyThreads) / 32, lane = threadIdx.x % 32;
     if (warp == 0) copy_strips<dtype, kTokens>(args, grid, shared, lane);
     wait_for_previous();
-    if (warp == 1) {
-      copy_operand<dtype, kTokens>(args, grid, shared, lane);
-      let_next_begin();
-    }
+    if (warp == 1) copy_operand<dtype, kTokens>(args, grid, shared, lane);
   } else {
     grow_registers<kMultiplyRegisters>();
     wait_for_previous();
@@ -287,22 +283,25 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
+/// CTAs that run at once.
+int32_t max_ctas(const Stream& stream) { return stream.num_multiprocessors / kCluster * kCluster; }
+
 template <DType dtype, int kTokens>
 void launch_gemm(Stream& stream, const LinearArgs& args) {
   const auto kernel = gemm_kernel<dtype, kTokens>;
-  const GemmGrid grid = make_grid(args, kTokens);
+  const GemmGrid grid = make_grid(args, kTokens, kCluster);
   constexpr size_t kSharedBytes = sizeof(Shared<dtype, kTokens>);
   static_assert(kSharedBytes <= 227 * 1024);
   allow_shared_memory(kernel, kSharedBytes);
-  launch(stream, kernel, dim3(std::min(grid.num_tiles(), stream.num_multiprocessors)),
-         dim3(kThreads), kSharedBytes, args, grid);
+  launch_clusters(stream, kernel, kCluster, dim3(std::min(grid.num_tiles(), max_ctas(stream))),
+                  dim3(kThreads), kSharedBytes, args, grid);
 }
 
-/// Time of a launch: rounds of tiles, one to a multiprocessor, by what a tile has to fetch.
+/// Time of a launch: rounds of tiles, one to a multiprocessor, by about what a tile takes: large
+/// ones to multiply, small ones to fetch.
 int64_t estimate(const Stream& stream, const LinearArgs& args, int32_t tile_tokens) {
-  const int32_t sms = stream.num_multiprocessors;
-  return int64_t((make_grid(args, tile_tokens).num_tiles() + sms - 1) / sms) *
-         (kTileRows + tile_tokens);
+  const int32_t tiles = make_grid(args, tile_tokens, kCluster).num_tiles(), ctas = max_ctas(stream);
+  return int64_t((tiles + ctas - 1) / ctas) * (kTileRows + tile_tokens);
 }
 
 template <DType dtype>

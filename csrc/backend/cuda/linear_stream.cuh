@@ -40,9 +40,7 @@ inline StreamPlan plan_stream(const LinearArgs& args, int max_strip_warps, int m
 }
 
 /// Strips (pairs) of all outputs.
-inline int32_t count_strips(const LinearArgs& args) {
-  return plan_stream(args, 1, 1).ctas;
-}
+inline int32_t count_strips(const LinearArgs& args) { return plan_stream(args, 1, 1).ctas; }
 
 /// Where a CTA works: its output and the first of its strips.
 struct Place {
@@ -91,8 +89,7 @@ struct Fragments {
 #pragma unroll
       for (int step = 0; step < 4; ++step) {
         uint32_t matrices[4];
-        load_matrices(matrices,
-                      row + lane / 16 * kOctetBytes + step * 256 + lane / 8 % 2 * 128);
+        load_matrices(matrices, row + lane / 16 * kOctetBytes + step * 256 + lane / 8 % 2 * 128);
         b[step][0][0] = matrices[0], b[step][0][1] = matrices[1];
         b[step][1][0] = matrices[2], b[step][1][1] = matrices[3];
       }

@@ -1,6 +1,7 @@
 // Linear ops for few tokens, from Ampere on: the weights stream through once.
 //
-//   bytes   rows * cols weights, which is all that counts; the operand is read by every CTA, from L2
+//   bytes   rows * cols weights, which is all that counts; the operand is read by every CTA, from
+//           L2
 //
 // DESIGN
 //   Work      A CTA has 1 to 8 strips of 16 rows (pairs of strips, gate and up, where they are

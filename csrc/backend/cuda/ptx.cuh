@@ -52,7 +52,8 @@ __device__ __forceinline__ void wait_for_copies() {
 }
 
 /// Four 8 x 8 matrices of 16-bit values; lane 8 i + r holds the address of row r of matrix i. Each
-/// register is then one matrix as an mma's fragment: lane g * 4 + t has (row g, columns 2t, 2t + 1).
+/// register is then one matrix as an mma's fragment: lane g * 4 + t has (row g, columns 2t, 2t +
+/// 1).
 __device__ __forceinline__ void load_matrices(uint32_t (&to)[4], uint32_t address) {
 #if __CUDA_ARCH__ >= 800
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"

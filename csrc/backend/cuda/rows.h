@@ -7,8 +7,8 @@
 
 namespace hearth::cuda {
 
-/// cos and sin of every token's angles, times scale, into step.rope_cos and rope_sin. As the CPU: the
-/// angle is position times inv_freq in fp32, its cosine is rounded once. inv_freq: [half].
+/// cos and sin of every token's angles, times scale, into step.rope_cos and rope_sin. As the CPU:
+/// the angle is position times inv_freq in fp32, its cosine is rounded once. inv_freq: [half].
 void rope_table(Stream& stream, const StepView& step, const float* inv_freq, int32_t half,
                 float scale);
 

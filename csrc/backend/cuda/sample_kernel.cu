@@ -9,8 +9,9 @@
 //     draw     sums of weights of 32 stretches of tokens find the stretch of the drawn one; again,
 //              until that is 32 tokens long
 //
-//   Weights   integers, in units of 2^-44 of the best token's: sums are exact. So they do not depend
-//             on the order of additions, and no rounding sets a sum apart from the sum of its parts.
+//   Weights   integers, in units of 2^-44 of the best token's: sums are exact. So they do not
+//             depend on the order of additions, and no rounding sets a sum apart from the sum of
+//             its parts.
 //   Keys      (logit, id) as one integer, larger is better: ties go to the lowest id by themselves.
 #include "sample_kernel.h"
 

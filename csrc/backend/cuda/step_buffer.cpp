@@ -68,15 +68,16 @@ size_t StepLayout::place(const std::byte* base, StepView& view) const {
 const float* StepLayout::inv_freq(const std::byte* base) const {
   StepView view;
   place(base, view);
-  const size_t bytes = (size_t(num_groups) * sizeof(SampleGroup) + kAlignment - 1) / kAlignment *
-                       kAlignment;
+  const size_t bytes =
+      (size_t(num_groups) * sizeof(SampleGroup) + kAlignment - 1) / kAlignment * kAlignment;
   return reinterpret_cast<const float*>(reinterpret_cast<const std::byte*>(view.groups) + bytes);
 }
 
 std::vector<SampleGroup> group_samples(std::span<const SampleRow> samples) {
   std::vector<SampleGroup> groups;
   for (int32_t i = 0; i < int32_t(samples.size()); ++i) {
-    const bool same = i > 0 && samples[i].sampler >= 0 && samples[i].sampler == samples[i - 1].sampler;
+    const bool same =
+        i > 0 && samples[i].sampler >= 0 && samples[i].sampler == samples[i - 1].sampler;
     if (same) {
       ++groups.back().count;
     } else {

@@ -1,5 +1,5 @@
-// A step's input in device memory, as kernels see it. The arrays lie at addresses that depend on the
-// step's sizes alone, so that a recorded step can be replayed over new contents.
+// A step's input in device memory, as kernels see it. The arrays lie at addresses that depend on
+// the step's sizes alone, so that a recorded step can be replayed over new contents.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ struct SampleGroup {
   int32_t count;
 };
 
-/// By value in kernel arguments; all pointers are the device's. Meaning as in StepInput. Padding that
-/// fills a step up to its recorded size: kv_slots -1, context_len 0, token id 0.
+/// By value in kernel arguments; all pointers are the device's. Meaning as in StepInput. Padding
+/// that fills a step up to its recorded size: kv_slots -1, context_len 0, token id 0.
 struct StepView {
   int32_t num_tokens = 0;
   int32_t num_sequences = 0;

@@ -40,7 +40,8 @@ __device__ __forceinline__ void barrier_init(uint32_t barrier, uint32_t arrivals
 #endif
 }
 
-/// Makes this thread's barrier_init()s visible to bulk copies; __syncthreads() comes behind it.
+/// Makes this thread's barrier_init()s visible to bulk copies; __syncthreads() or cluster_sync()
+/// comes behind it.
 __device__ __forceinline__ void fence_barrier_init() {
 #if HEARTH_HOPPER
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -51,6 +52,32 @@ __device__ __forceinline__ void fence_barrier_init() {
 __device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
 #if HEARTH_HOPPER
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+#endif
+}
+
+/// Address by which a CTA of the cluster (`rank`) has what this one has at `address`.
+__device__ __forceinline__ uint32_t cluster_address(uint32_t address, uint32_t rank) {
+  uint32_t result = 0;
+#if HEARTH_HOPPER
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(result) : "r"(address), "r"(rank));
+#endif
+  return result;
+}
+
+/// barrier_arrive() by a cluster_address(): says that this thread has read, and nothing of what it
+/// wrote. (A release for the cluster would wait for all of its stores to global memory.)
+__device__ __forceinline__ void barrier_arrive_cluster(uint32_t barrier) {
+#if HEARTH_HOPPER
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
+#endif
+}
+
+/// Waits for all threads of the cluster's CTAs. barrier_init()s that had their fence_barrier_init()
+/// are visible to all of them, other stores are not.
+__device__ __forceinline__ void cluster_sync() {
+#if HEARTH_HOPPER
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #endif
 }
 
@@ -98,6 +125,18 @@ __device__ __forceinline__ void copy_bulk(uint32_t to, const void* from, uint32_
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
           "r"(to),
       "l"(from), "r"(bytes), "r"(barrier)
+      : "memory");
+#endif
+}
+
+/// copy_bulk() into the CTAs of the cluster whose bits are set: to and barrier are places in each.
+__device__ __forceinline__ void copy_bulk_cluster(uint32_t to, const void* from, uint32_t bytes,
+                                                  uint32_t barrier, uint16_t ctas) {
+#if HEARTH_HOPPER
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+      "[%1], %2, [%3], %4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier), "h"(ctas)
       : "memory");
 #endif
 }
