@@ -35,8 +35,7 @@ constexpr int kBarrierBytes = kMaxStages * 16;  // full, empty
 // That multiply, for so many strips a warp: pairs need more than 128 registers.
 constexpr int max_warps(int strips) { return strips == 2 ? 7 : 15; }
 
-constexpr int kNormWarps = 4;                         // that norm a row, 8 columns a lane
-constexpr int kNormBarrier = 1, kOperandBarrier = 2;  // among the norm's warps; all but the copier
+constexpr int kNormWarps = 4;  // that norm a row, 8 columns a lane
 
 /// Operand bytes of a row that a CTA norms itself.
 constexpr int norm_bytes(int32_t blocks) { return blocks * kOctetBytes; }
@@ -59,7 +58,7 @@ __device__ __forceinline__ void norm_raw(const LinearArgs& args, std::byte* oper
   const auto add_threads = [&](float value, float(&by_warp)[kNormWarps]) {
     value = add_lanes(value, 32);
     if (threadIdx.x % 32 == 0) by_warp[threadIdx.x / 32] = value;
-    named_barrier_sync(kNormBarrier, kNormWarps * 32);
+    named_barrier_sync(1, kNormWarps * 32);
     return (by_warp[0] + by_warp[1]) + (by_warp[2] + by_warp[3]);
   };
   float mean = 0;
@@ -163,7 +162,7 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
   const int32_t strip = place.first_strip + strip_warp;
   if (norms) {
     if (warp < kNormWarps) norm_raw<Half>(args, shared + kBarrierBytes);
-    named_barrier_sync(kOperandBarrier, blockDim.x - 32);
+    named_barrier_sync(2, blockDim.x - 32);  // all but the warp that copies
     if (warp >= num_warps) return;
   }
   const std::byte* strips = shared + ring_at + strip_warp * kStrips * kStripStage;
