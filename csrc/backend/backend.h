@@ -5,8 +5,8 @@
 //   Order      Ops run in the order of the calls. They may return before they are done;
 //              finish_step() waits. The CPU backend runs them at once on its thread pool, the
 //              caller being worker 0.
-//   Thread     One thread (the engine's) calls everything but layout(), pack() and the allocation
-//              calls, which are safe from any thread.
+//   Thread     One thread (the engine's) calls everything but layout(), pack(), upload() and the
+//              allocation calls, which are safe from any thread.
 //   Memory     Pointers named device_* or held in views are the backend's own addresses: only ops,
 //              upload() and download() touch them. Activations are float, row by row; a backend
 //              may keep those marked is_operand in another form.
