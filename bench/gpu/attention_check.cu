@@ -229,7 +229,7 @@ std::vector<float> run(Stream& stream, const Setup& setup, const std::vector<Seq
   args.out = out.data();
   args.out_is_operand = is_operand;
   args.partials = partials.data<float>();
-  args.arrivals = upload(std::vector<int32_t>(batch.size() * kv.num_kv_heads, 0));
+  args.arrivals = upload(std::vector<int32_t>(batch.size() * heads, 0));
 
   if (kernel == Kernel::kExact) {
     note("attention_exact " + describe(setup, kernel));
@@ -245,7 +245,7 @@ std::vector<float> run(Stream& stream, const Setup& setup, const std::vector<Seq
     }
   }
   check(cudaStreamSynchronize(stream.handle), kKernelNames[int(kernel)]);
-  std::vector<int32_t> arrivals(batch.size() * kv.num_kv_heads);
+  std::vector<int32_t> arrivals(batch.size() * heads);
   cudaMemcpy(arrivals.data(), args.arrivals, arrivals.size() * 4, cudaMemcpyDeviceToHost);
   for (const int32_t count : arrivals) {
     if (count != 0) fail("%s: arrivals are left at %d", kKernelNames[int(kernel)], count);
@@ -317,6 +317,26 @@ void compare_last(const Setup& setup, Kernel kernel, const std::vector<float>& t
   }
 }
 
+void check_setup(Stream& stream, const Options& options, const Setup& setup) {
+  const Inputs inputs(setup);
+  const std::vector<double> expected = inputs.expected(setup.sequences);
+  if (!is_skipped(options, "exact")) {
+    compare(setup, Kernel::kExact, run(stream, setup, setup.sequences, Kernel::kExact), expected);
+  }
+  if (setup.kv.dtype == DType::kF32 || !stream.has_tensor_cores()) return;
+  if (is_skipped(options, "decode")) return;
+  std::vector<Sequence> singles;
+  for (const Sequence& s : setup.sequences) singles.push_back({s.context, 1});
+  const std::vector<float> decoded = run(stream, setup, singles, Kernel::kDecodeAndSm80);
+  for (const Kernel kernel : {Kernel::kDecodeAndSm80, Kernel::kDecodeAndSm90}) {
+    if (kernel == Kernel::kDecodeAndSm90 && !stream.is_hopper()) continue;
+    if (is_skipped(options, kKernelNames[int(kernel)])) continue;
+    const std::vector<float> rows = run(stream, setup, setup.sequences, kernel);
+    compare(setup, kernel, rows, expected);
+    compare_last(setup, kernel, rows, decoded);
+  }
+}
+
 }  // namespace
 
 void check_attention(Stream& stream, const Options& options) {
@@ -331,7 +351,7 @@ void check_attention(Stream& stream, const Options& options) {
   int setups = 0;
   for (const int32_t head_dim : {64, 80, 96, 128, 256}) {
     for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
-      for (const Heads heads : {Heads{2, 2}, Heads{8, 2}, Heads{7, 1}}) {
+      for (const Heads heads : {Heads{2, 2}, Heads{8, 2}, Heads{7, 1}, Heads{20, 1}}) {
         // All combinations would take minutes: these meet every value of each.
         const bool is_common = head_dim == 128 && dtype == DType::kF16;
         if (reduced && (!is_common && !(head_dim == 80 && dtype == DType::kBF16))) continue;
@@ -348,28 +368,21 @@ void check_attention(Stream& stream, const Options& options) {
           setup.out_is_operand = setups % 4 != 3;
           setup.sequences = reduced ? few : mixed;
           setup.seed = uint32_t(500 + 10 * setups++);
-          const Inputs inputs(setup);
-          const std::vector<double> expected = inputs.expected(setup.sequences);
-          if (!is_skipped(options, "exact")) {
-            compare(setup, Kernel::kExact, run(stream, setup, setup.sequences, Kernel::kExact),
-                    expected);
-          }
-          if (dtype == DType::kF32 || !stream.has_tensor_cores()) continue;
-          std::vector<Sequence> singles;
-          for (const Sequence& s : setup.sequences) singles.push_back({s.context, 1});
-          if (is_skipped(options, "decode")) continue;
-          const std::vector<float> decoded = run(stream, setup, singles, Kernel::kDecodeAndSm80);
-          for (const Kernel kernel : {Kernel::kDecodeAndSm80, Kernel::kDecodeAndSm90}) {
-            if (kernel == Kernel::kDecodeAndSm90 && !stream.is_hopper()) continue;
-            if (is_skipped(options, kKernelNames[int(kernel)])) continue;
-            const std::vector<float> rows = run(stream, setup, setup.sequences, kernel);
-            compare(setup, kernel, rows, expected);
-            compare_last(setup, kernel, rows, decoded);
-          }
+          check_setup(stream, options, setup);
         }
       }
     }
   }
+  // So many chunks that a decoding CTA has several of a context, begun and ended anywhere.
+  Setup many;
+  many.kv = {2, 8, 128, 16, DType::kF16};
+  many.num_heads = 16;
+  many.window = 0;
+  many.layer = 1;
+  many.out_is_operand = true;
+  for (int32_t i = 0; i < 60 && !reduced; ++i) many.sequences.push_back({500 + i * 23, 2});
+  many.seed = 400;
+  if (!reduced) check_setup(stream, options, many), ++setups;
   std::printf("attention: %d set-ups by every kernel\n", setups);
   std::fflush(stdout);
 }

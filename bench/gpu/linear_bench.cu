@@ -1,5 +1,9 @@
-// Linear ops at the shapes of whole models: decode at 1 to 64 tokens against the time that reading
-// the weights takes, prefill at 4,096 against the rate of a large product, both beside cuBLAS.
+// Linear ops at the shapes of whole models: decode at 1 to 64 tokens against the time that its
+// bytes take, prefill at 4,096 against the rate of a large product, both beside cuBLAS.
+//
+//   Bytes     weights, operand and residual once, and what is stored: fp32, or the 16-bit operand of
+//             the next op. Of few tokens all is weights, but for a wide output: 16 rows of 128,256
+//             logits are 8.2 MB.
 //
 //   Every shape has several copies of its weights, more than 300 MB in all, so that no cache holds
 //   them; a graph goes through the copies. Results are compared with float64 sums first.
@@ -37,7 +41,11 @@ struct Shape {
     return sum;
   }
   int32_t out_rows() const { return is_operand() ? rows[0] : all_rows(); }
-  double bytes() const { return 2.0 * all_rows() * cols; }
+  double bytes() const { return 2.0 * all_rows() * cols; }  // of the weights
+  double all_bytes(int tokens) const {
+    const double residual = kind == kResidual ? 4.0 * rows[0] : 0;
+    return bytes() + tokens * (2.0 * cols + residual + (is_operand() ? 2.0 : 4.0) * out_rows());
+  }
   double flops(int tokens) const { return 2.0 * all_rows() * cols * tokens; }
 };
 
@@ -366,9 +374,9 @@ void bench_decode_linear(Stream& stream, const Options& options, const Ceilings&
       attempt("cuBLAS", [&] { theirs = time_cublas(stream, options, *cublas, shape, tokens); });
     }
     Case linear(stream, shape, tokens.back());
-    const double floor = shape.bytes() / ceilings.read * 1e6;
     for (size_t i = 0; i < tokens.size(); ++i) {
       const int t = tokens[i];
+      const double floor = shape.all_bytes(t) / ceilings.read * 1e6;
       const LinearKernel kernel = choose_linear(traits, DType::kF16, t, shape.all_rows());
       linear.set_tokens(t);
       linear.compare(kernel, t, name_of(kernel));

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backend/cuda/linear.h"
+#include "backend/cuda/rows.h"
 #include "bench.cuh"
 #include "exact_halves.h"
 
@@ -307,6 +308,111 @@ void check_op(Stream& stream, const Options& options, DType dtype, const Op& op,
   }
 }
 
+struct Heads {
+  int32_t num_heads, num_kv_heads, head_dim;
+  bool has_rope, has_bias;
+};
+
+template <class T>
+DeviceBuffer on_device(const std::vector<T>& values) {
+  DeviceBuffer buffer(values.size() * sizeof(T));
+  check(cudaMemcpy(buffer.data(), values.data(), buffer.bytes(), cudaMemcpyHostToDevice),
+        "Cannot copy inputs");
+  return buffer;
+}
+
+std::vector<std::byte> on_host(const DeviceBuffer& buffer) {
+  std::vector<std::byte> bytes(buffer.bytes());
+  check(cudaMemcpy(bytes.data(), buffer.data(), bytes.size(), cudaMemcpyDeviceToHost),
+        "Cannot copy results");
+  return bytes;
+}
+
+/// q and the KV cache of the kernel that rotates and writes them itself, against those of two
+/// kernels: the same bits, and nothing else written.
+void check_qkv(Stream& stream, DType dtype, const Heads& heads, const std::vector<int>& batches,
+               uint32_t seed) {
+  constexpr int32_t kCols = 160;  // an odd number of blocks
+  const DType half = dtype == DType::kBF16 ? DType::kBF16 : DType::kF16;
+  const int32_t rope_half = heads.has_rope ? heads.head_dim / 2 : 0;
+  const int32_t num_heads[] = {heads.num_heads, heads.num_kv_heads, heads.num_kv_heads};
+  const auto random_floats = [&](size_t count, uint32_t seed) {
+    std::vector<float> values(count);
+    for (size_t i = 0; i < count; ++i) values[i] = random_value(seed, i);
+    return on_device(values);
+  };
+  std::vector<Weight> weights;
+  std::vector<DeviceBuffer> biases;
+  for (int i = 0; i < 3; ++i) {
+    weights.emplace_back(dtype, num_heads[i] * heads.head_dim, kCols, seed + 10 * i);
+    biases.push_back(random_floats(weights[i].rows, seed + 40 + i));
+  }
+  for (const int tokens : batches) {
+    std::vector<uint16_t> operand(operand_bytes(tokens, kCols) / 2, 0xffff);
+    for (int t = 0; t < tokens; ++t) {
+      for (int32_t c = 0; c < round_up(kCols, kBlockCols); ++c) {
+        operand[operand_element(t, c, round_up(tokens, 8))] =
+            c < kCols ? half_bits(half, exact_half(seed + 5, t * kCols + c)) : 0;
+      }
+    }
+    const DeviceBuffer input = on_device(operand), raw = random_floats(kCols, seed + 6);
+    const DeviceBuffer cosines = random_floats(tokens * heads.head_dim, seed + 7);
+    const DeviceBuffer sines = random_floats(tokens * heads.head_dim, seed + 8);
+    KvCache kv;
+    kv.spec = {2, heads.num_kv_heads, heads.head_dim, 16, half};
+    kv.num_blocks = tokens / 16 + 2;
+    std::vector<int32_t> slots(tokens);  // scattered; one is padding
+    for (int t = 0; t < tokens; ++t) slots[t] = (t * 37 + 5) % (kv.num_blocks * 16);
+    if (tokens > 1) slots[tokens / 2] = -1;
+    const DeviceBuffer device_slots = on_device(slots);
+
+    StepView step;
+    step.num_tokens = tokens;
+    step.kv_slots = device_slots.data<int32_t>();
+    step.rope_cos = cosines.data<float>();
+    step.rope_sin = sines.data<float>();
+    AttentionSpec attention;
+    attention.layer = 1;
+    attention.num_heads = heads.num_heads;
+    const std::string what = format("%s qkv, %d heads of %d, %d tokens", name_of(dtype),
+                                    heads.num_heads, heads.head_dim, tokens);
+    std::vector<std::byte> results[2][2];
+    for (const bool is_fused : {false, true}) {
+      DeviceBuffer cache(kv.num_blocks * kv.spec.block_bytes());
+      poison(cache.data(), cache.bytes());
+      kv.data = cache.data();
+      LinearArgs args;
+      args.x = input.data();
+      if (norms_itself(tokens, kCols)) args.raw = raw.data<float>();
+      args.rows = tokens;
+      args.cols = kCols;
+      args.num_outputs = 3;
+      std::vector<DeviceBuffer> outs;
+      for (int i = 0; i < 3; ++i) {
+        outs.emplace_back(size_t(tokens) * weights[i].rows * sizeof(float));
+        poison(outs[i].data(), outs[i].bytes());
+        args.outputs[i].weight = weights[i].map;
+        args.outputs[i].bias = heads.has_bias ? biases[i].data<float>() : nullptr;
+        args.outputs[i].out = outs[i].data();
+      }
+      if (is_fused) {
+        args.qkv = {kv, attention.layer, rope_half, step.kv_slots, step.rope_cos, step.rope_sin};
+      }
+      note(what);
+      linear_stream_sm90(stream, dtype, args);
+      if (!is_fused) {
+        rope_and_write_kv(stream, step, kv, attention, {}, {}, rope_half, false,
+                          outs[0].data<float>(), outs[1].data<float>(), outs[2].data<float>());
+      }
+      check(cudaStreamSynchronize(stream.handle), what.c_str());
+      results[is_fused][0] = on_host(outs[0]);
+      results[is_fused][1] = on_host(cache);
+    }
+    if (results[0][0] != results[1][0]) fail("%s: q has other bits when fused", what.c_str());
+    if (results[0][1] != results[1][1]) fail("%s: K or V has other bits when fused", what.c_str());
+  }
+}
+
 }  // namespace
 
 void check_linear(Stream& stream, const Options& options) {
@@ -333,6 +439,20 @@ void check_linear(Stream& stream, const Options& options) {
     }
   }
   std::printf("linear: %d ops by every kernel, %zu batches each\n", ops, batches.size());
+  std::fflush(stdout);
+  if (!stream.is_hopper() || is_skipped(options, "stream_sm90")) return;
+  const std::vector<Heads> all_heads = {
+      {9, 3, 64, true, false},   // SmolLM2-135M
+      {7, 1, 128, true, true},   // Qwen2.5
+      {3, 3, 96, false, true},   // no RoPE
+      {45, 3, 96, true, false},  // several pairs of strips a CTA, the last CTA not full
+  };
+  std::vector<int> few = {1, 2, 3, 8, 9, 17, 33, 64};
+  if (reduced) few = {1, 17};
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
+    for (const Heads& heads : all_heads) check_qkv(stream, dtype, heads, few, 77 + ops++);
+  }
+  std::printf("linear: q, K and V of one kernel as of two, %zu batches each\n", few.size());
   std::fflush(stdout);
 }
 

@@ -169,6 +169,15 @@ const qkvShapes: Readonly<Record<string, QkvShape>> = {
     ropeStyle: "half",
     biased: true,
   },
+  "Qwen2's biases in heads of 64, scaled": {
+    numHeads: 7,
+    numKvHeads: 1,
+    headDim: 64,
+    ropeDim: 64,
+    ropeStyle: "half",
+    ropeScale: 1.2,
+    biased: true,
+  },
   "Qwen3's head norms": {
     numHeads: 4,
     numKvHeads: 2,
@@ -185,7 +194,14 @@ const qkvShapes: Readonly<Record<string, QkvShape>> = {
     ropeStyle: "half",
     ropeScale: 1.2,
   },
-  "no RoPE": { numHeads: 5, numKvHeads: 5, headDim: 96, ropeDim: 0, ropeStyle: "half" },
+  "no RoPE": {
+    numHeads: 5,
+    numKvHeads: 5,
+    headDim: 96,
+    ropeDim: 0,
+    ropeStyle: "half",
+    biased: true,
+  },
 };
 
 for (const [name, shape] of Object.entries(qkvShapes)) {
@@ -194,7 +210,7 @@ for (const [name, shape] of Object.entries(qkvShapes)) {
     (path) =>
       withSeed((random) => {
         for (const dtype of dtypes) {
-          for (const numTokens of [1, 9, 70]) {
+          for (const numTokens of [1, 3, 9, 17, 70]) {
             const input = randomQkv(random, shape, dtype, numTokens);
             const half = halfTypeOf(dtype);
             const kvSize = input.numKvHeads * input.headDim;

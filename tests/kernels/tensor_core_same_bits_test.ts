@@ -6,7 +6,7 @@ import { assertSameBits, poisoned } from "./assert_close.ts";
 import { allRoundedTo, type HalfType, halfTypeOf, halfTypes } from "./half.ts";
 import { randomPagedKv } from "./paged_kv.ts";
 import { type Path, testOnTensorCores } from "./paths.ts";
-import { qkvBlockSize, randomQkv, rowsAt } from "./qkv_reference.ts";
+import { qkvBlockSize, type QkvShape, randomQkv, rowsAt } from "./qkv_reference.ts";
 import { type Random, withSeed } from "./random.ts";
 import { randomWeight } from "./weights.ts";
 
@@ -86,45 +86,64 @@ for (const dtype of dtypes) {
   );
 }
 
-testOnTensorCores(
-  "qkv() on tensor cores gives a token the same bits in any batch",
-  (path) =>
-    withSeed((random) => {
-      const heads = { numHeads: 4, numKvHeads: 2, headDim: 64, ropeDim: 64 };
-      const shape = { ...heads, ropeStyle: "half", headNorms: true } as const;
-      const numTokens = 300;
-      for (const dtype of dtypes) {
-        const input = randomQkv(random, shape, dtype, numTokens);
-        const [qSize, kvSize] = [heads.numHeads * heads.headDim, heads.numKvHeads * heads.headDim];
-        const hidden = input.wq.cols;
-        const kvCacheDtype = halfTypeOf(dtype);
-        const compute = (first: number, count: number) => {
-          const end = first + count;
-          const cache = () => new Float32Array(input.numBlocks * qkvBlockSize * kvSize);
-          const [q, k, v] = [poisoned(count * qSize), cache(), cache()];
-          using ops = onTensorCores(path, { kvCacheDtype });
-          const slots = input.slots.slice(first, end);
-          const positions = input.positions.slice(first, end);
-          ops.qkv(
-            { ...input, positions, slots, x: input.x.slice(first * hidden, end * hidden) },
-            q,
-            k,
-            v,
-          );
-          return { q, k: rowsAt(k, slots, kvSize), v: rowsAt(v, slots, kvSize) };
-        };
-        const together = compute(0, numTokens);
-        for (const count of [1, 8, 9, 16, 17, 64, 65, 129, 299]) {
-          const first = random.below(numTokens - count + 1);
-          const part = compute(first, count);
-          for (const [what, size] of [["q", qSize], ["k", kvSize], ["v", kvSize]] as const) {
-            const expected = together[what].slice(first * size, (first + count) * size);
-            assertSameBits(part[what], expected, `${dtype}: ${what} of ${count} from ${first}`);
+/** Rotated and written to the cache by a kernel of their own, or few tokens where they are made. */
+const qkvShapes: Readonly<Record<string, QkvShape>> = {
+  "norms of heads": {
+    numHeads: 4,
+    numKvHeads: 2,
+    headDim: 64,
+    ropeDim: 64,
+    ropeStyle: "half",
+    headNorms: true,
+  },
+  "heads of 64": { numHeads: 9, numKvHeads: 3, headDim: 64, ropeDim: 64, ropeStyle: "half" },
+  "biases": {
+    numHeads: 7,
+    numKvHeads: 1,
+    headDim: 128,
+    ropeDim: 128,
+    ropeStyle: "half",
+    biased: true,
+  },
+  "no RoPE": { numHeads: 2, numKvHeads: 2, headDim: 32, ropeDim: 0, ropeStyle: "half" },
+  "many heads": { numHeads: 45, numKvHeads: 3, headDim: 96, ropeDim: 96, ropeStyle: "half" },
+};
+
+for (const [name, shape] of Object.entries(qkvShapes)) {
+  testOnTensorCores(
+    `qkv() on tensor cores gives a token the same bits in any batch: ${name}`,
+    (path) =>
+      withSeed((random) => {
+        const numTokens = 300;
+        const [qSize, kvSize] = [shape.numHeads * shape.headDim, shape.numKvHeads * shape.headDim];
+        for (const dtype of dtypes) {
+          const input = randomQkv(random, shape, dtype, numTokens);
+          const hidden = input.wq.cols;
+          const kvCacheDtype = halfTypeOf(dtype);
+          const compute = (first: number, count: number) => {
+            const end = first + count;
+            const cache = () => new Float32Array(input.numBlocks * qkvBlockSize * kvSize);
+            const [q, k, v] = [poisoned(count * qSize), cache(), cache()];
+            using ops = onTensorCores(path, { kvCacheDtype });
+            const slots = input.slots.slice(first, end);
+            const positions = input.positions.slice(first, end);
+            const x = input.x.slice(first * hidden, end * hidden);
+            ops.qkv({ ...input, positions, slots, x }, q, k, v);
+            return { q, k: rowsAt(k, slots, kvSize), v: rowsAt(v, slots, kvSize) };
+          };
+          const together = compute(0, numTokens);
+          for (const count of [1, 3, 8, 9, 16, 17, 33, 64, 65, 129, 299]) {
+            const first = random.below(numTokens - count + 1);
+            const part = compute(first, count);
+            for (const [what, size] of [["q", qSize], ["k", kvSize], ["v", kvSize]] as const) {
+              const expected = together[what].slice(first * size, (first + count) * size);
+              assertSameBits(part[what], expected, `${dtype}: ${what} of ${count} from ${first}`);
+            }
           }
         }
-      }
-    }),
-);
+      }),
+  );
+}
 
 const attentionShapes = [
   { numHeads: 6, numKvHeads: 2, headDim: 64 },

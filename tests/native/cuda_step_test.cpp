@@ -29,6 +29,36 @@ TEST("choose_linear() goes by device, dtype and number of tokens") {
   }
 }
 
+TEST("fuses_rope() goes by device, what heads need and number of tokens") {
+  const DeviceTraits hopper{90, false};
+  const KvSpec kv{30, 3, 64, 16, DType::kF16};
+  QkvShape small;
+  small.num_heads = 9;
+  small.rope_half = 32;
+  CHECK(fuses_rope(hopper, kv, small, 1));
+  CHECK(fuses_rope(hopper, kv, small, kMaxStreamTokens));
+  CHECK(!fuses_rope(hopper, kv, small, kMaxStreamTokens + 1));
+  CHECK(!fuses_rope({80, false}, kv, small, 1));
+  CHECK(!fuses_rope({90, true}, kv, small, 1));
+  const auto fuses = [&](const KvSpec& kv, auto change) {
+    QkvShape shape = small;
+    change(shape);
+    return fuses_rope(hopper, kv, shape, 1);
+  };
+  CHECK(fuses(kv, [](QkvShape& it) { it.rope_half = 0; }));
+  CHECK(fuses(kv, [](QkvShape& it) { it.q = it.k = it.v = DType::kQ4_0; }));
+  CHECK(!fuses(kv, [](QkvShape& it) { it.v = DType::kQ8_0; }));
+  CHECK(!fuses(kv, [](QkvShape& it) { it.has_head_norms = true; }));
+  CHECK(!fuses(kv, [](QkvShape& it) { it.rope_half = 16; }));
+  CHECK(!fuses(kv, [](QkvShape& it) { it.rope_interleaved = true; }));
+  CHECK(!fuses({30, 3, 64, 16, DType::kF32}, [](QkvShape&) {}));
+  CHECK(!fuses({30, 3, 80, 16, DType::kF16}, [](QkvShape& it) { it.rope_half = 40; }));
+  // Too many pairs of strips for the warps that run at a time.
+  const int32_t most = kMaxFusedWarps / 2 - 2 * kv.num_kv_heads;
+  CHECK(fuses(kv, [&](QkvShape& it) { it.num_heads = most; }));
+  CHECK(!fuses(kv, [&](QkvShape& it) { it.num_heads = most + 1; }));
+}
+
 TEST("choose_prefill() goes by device, KV dtype and head_dim") {
   KvSpec kv{2, 4, 128, 16, DType::kF16};
   CHECK(choose_prefill({90, false}, kv) == AttentionKernel::kSm90);

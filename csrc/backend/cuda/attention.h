@@ -17,15 +17,18 @@ struct AttentionArgs {
   /// float[T, num_heads * head_dim], or an operand of KV's 16-bit type, columns padded with zeros.
   void* out = nullptr;
   bool out_is_operand = false;
-  /// Partial results of decodes, by item and head: O [head_dim], then m and l. And how many items
-  /// of each (sequence, KV head) are done: zero before and after every launch.
+  /// Partial results of decodes, by item and head: O [head_dim], then 16 bytes of state. And how
+  /// many chunks of (sequence, head) are stored there, by the first head of a piece: zero before
+  /// and after every launch, int32[num_sequences, num_heads].
   float* partials = nullptr;
   int32_t* arrivals = nullptr;
 };
 
+/// Floats of a partial.
+constexpr int32_t partial_floats(int32_t head_dim) { return head_dim + 4; }
 /// Floats of args.partials for max_decodes items.
 constexpr size_t partials_floats(int32_t max_decodes, int32_t num_heads, int32_t head_dim) {
-  return size_t(max_decodes) * num_heads * (head_dim + 2);
+  return size_t(max_decodes) * num_heads * partial_floats(head_dim);
 }
 
 /// Sequences with one query, by the plan's decodes. 16-bit KV in core matrices.

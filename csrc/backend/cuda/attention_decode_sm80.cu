@@ -19,28 +19,28 @@ namespace {
 constexpr int kWarps = kDecodeWarps;
 constexpr int kThreads = kDecodeThreads;
 constexpr int kRows = kDecodeRows;
-constexpr int kRingBytes = 80 * 1024;
 
 template <int kHeadDim>
-constexpr int kStages = kRingBytes / StageShape<kHeadDim>::kBytes;
+constexpr int kStages = (kHeadDim > 128 ? 64 : 80) * 1024 / StageShape<kHeadDim>::kBytes;
 
-/// The ring, a tile's scores in fp32, and the queries in 16 bits.
+/// The ring, a tile's scores in fp32, the queries in 16 bits, and what Results want.
 template <int kHeadDim>
-constexpr int kSharedBytes = kStages<kHeadDim> * StageShape<kHeadDim>::kBytes +
-                             kRows * kTileTokens * 4 + kRows * kHeadDim * 2;
+constexpr int kSharedBytes =
+    kStages<kHeadDim> * StageShape<kHeadDim>::kBytes + kRows * kTileTokens * 4 +
+    kRows * kHeadDim * 2 + Results<__half, kHeadDim>::kBytes;
 
 /// Where the next stage to ask for is.
 template <int kHeadDim>
 struct Loader {
   using Stage = StageShape<kHeadDim>;
-  int32_t index = blockIdx.x;  // of the piece
+  PieceRange pieces;
   int32_t tile = 0, stage = 0;
   int32_t block_ids = 0;
   bool has_piece = false;
   Piece piece;
 
   __device__ __forceinline__ void begin_piece(const AttentionArgs& args) {
-    has_piece = find_piece(args, index, piece);
+    has_piece = pieces.find(args, piece);
     if (!has_piece) return let_next_begin();  // its weights may come behind our last stages
     tile = piece.first_part(kTileTokens);
     block_ids = load_block_ids(args, piece.sequence, piece.chunk);
@@ -54,7 +54,6 @@ struct Loader {
     if (++stage < 2 * Stage::kPerTile) return;
     stage = 0;
     if (++tile < piece.end_part(kTileTokens)) return;
-    index += gridDim.x;
     begin_piece(args);
   }
 };
@@ -73,7 +72,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int g = lane / 4, t = lane % 4;
 
-  Loader<kHeadDim> loader;
+  Loader<kHeadDim> loader{PieceRange(args)};
   loader.begin_piece(args);
   wait_for_previous();
 #pragma unroll 1
@@ -99,9 +98,14 @@ __global__ void __launch_bounds__(kThreads, 2)
   };
 
   const float factor = score_factor(args.spec);
+  PieceRange pieces(args);
   Piece piece;
-  for (int32_t index = blockIdx.x; find_piece(args, index, piece); index += gridDim.x) {
-    if (piece.is_first()) store_padding<Half>(args, piece.token, threadIdx.x, kThreads);
+  Results<Half, kHeadDim> results(queries + kSteps * 32);
+  while (true) {
+    const bool is_end = !pieces.find(args, piece);
+    if (is_end || results.is_due()) results.finish(args);
+    if (is_end) return;
+    if (piece.stores_padding()) store_padding<Half>(args, piece.token, threadIdx.x, kThreads);
     const float* const from =
         args.q + (size_t(piece.token) * args.spec.num_heads + piece.first_head) * kHeadDim + 2 * t;
     for (int step = warp; step < kSteps; step += kWarps) {
@@ -173,7 +177,7 @@ __global__ void __launch_bounds__(kThreads, 2)
       }
     }
 
-    finish_piece<Half, kHeadDim>(args, piece, rows, o);
+    results.add(args, piece, rows, o);
   }
 }
 

@@ -94,8 +94,11 @@ struct alignas(128) Shared {
     return reinterpret_cast<float4*>(this + 1) + (half * kChunkSteps + step) * 32 +
            threadIdx.x % 32;
   }
+  /// Where a group of more rows has the weights of the upper ones.
+  __device__ __forceinline__ void* total() { return weights(1, 0) - threadIdx.x % 32; }
   static size_t bytes(int32_t group) {
-    return sizeof(Shared) + (group > 8 ? 2 : 1) * kChunkSteps * 32 * sizeof(float4);
+    constexpr size_t kHalf = kChunkSteps * 32 * sizeof(float4);
+    return sizeof(Shared) + kHalf + (group > 8 ? kHalf : Results<__half, kHeadDim>::kBytes);
   }
 };
 
@@ -175,9 +178,10 @@ __device__ __forceinline__ void fill_ring(const AttentionArgs& args, Shared<kHea
     piece_place.advance();
   };
 
+  PieceRange pieces(args);
   Piece piece;
   bool is_first = true;
-  for (int32_t index = blockIdx.x; find_piece(args, index, piece); index += gridDim.x) {
+  while (pieces.find(args, piece)) {
     hand_over(piece);
     const StageSource<kHeadDim> source(args, piece);
     if (is_first) {
@@ -188,7 +192,7 @@ __device__ __forceinline__ void fill_ring(const AttentionArgs& args, Shared<kHea
       wait_for_previous();
       is_first = false;
     }
-    if (piece.is_first()) store_padding<Half>(args, piece.token, lane, 32);
+    if (piece.stores_padding()) store_padding<Half>(args, piece.token, lane, 32);
     for (int32_t i = 0; i < source.count(); ++i, place.advance()) {
       const StageCopy next = source.copy(i);
       const uint32_t full = shared_address(&shared.stages.full[place.slot]);
@@ -315,25 +319,36 @@ __device__ __forceinline__ void add_values(const float4 (&weights)[StageShape<kH
                                            RowState (&rows)[2],
                                            float (&o)[kDecodePairs<kHeadDim>][2][4]) {
   using Stage = StageShape<kHeadDim>;
+  constexpr int kPairs = kDecodePairs<kHeadDim>;
+  constexpr int kAtOnce = kPairs > 2 ? 1 : 2;  // there is no room for more
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, matrix = lane / 8;
   const uint32_t from = stage + matrix % 2 * Stage::kOctetBytes + matrix / 2 * 128 + lane % 8 * 16;
 #pragma unroll
   for (int step = 0; step < Stage::kSteps; ++step) {
-    uint32_t a[4], seen[2];
-    weigh<Half>(weights[step], rows, a);
-    if (!kIsWhole) {
-      const int32_t token = first + step * 16 + 2 * (lane % 4);
-      seen[0] = seen_bits(visible, token), seen[1] = seen_bits(visible, token + 8);
-    }
+    uint32_t a[4], seen[2] = {~0u, ~0u};
+    // Some loads, then their products: none waits for a load of its own.
 #pragma unroll
-    for (int i = 0; i < kDecodePairs<kHeadDim>; ++i) {
-      const int at = warp + i * kDecodeWarps;
-      if (at >= kHeadDim / 16) break;
-      uint32_t b[4];
-      load_matrices_transposed(b, from + step * 2 * Stage::kOctetBytes + at * 256);
-      if (!kIsWhole) b[0] &= seen[0], b[1] &= seen[1], b[2] &= seen[0], b[3] &= seen[1];
-      mma<Half>(o[i][0], a, b[0], b[1]);
-      mma<Half>(o[i][1], a, b[2], b[3]);
+    for (int base = 0; base < kPairs; base += kAtOnce) {
+      uint32_t b[kAtOnce][4];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int at = warp + (base + i) * kDecodeWarps;
+        if (base + i >= kPairs || at >= kHeadDim / 16) break;
+        load_matrices_transposed(b[i], from + step * 2 * Stage::kOctetBytes + at * 256);
+      }
+      if (base == 0) {
+        weigh<Half>(weights[step], rows, a);
+        if (!kIsWhole) {
+          const int32_t token = first + step * 16 + 2 * (lane % 4);
+          seen[0] = seen_bits(visible, token), seen[1] = seen_bits(visible, token + 8);
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        if (base + i >= kPairs || warp + (base + i) * kDecodeWarps >= kHeadDim / 16) break;
+        mma<Half>(o[base + i][0], a, b[i][0] & seen[0], b[i][1] & seen[1]);
+        mma<Half>(o[base + i][1], a, b[i][2] & seen[0], b[i][3] & seen[1]);
+      }
     }
   }
 }
@@ -348,10 +363,12 @@ __device__ __forceinline__ void reduce_pieces(const AttentionArgs& args, Shared<
   const float factor = score_factor(args.spec);
   Place<S::kStages> place;
   Place<kPieces> piece_place;
+  Results<Half, kHeadDim> results(shared.total());
   wait_for_previous();
   while (true) {
     piece_place.wait_until_full(shared.pieces);
     const Piece& piece = shared.piece[piece_place.slot];
+    if (piece.num_rows == 0 || results.is_due()) results.finish(args);
     if (piece.num_rows == 0) return;
     const int32_t first = piece.first_part(Stage::kTokens), end = piece.end_part(Stage::kTokens);
     const bool has_upper_rows = piece.num_rows > 8;
@@ -447,7 +464,7 @@ __device__ __forceinline__ void reduce_pieces(const AttentionArgs& args, Shared<
       }
       place.release(shared.stages);
     }
-    finish_piece<Half, kHeadDim>(args, piece, rows, o);
+    results.add(args, piece, rows, o);
     piece_place.release(shared.pieces);
   }
 }

@@ -69,9 +69,10 @@ __device__ __forceinline__ void multiply_keys(const Query& query, uint32_t stage
   constexpr int kOctetBytes = StageShape<kHeadDim>::kOctetBytes;
   const int lane = threadIdx.x % 32, matrix = lane / 8;
   const uint32_t row = stage + first_octet * kOctetBytes + lane % 8 * 16;
-  uint32_t a[4], b[4];
+  uint32_t a[4];
   if constexpr (kOctets == 1) {
     static_assert(kHeadDim % 32 == 0);
+    uint32_t b[4];
 #pragma unroll
     for (int step = 0; step < kHeadDim / 16; step += 2) {
       load_matrices(b, row + (step * 2 + matrix) * 128);
@@ -82,14 +83,20 @@ __device__ __forceinline__ void multiply_keys(const Query& query, uint32_t stage
     }
   } else {
     static_assert(kOctets % 2 == 0);
+    // All loads of a step, then its products: none waits for a load of its own.
+    uint32_t pairs[kOctets / 2][4];
 #pragma unroll
     for (int step = 0; step < kHeadDim / 16; ++step) {
+#pragma unroll
+      for (int pair = 0; pair < kOctets / 2; ++pair) {
+        load_matrices(pairs[pair],
+                      row + (pair * 2 + matrix / 2) * kOctetBytes + (step * 2 + matrix % 2) * 128);
+      }
       query(step, a);
 #pragma unroll
-      for (int octet = 0; octet < kOctets; octet += 2) {
-        load_matrices(b, row + (octet + matrix / 2) * kOctetBytes + (step * 2 + matrix % 2) * 128);
-        mma<Half>(products[octet], a, b[0], b[1]);
-        mma<Half>(products[octet + 1], a, b[2], b[3]);
+      for (int pair = 0; pair < kOctets / 2; ++pair) {
+        mma<Half>(products[pair * 2], a, pairs[pair][0], pairs[pair][1]);
+        mma<Half>(products[pair * 2 + 1], a, pairs[pair][2], pairs[pair][3]);
       }
     }
   }

@@ -262,7 +262,8 @@ bool CudaBackend::begin_step(const StepInput& input, const RopeView& rope, const
 void CudaBackend::reserve_step(const StepLayout& layout, size_t input_bytes) {
   const size_t rope_bytes = 2 * size_t(layout.num_tokens) * layout.rope_half * sizeof(float);
   const size_t sample_rows = std::max(layout.num_samples, 1);
-  const size_t arrivals = size_t(layout.num_sequences) * kv_.spec.num_kv_heads * sizeof(int32_t);
+  const int32_t most_heads = sizes_.cols / kv_.spec.head_dim;  // what they make is multiplied next
+  const size_t arrivals = size_t(layout.num_sequences) * most_heads * sizeof(int32_t);
   const bool grows = input_bytes > input_.bytes() || rope_bytes > rope_.bytes() ||
                      sample_rows * sizeof(DeviceSample) > results_.bytes() ||
                      arrivals > arrivals_.bytes();
@@ -451,10 +452,18 @@ void CudaBackend::qkv(Tensor x, const NormView& norm, const LinearView& q, const
                       const LinearView& v, const NormView& q_norm, const NormView& k_norm,
                       const AttentionSpec& attention, Tensor q_out) {
   const int32_t tokens = step_.num_tokens;
-  const size_t kv_bytes =
-      size_t(tokens) * kv_.spec.num_kv_heads * kv_.spec.head_dim * sizeof(float);
-  ensure(k_, kv_bytes);
-  ensure(v_, kv_bytes);
+  QkvShape shape{q.weight.layout.dtype, k.weight.layout.dtype, v.weight.layout.dtype};
+  shape.num_heads = attention.num_heads;
+  shape.has_head_norms = q_norm.kind != NormKind::kNone || k_norm.kind != NormKind::kNone;
+  shape.rope_half = rope_half();
+  shape.rope_interleaved = rope_interleaved_;
+  const bool fuses = fuses_rope(traits_, kv_.spec, shape, tokens);
+  if (!fuses) {
+    const size_t kv_bytes =
+        size_t(tokens) * kv_.spec.num_kv_heads * kv_.spec.head_dim * sizeof(float);
+    ensure(k_, kv_bytes);
+    ensure(v_, kv_bytes);
+  }
   const LinearView* const views[] = {&q, &k, &v};
   void* const outs[] = {q_out.data, k_.data(), v_.data()};
   // Weights of one dtype go together.
@@ -470,11 +479,16 @@ void CudaBackend::qkv(Tensor x, const NormView& norm, const LinearView& q, const
       output.bias = views[first]->bias;
       output.out = outs[first];
     }
+    if (fuses) {
+      args.qkv = {kv_,           attention.layer, shape.rope_half, step_.kv_slots, step_.rope_cos,
+                  step_.rope_sin};
+    }
     set_input(args, x, norm, dtype);
     run_linear(dtype, args);
   }
-  rope_and_write_kv(stream_, step_, kv_, attention, q_norm, k_norm, rope_half(), rope_interleaved_,
-                    floats(q_out), k_.data<float>(), v_.data<float>());
+  if (fuses) return;
+  rope_and_write_kv(stream_, step_, kv_, attention, q_norm, k_norm, shape.rope_half,
+                    rope_interleaved_, floats(q_out), k_.data<float>(), v_.data<float>());
 }
 
 void CudaBackend::attention(Tensor q, const AttentionSpec& attention, Tensor out) {

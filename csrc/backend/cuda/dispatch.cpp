@@ -29,6 +29,19 @@ LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num
   return streams ? LinearKernel::kStreamSm80 : LinearKernel::kGemmSm80;
 }
 
+bool fuses_rope(const DeviceTraits& traits, const KvSpec& kv, const QkvShape& shape,
+                int32_t num_tokens) {
+  const int32_t pair_rows = 2 * kStripRows;
+  const int32_t rows = (shape.num_heads + 2 * kv.num_kv_heads) * kv.head_dim;
+  const int32_t warps = rows / pair_rows * ((num_tokens + 15) / 16);
+  const bool one_dtype = shape.q == shape.k && shape.k == shape.v;
+  const bool turns_halves =
+      shape.rope_half == 0 || (2 * shape.rope_half == kv.head_dim && !shape.rope_interleaved);
+  return choose_linear(traits, shape.q, num_tokens, rows) == LinearKernel::kStreamSm90 &&
+         warps <= kMaxFusedWarps && one_dtype && !shape.has_head_norms && turns_halves &&
+         kv.head_dim % pair_rows == 0 && has_core_matrices(kv);
+}
+
 AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv) {
   const bool has_kernel =
       std::find(std::begin(kHeadDims), std::end(kHeadDims), kv.head_dim) != std::end(kHeadDims);

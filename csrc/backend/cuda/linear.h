@@ -15,6 +15,20 @@ struct LinearOutput {
   void* out = nullptr;              // float[rows, weight.rows]; see LinearArgs::out_is_operand
 };
 
+/// Where linear_stream_sm90() puts q, K and V (outputs 0 to 2) where fuses_rope() says so: q
+/// rotated to outputs[0].out, K rotated and V to the step's slots of the KV cache.
+struct QkvTarget {
+  KvCache kv;  // data null: outputs go to their own out
+  int32_t layer = 0;
+  int32_t rope_half = 0;              // half of head_dim; 0: no RoPE
+  const int32_t* kv_slots = nullptr;  // [rows]; negative: K and V are not stored
+  const float* rope_cos = nullptr;    // [rows, rope_half]
+  const float* rope_sin = nullptr;
+};
+
+/// Strips of 16 rows of a head of q, K or V.
+constexpr int32_t head_strips(const KvSpec& spec) { return spec.head_dim / kStripRows; }
+
 /// A kernel's argument, by value (__grid_constant__: its arrays are indexed at run time).
 struct LinearArgs {
   static constexpr int kMaxOutputs = 3;
@@ -36,7 +50,11 @@ struct LinearArgs {
   /// with zeros, for the next linear op (only with an activation).
   bool out_is_operand = false;
   LinearOutput outputs[kMaxOutputs];
+  QkvTarget qkv;
+
+  constexpr bool has_qkv() const { return qkv.kv.data != nullptr; }
 };
+static_assert(sizeof(LinearArgs) <= 4096 - 64, "with a plan beside it, 4 KiB of parameters");
 
 /// Stream the weights once for up to 64 tokens a CTA: for decode. By cp.async (8.0 and up), or by
 /// bulk copies (9.0).

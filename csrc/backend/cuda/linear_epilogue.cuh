@@ -7,18 +7,39 @@
 
 namespace hearth::cuda {
 
-/// Activations in fp32, each operation rounded on its own.
-__device__ __forceinline__ float activate(Activation activation, float x) {
-  switch (activation) {
-    case Activation::kSilu: return x / (1 + expf(-x));
-    case Activation::kGeluTanh: {
-      const float inner = 0.7978845608028654f * (x + 0.044715f * x * x * x);
-      return 0.5f * x * (1 + tanhf(inner));
-    }
-    case Activation::kRelu: return fmaxf(x, 0);
-    case Activation::kGelu: return 0.5f * x * (1 + erff(x * 0.7071067811865476f));
+/// An activation in fp32, each operation rounded on its own.
+template <Activation activation>
+__device__ __forceinline__ float activate(float x) {
+  if constexpr (activation == Activation::kSilu) {
+    // x / (1 + e^-x), by a reciprocal within an ulp: a division has branches, and values would wait
+    // for one another. Where the divisor is huge it is 0, and so is the result.
+    float inverse;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(__fadd_rn(1, expf(-x))));
+    return __fmul_rn(x, inverse);
+  } else if constexpr (activation == Activation::kGeluTanh) {
+    const float inner = 0.7978845608028654f * (x + 0.044715f * x * x * x);
+    return 0.5f * x * (1 + tanhf(inner));
+  } else if constexpr (activation == Activation::kRelu) {
+    return fmaxf(x, 0);
+  } else {
+    static_assert(activation == Activation::kGelu);
+    return 0.5f * x * (1 + erff(x * 0.7071067811865476f));
   }
-  return x;
+}
+
+/// Activates all values: they go side by side, as the activation is known for each loop.
+template <int kCount>
+__device__ __forceinline__ void activate(Activation activation, float (&values)[kCount]) {
+  const auto each = [&]<Activation kKnown>() {
+#pragma unroll
+    for (float& value : values) value = activate<kKnown>(value);
+  };
+  switch (activation) {
+    case Activation::kSilu: return each.template operator()<Activation::kSilu>();
+    case Activation::kGeluTanh: return each.template operator()<Activation::kGeluTanh>();
+    case Activation::kRelu: return each.template operator()<Activation::kRelu>();
+    case Activation::kGelu: return each.template operator()<Activation::kGelu>();
+  }
 }
 
 /// out[t, r] = sum + bias (+ residual), where the output has them
@@ -41,23 +62,12 @@ __device__ __forceinline__ void finish(const LinearOutput& output, int32_t t, in
 /// The value of a gated op: act(gate + bias) * (up + bias), or act(up + bias).
 __device__ __forceinline__ float gated_value(const LinearArgs& args, int32_t r, float up,
                                              float gate) {
+  const bool is_gated = args.num_outputs == 2;
   if (args.outputs[0].bias != nullptr) up = __fadd_rn(up, args.outputs[0].bias[r]);
-  if (args.num_outputs == 1) return activate(args.activation, up);
-  if (args.outputs[1].bias != nullptr) gate = __fadd_rn(gate, args.outputs[1].bias[r]);
-  return __fmul_rn(activate(args.activation, gate), up);
-}
-
-/// Stores a gated op's value. Rows r beyond the weight's pad an operand: they must be stored as 0.
-template <class Half>
-__device__ __forceinline__ void store_gated(const LinearArgs& args, int32_t t, int32_t r,
-                                            float value) {
-  const LinearOutput& up = args.outputs[0];
-  if (args.out_is_operand) {
-    static_cast<Half*>(up.out)[operand_element(t, r, round_up(args.rows, 8))] =
-        round_one<Half>(value);
-  } else if (r < up.weight.rows) {
-    static_cast<float*>(up.out)[size_t(t) * up.weight.rows + r] = value;
-  }
+  if (is_gated && args.outputs[1].bias != nullptr) gate = __fadd_rn(gate, args.outputs[1].bias[r]);
+  float value[1] = {is_gated ? gate : up};
+  activate(args.activation, value);
+  return is_gated ? __fmul_rn(value[0], up) : value[0];
 }
 
 }  // namespace hearth::cuda

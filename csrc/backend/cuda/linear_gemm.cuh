@@ -170,37 +170,9 @@ __device__ __forceinline__ void add_bias(const LinearOutput& output, int32_t r, 
   }
 }
 
-/// x / (1 + e^-x) as activate() has it, for values that the usual path of a division is right for:
-/// a reciprocal, one step of Newton's and one correction. Without its branches several overlap.
-__device__ __forceinline__ bool is_usual(float x) {
-  return x >= -40 && x <= 0x1p60f && fabsf(x) >= 0x1p-60f;
-}
-__device__ __forceinline__ float usual_silu(float x) {
-  const float divisor = __fadd_rn(1, expf(-x));
-  float inverse;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(divisor));
-  inverse = fmaf(inverse, fmaf(-divisor, inverse, 1), inverse);
-  const float quotient = __fmul_rn(x, inverse);
-  return fmaf(inverse, fmaf(-divisor, quotient, x), quotient);
-}
-
-/// The activation is known when compiling, so that four go side by side.
-template <Activation activation>
-__device__ __forceinline__ void activate_octet(float (&values)[4]) {
-  if constexpr (activation == Activation::kSilu) {
-    if (is_usual(values[0]) && is_usual(values[1]) && is_usual(values[2]) && is_usual(values[3])) {
-#pragma unroll
-      for (float& value : values) value = usual_silu(value);
-      return;
-    }
-  }
-#pragma unroll
-  for (float& value : values) value = activate(activation, value);
-}
-
-/// Activates and stores a strip's sums of an octet of tokens, as gated_value() and store_gated()
-/// do. gate: what goes through the activation; up: what it is multiplied with if there is a gate,
-/// else not looked at. By whole warps.
+/// Activates and stores a strip's sums of an octet of tokens: values as gated_value() makes them.
+/// gate: what goes through the activation; up: what it is multiplied with if there is a gate, else
+/// not looked at. By whole warps.
 template <class Half>
 __device__ __forceinline__ void store_gated_octet(const LinearArgs& args, int32_t strip_row,
                                                   int32_t first_token, int lane, const float4& gate,
@@ -209,12 +181,7 @@ __device__ __forceinline__ void store_gated_octet(const LinearArgs& args, int32_
   const int32_t rows = output.weight.rows, r = strip_row + lane / 4;
   float values[4] = {gate.x, gate.y, gate.z, gate.w};
   add_bias(args.outputs[args.num_outputs - 1], r, values);
-  switch (args.activation) {
-    case Activation::kSilu: activate_octet<Activation::kSilu>(values); break;
-    case Activation::kGeluTanh: activate_octet<Activation::kGeluTanh>(values); break;
-    case Activation::kRelu: activate_octet<Activation::kRelu>(values); break;
-    case Activation::kGelu: activate_octet<Activation::kGelu>(values); break;
-  }
+  activate(args.activation, values);
   if (has_gate(args)) {
     float factors[4] = {up.x, up.y, up.z, up.w};
     add_bias(output, r, factors);
@@ -241,8 +208,10 @@ __device__ __forceinline__ void store_gated_octet(const LinearArgs& args, int32_
   } else {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int32_t token = first_token + lane % 4 * 2 + i % 2;
-      if (token < args.rows) store_gated<Half>(args, token, r + i / 2 * 8, values[i]);
+      const int32_t token = first_token + lane % 4 * 2 + i % 2, row = r + i / 2 * 8;
+      if (token < args.rows && row < rows) {
+        static_cast<float*>(output.out)[size_t(token) * rows + row] = values[i];
+      }
     }
   }
 }

@@ -6,59 +6,83 @@
 
 #include "fragments.cuh"
 #include "linear_epilogue.cuh"
+#include "linear_qkv.cuh"
 
 namespace hearth::cuda {
 
 inline constexpr int kStreamTokens = 64;  // of a CTA
 inline constexpr int kOctetBytes = 1024;  // of 8 tokens in 64 columns
 
-/// How a launch is cut.
+constexpr int32_t divide_up(int32_t value, int32_t by) { return (value + by - 1) / by; }
+
+/// How a launch is cut. Strips of 16 rows (or pairs of them) are counted through all outputs and
+/// cut into ctas * rounds ranges, of which none is longer than another by more than a strip.
 struct StreamPlan {
-  int32_t strip_warps;  // strips of 16 rows (or pairs of them) of a CTA
-  int32_t groups;       // of tokens, a warp each for every strip
-  int32_t warp_octets;  // octets of tokens of a group: 1 or 2
+  int32_t num_strips;   // of all outputs; an operand's padding takes part
   int32_t ctas;         // for the weights; times the tokens beyond 64
+  int32_t rounds;       // of a CTA, a range each
+  int32_t strip_warps;  // strips of a range, at most
+  int32_t groups;       // of 8 or 16 tokens, a warp each for every strip
   int32_t stages;       // of the ring
 };
 
-/// Cuts the strips of all outputs over CTAs of up to max_strip_warps strips and max_warps warps. An
-/// operand's padding takes part. Leaves `stages` to the caller.
-inline StreamPlan plan_stream(const LinearArgs& args, int max_strip_warps, int max_warps) {
+/// Strips (pairs) of an output that warps multiply.
+constexpr int32_t count_strips(const LinearArgs& args, int output) {
+  const int32_t rows = args.outputs[output].weight.rows;
+  return args.has_qkv() ? divide_up(rows, 2 * kStripRows) : divide_up(rows, kStripRows);
+}
+
+/// What an op has to cut; how is left to the caller.
+inline StreamPlan count_work(const LinearArgs& args) {
   StreamPlan plan = {};
-  const int octets = std::min(kStreamTokens, round_up(args.rows, 8)) / 8;
-  plan.warp_octets = octets > 1 ? 2 : 1;
-  plan.groups = (octets + plan.warp_octets - 1) / plan.warp_octets;
-  plan.strip_warps = std::max(1, std::min(max_strip_warps, max_warps / plan.groups));
   const int num_outputs = args.has_activation ? 1 : args.num_outputs;
-  for (int i = 0; i < num_outputs; ++i) {
-    const int32_t rows = args.outputs[i].weight.rows;
-    const int32_t strips =
-        round_up(rows, args.out_is_operand ? kBlockCols : kStripRows) / kStripRows;
-    plan.ctas += (strips + plan.strip_warps - 1) / plan.strip_warps;
+  for (int i = 0; i < num_outputs; ++i) plan.num_strips += count_strips(args, i);
+  if (args.out_is_operand) {
+    plan.num_strips = round_up(plan.num_strips, kBlockCols / kStripRows);
   }
+  plan.groups = divide_up(std::min(args.rows, kStreamTokens), 16);
   return plan;
 }
 
-/// Strips (pairs) of all outputs.
-inline int32_t count_strips(const LinearArgs& args) { return plan_stream(args, 1, 1).ctas; }
-
-/// Where a CTA works: its output and the first of its strips.
-struct Place {
-  int output;
-  int32_t first_strip;
+/// Strips (pairs) that lie behind one another, counted through all outputs.
+struct StripRange {
+  int32_t first, count;
 };
 
-__device__ __forceinline__ Place find_place(const LinearArgs& args, int32_t cta, int strip_warps) {
+__device__ __forceinline__ StripRange find_range(const StreamPlan& plan, int32_t cta,
+                                                 int32_t round) {
+  const uint32_t range = cta * plan.rounds + round, ranges = plan.ctas * plan.rounds;
+  const int32_t first = uint64_t(range) * plan.num_strips / ranges;
+  return {first, int32_t(uint64_t(range + 1) * plan.num_strips / ranges) - first};
+}
+
+/// An output and one of its strips (pairs).
+struct Place {
+  int output;
+  int32_t strip;
+};
+
+/// Of a strip counted through all outputs. Those beyond are beyond the last output's.
+__device__ __forceinline__ Place find_place(const LinearArgs& args, int32_t strip) {
   int output = 0;
-  if (!args.has_activation) {
-    for (;; ++output) {
-      const int32_t strips = (args.outputs[output].weight.rows + kStripRows - 1) / kStripRows;
-      const int32_t ctas = (strips + strip_warps - 1) / strip_warps;
-      if (cta < ctas || output + 1 == args.num_outputs) break;
-      cta -= ctas;
-    }
+  for (; !args.has_activation && output + 1 < args.num_outputs; ++output) {
+    const int32_t strips = count_strips(args, output);
+    if (strip < strips) break;
+    strip -= strips;
   }
-  return {output, cta * strip_warps};
+  return {output, strip};
+}
+
+/// Strip number s of those that a warp takes together: strip `strip` of an output, of up and gate,
+/// or of a pair of a head.
+__device__ __forceinline__ const std::byte* find_strip(const LinearArgs& args, int output,
+                                                       int32_t strip, int s) {
+  if (args.has_activation) output += s;
+  if (args.has_qkv()) {
+    const KvSpec& spec = args.qkv.kv.spec;
+    strip = first_strip_of(spec, strip) + s * (head_strips(spec) / 2);
+  }
+  return strip_address(args.outputs[output].weight, strip);
 }
 
 /// What a warp multiplies at a time: 64 columns.
@@ -118,53 +142,96 @@ struct Fragments {
 };
 
 /// What a thread adds to its sums, asked for before they are there.
-template <int kOctets>
+template <int kOctets, int kStrips>
 struct Addends {
-  float bias[2], residual[kOctets][4];
+  float bias[kStrips][2], residual[kOctets][4];
 
-  __device__ __forceinline__ void load(const LinearArgs& args, int output, int32_t strip,
+  __device__ __forceinline__ void load(const LinearArgs& args, const Place& place,
                                        int32_t first_token, int lane) {
-    const LinearOutput& to = args.outputs[output];
-    const int32_t rows = to.weight.rows, r = strip * kStripRows + lane / 4;
+    const LinearOutput& to = args.outputs[place.output];
+    const int32_t rows = to.weight.rows, r = place.strip * kStripRows + lane / 4;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      bias[i] = to.bias != nullptr && r + i * 8 < rows ? to.bias[r + i * 8] : 0;
+    for (int s = 0; s < kStrips; ++s) {
+      const float* from = args.outputs[place.output + s].bias;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        bias[s][i] = from != nullptr && r + i * 8 < rows ? from[r + i * 8] : 0;
+      }
     }
+    if constexpr (kStrips == 1) {
 #pragma unroll
-    for (int octet = 0; octet < kOctets; ++octet) {
+      for (int octet = 0; octet < kOctets; ++octet) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int32_t t = first_token + octet * 8 + lane % 4 * 2 + i % 2;
-        const bool is_there = to.residual != nullptr && t < args.rows && r + i / 2 * 8 < rows;
-        residual[octet][i] = is_there ? to.residual[size_t(t) * rows + r + i / 2 * 8] : 0;
+        for (int i = 0; i < 4; ++i) {
+          const int32_t t = first_token + octet * 8 + lane % 4 * 2 + i % 2;
+          const bool is_there = to.residual != nullptr && t < args.rows && r + i / 2 * 8 < rows;
+          residual[octet][i] = is_there ? to.residual[size_t(t) * rows + r + i / 2 * 8] : 0;
+        }
       }
     }
   }
 };
 
+/// Activates a thread's sums and stores them. r: its first row; t: its first token.
+template <class Half, int kOctets, int kStrips>
+__device__ __forceinline__ void store_gated_sums(const LinearArgs& args, int32_t r, int32_t t,
+                                                 const float (&sums)[kStrips][kOctets][4],
+                                                 const Addends<kOctets, kStrips>& addends) {
+  const auto biased = [&](int s, int i) {
+    const float sum = sums[s][i / 4][i % 4];
+    return args.outputs[s].bias != nullptr ? __fadd_rn(sum, addends.bias[s][i % 4 / 2]) : sum;
+  };
+  float values[kOctets * 4];
+#pragma unroll
+  for (int i = 0; i < kOctets * 4; ++i) values[i] = biased(kStrips - 1, i);
+  activate(args.activation, values);
+  if constexpr (kStrips == 2) {
+#pragma unroll
+    for (int i = 0; i < kOctets * 4; ++i) values[i] = __fmul_rn(values[i], biased(0, i));
+  }
+  const int32_t rows = args.outputs[0].weight.rows;
+  // An operand's rows beyond the weight's must be 0.
+  const int32_t stored_rows = args.out_is_operand ? round_up(rows, kBlockCols) : rows;
+  const auto store_each = [&](auto store) {
+#pragma unroll
+    for (int i = 0; i < kOctets * 4; ++i) {
+      const int row = i % 4 / 2 * 8, token = i / 4 * 8 + i % 2;
+      if (t + token < args.rows && r + row < stored_rows) {
+        store(token, row, r + row < rows ? values[i] : 0);
+      }
+    }
+  };
+  // Of a thread's values none is in another block of columns: one address serves all.
+  if (args.out_is_operand) {
+    Half* const to =
+        static_cast<Half*>(args.outputs[0].out) + operand_element(t, r, round_up(args.rows, 8));
+    store_each([&](int token, int row, float value) {
+      to[operand_element(token, row, 0)] = round_one<Half>(value);
+    });
+  } else {
+    float* const to = static_cast<float*>(args.outputs[0].out) + size_t(t) * rows + r;
+    store_each([&](int token, int row, float value) { to[size_t(token) * rows + row] = value; });
+  }
+}
+
 /// A thread's sums to where they belong. first_token: of the warp.
 template <class Half, int kOctets, int kStrips>
-__device__ __forceinline__ void store_sums(const LinearArgs& args, int output, int32_t strip,
+__device__ __forceinline__ void store_sums(const LinearArgs& args, const Place& place,
                                            int32_t first_token, int lane,
                                            const float (&sums)[kStrips][kOctets][4],
-                                           const Addends<kOctets>& addends) {
+                                           const Addends<kOctets, kStrips>& addends) {
+  const int32_t r = place.strip * kStripRows + lane / 4, t = first_token + lane % 4 * 2;
+  if (kStrips == 2 || args.has_activation) {
+    store_gated_sums<Half>(args, r, t, sums, addends);
+    return;
+  }
+  const LinearOutput& to = args.outputs[place.output];
 #pragma unroll
-  for (int octet = 0; octet < kOctets; ++octet) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int32_t t = first_token + octet * 8 + lane % 4 * 2 + i % 2;
-      const int32_t r = strip * kStripRows + lane / 4 + i / 2 * 8;
-      if (t >= args.rows) continue;
-      if (args.has_activation) {
-        const int32_t rows = args.outputs[0].weight.rows;
-        if (r >= (args.out_is_operand ? round_up(rows, kBlockCols) : rows)) continue;
-        const float value =
-            r < rows ? gated_value(args, r, sums[0][octet][i], sums[kStrips - 1][octet][i]) : 0;
-        store_gated<Half>(args, t, r, value);
-      } else if (r < args.outputs[output].weight.rows) {
-        finish(args.outputs[output], t, r, sums[0][octet][i], addends.bias[i / 2],
-               addends.residual[octet][i]);
-      }
+  for (int i = 0; i < kOctets * 4; ++i) {
+    const int32_t row = r + i % 4 / 2 * 8, token = t + i / 4 * 8 + i % 2;
+    if (token < args.rows && row < to.weight.rows) {
+      finish(to, token, row, sums[0][i / 4][i % 4], addends.bias[0][i % 4 / 2],
+             addends.residual[i / 4][i % 4]);
     }
   }
 }
@@ -172,8 +239,8 @@ __device__ __forceinline__ void store_sums(const LinearArgs& args, int output, i
 /// Calls run<dtype, warp_octets, strips>() for a launch; dtypes without tensor cores are refused.
 template <template <DType, int, int> class Run>
 void choose_stream(Stream& stream, DType dtype, const LinearArgs& args) {
-  const bool is_wide = args.rows > 8;  // as plan_stream() has it
-  const bool is_pair = args.has_activation && args.num_outputs == 2;
+  const bool is_wide = args.rows > 8;
+  const bool is_pair = (args.has_activation && args.num_outputs == 2) || args.has_qkv();
   const auto choose = [&]<DType kType>() {
     if (is_pair) {
       is_wide ? Run<kType, 2, 2>::run(stream, args) : Run<kType, 1, 2>::run(stream, args);

@@ -39,10 +39,11 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
 
   const int lane = threadIdx.x % 32, group = threadIdx.x / 32 % plan.groups;
   const int strip_warp = threadIdx.x / 32 / plan.groups;
-  const Place place = find_place(args, blockIdx.x, plan.strip_warps);
-  const int32_t strip = place.first_strip + strip_warp;
+  const StripRange range = find_range(plan, blockIdx.x, 0);
+  const bool is_own = strip_warp < range.count;  // else it is another CTA's
+  const Place place = find_place(args, range.first + strip_warp);
   const StripMap& first_map = args.outputs[place.output].weight;
-  const bool has_strip = strip * kStripRows < first_map.rows;
+  const bool has_strip = is_own && place.strip * kStripRows < first_map.rows;
   const int32_t num_stages = first_map.blocks;
   const int32_t padded_rows = round_up(args.rows, 8);
   const int32_t first_token = blockIdx.y * kStreamTokens;
@@ -52,7 +53,8 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
   const std::byte* weights[kStrips];
 #pragma unroll
   for (int s = 0; s < kStrips; ++s) {
-    weights[s] = has_strip ? strip_address(args.outputs[place.output + s].weight, strip) : nullptr;
+    weights[s] =
+        has_strip ? strip_address(args.outputs[place.output + s].weight, place.strip) : nullptr;
   }
   const std::byte* const operand =
       static_cast<const std::byte*>(args.x) + size_t(first_token / 8) * kOctetBytes;
@@ -120,20 +122,24 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
     even.multiply(sums);
   }
 
+  if (!is_own) return;
   const int32_t warp_token = first_token + group * kOctets * 8;
-  Addends<kOctets> addends;
-  addends.load(args, place.output, strip, warp_token, lane);
-  store_sums<Half>(args, place.output, strip, warp_token, lane, sums, addends);
+  Addends<kOctets, kStrips> addends;
+  addends.load(args, place, warp_token, lane);
+  store_sums<Half>(args, place, warp_token, lane, sums, addends);
 #endif
 }
 
 template <DType dtype, int kOctets, int kStrips>
 struct StreamSm80 {
   static void run(Stream& stream, const LinearArgs& args) {
+    StreamPlan plan = count_work(args);
+    const int32_t total = plan.num_strips;
     int strip_warps = 8 / kStrips;
-    const int32_t total = count_strips(args);
     while (strip_warps > 1 && total / strip_warps < stream.num_multiprocessors) strip_warps /= 2;
-    StreamPlan plan = plan_stream(args, strip_warps, max_warps(kStrips));
+    plan.ctas = divide_up(total, std::min(strip_warps, max_warps(kStrips) / plan.groups));
+    plan.rounds = 1;
+    plan.strip_warps = divide_up(total, plan.ctas);
     plan.stages = kStages;
     const size_t shared_bytes = size_t(kStages) * (plan.strip_warps * kStrips * block_bytes(dtype) +
                                                    plan.groups * kOctets * kOctetBytes);

@@ -4,23 +4,31 @@
 //           L2
 //
 // DESIGN
-//   Work      As many strips of 16 rows (pairs of strips, gate and up, where they are gated) a CTA
-//             as leave one CTA for each multiprocessor, so that all run at once and share the
-//             memory's bandwidth. A warp has a strip over all columns, for 8 or 16 tokens: more
-//             tokens are more warps, not longer ones.
+//   Work      One CTA a multiprocessor, which takes its share of all strips of 16 rows (pairs: of
+//             gate and up, or of a head of q, K or V, see linear_qkv.cuh), the same but for one:
+//             so all end together. What a CTA cannot hold at a time it takes in rounds, without a
+//             break of its copies. A warp has a strip over all columns, for 8 or 16 tokens: more
+//             tokens are more warps, not longer ones. Where these leave room for few strips, two
+//             CTAs share a multiprocessor: chains of products take their time, not the memory.
 //   Ring      One warp asks for everything by bulk copies: a stage is 128 columns of all strips and
 //             of the operand. A warp that multiplies waits for a stage, takes it into registers,
 //             gives its place back and multiplies while the next one comes. With one warp a
 //             scheduler every instruction counts: computing addresses for cp.async took longer than
-//             the products (linear_stream_sm80.cu).
-//
-//   Norm      Of one short row every CTA makes the operand itself, by four warps: a kernel less.
+//             the products (linear_stream_sm80.cu). A warp without a strip in a round multiplies
+//             what lies there, and stores nothing.
 //
 //               stage   | strip | strip | ... | operand: octets of tokens, twice 64 columns |
 //
-//             The ring is filled with weights before the kernel ahead has ended, and so large that
-//             this covers the time until the operand is there, but leaves room for the next
-//   kernel's. Same bits A row's sums are one chain over k, whatever the number of tokens.
+//             As large as fits: it covers the time until the operand is there, as it is filled with
+//             weights before the kernel ahead has ended. But no larger than the op: after short
+//             rows the next kernel's ring finds room beside it.
+//   Next      The next kernel begins when the last ring of stages is asked for: earlier its copies
+//             would delay CTAs that still have many of their own.
+//   L2        Weights are the first to leave it, the operand the last: every CTA reads it.
+//   Norm      Of one short row every CTA makes the operand itself, by four warps: a kernel less.
+//   Same bits A row's sums are one chain over k, whatever the number of tokens.
+#include <type_traits>
+
 #include "eights.cuh"
 #include "linear_stream.cuh"
 #include "wgmma.cuh"
@@ -29,7 +37,7 @@ namespace hearth::cuda {
 namespace {
 
 constexpr int kStageBlocks = 2;        // of 64 columns
-constexpr int kRingBytes = 104 << 10;  // of a multiprocessor
+constexpr int kRingBytes = 200 << 10;  // of a multiprocessor
 constexpr int kMaxStages = 24;
 constexpr int kBarrierBytes = kMaxStages * 16;  // full, empty
 // That multiply, for so many strips a warp: pairs need more than 128 registers.
@@ -74,7 +82,8 @@ __device__ __forceinline__ void norm_raw(const LinearArgs& args, std::byte* oper
   }
 }
 
-template <DType dtype, int kOctets, int kStrips>
+/// kIsQkv: pairs are of q, K or V, not of gate and up.
+template <DType dtype, int kOctets, int kStrips, bool kIsQkv>
 __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     stream_sm90_kernel(const __grid_constant__ LinearArgs args, StreamPlan plan) {
 #if HEARTH_HOPPER
@@ -84,11 +93,8 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int num_warps = plan.strip_warps * plan.groups;  // that multiply
-  const Place place = find_place(args, blockIdx.x, plan.strip_warps);
-  const StripMap& first_map = args.outputs[place.output].weight;
-  const int32_t num_strips = (first_map.rows + kStripRows - 1) / kStripRows;
-  const int32_t num_blocks = first_map.blocks;
-  const int32_t num_stages = (num_blocks + kStageBlocks - 1) / kStageBlocks;
+  const int32_t num_blocks = args.outputs[0].weight.blocks;
+  const int32_t num_stages = divide_up(num_blocks, kStageBlocks);  // of a round
   const int32_t first_token = blockIdx.y * kStreamTokens;
   const int cta_octets = kOctets * plan.groups;
   const int operand_at = plan.strip_warps * kStrips * kStripStage;
@@ -107,114 +113,149 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     fence_barrier_init();
   }
   __syncthreads();
-  let_next_begin();
 
   if (warp == int(blockDim.x) / 32 - 1) {
-    // Lane i copies strip i (of gate, then of up's pair), two more the operand.
-    const int own = min(plan.strip_warps, max(num_strips - place.first_strip, 0));
-    const int strips = own * kStrips;
+    // Lane i copies strip i of a round (of pairs: one and its other, then the next), two the
+    // operand.
     const std::byte* weights = nullptr;
-    if (lane < strips) {
-      weights = strip_address(args.outputs[place.output + lane % kStrips].weight,
-                              place.first_strip + lane / kStrips);
-    }
+    bool has_strip = false;
+    int strips = 0;
+    const auto begin_round = [&](int32_t round) {
+      const StripRange range = find_range(plan, blockIdx.x, round);
+      const Place place = find_place(args, range.first + lane / kStrips);
+      has_strip = lane / kStrips < range.count && place.strip < count_strips(args, place.output);
+      if (has_strip) weights = find_strip(args, place.output, place.strip, lane % kStrips);
+      strips = __popc(__ballot_sync(0xffffffff, has_strip));
+    };
     const int32_t padded_rows = round_up(args.rows, 8);
     const int octets = norms ? 0 : min(cta_octets, (padded_rows - first_token) / 8);
     const size_t operand_stride = size_t(padded_rows / 8) * kOctetBytes;
     const std::byte* const operand =
         static_cast<const std::byte*>(args.x) + size_t(first_token / 8) * kOctetBytes;
+    const uint64_t first_out = evict_first(), last_out = evict_last();
 
-    const auto announce = [&](int32_t stage, int slot) {
-      const int blocks = min(kStageBlocks, num_blocks - stage * kStageBlocks);
+    int32_t round = 0, weight_stage = 0, operand_stage = 0;  // that are next
+    const auto announce = [&](int slot) {
+      const int blocks = min(kStageBlocks, num_blocks - weight_stage * kStageBlocks);
       if (lane == 0) {
         barrier_arrive_expect(full + slot * 8,
                               blocks * (strips * block_bytes(dtype) + octets * kOctetBytes));
       }
       __syncwarp();
-      if (lane < strips) {
+      if (has_strip) {
         copy_bulk(ring + slot * stage_bytes + lane * kStripStage,
-                  weights + size_t(stage) * kStripStage, blocks * block_bytes(dtype),
-                  full + slot * 8);
+                  weights + size_t(weight_stage) * kStripStage, blocks * block_bytes(dtype),
+                  full + slot * 8, first_out);
+      }
+      if (++weight_stage == num_stages) {
+        weight_stage = 0;
+        if (++round < plan.rounds) begin_round(round);
       }
     };
-    const auto copy_operand = [&](int32_t stage, int slot) {
-      const int32_t block = stage * kStageBlocks + lane;
+    const auto copy_operand = [&](int slot) {
+      const int32_t block = operand_stage * kStageBlocks + lane;
       if (lane < kStageBlocks && block < num_blocks && !norms) {
         copy_bulk(ring + slot * stage_bytes + operand_at + lane * operand_block,
-                  operand + size_t(block) * operand_stride, octets * kOctetBytes, full + slot * 8);
+                  operand + size_t(block) * operand_stride, octets * kOctetBytes, full + slot * 8,
+                  last_out);
       }
+      if (++operand_stage == num_stages) operand_stage = 0;
     };
-    const int32_t ahead = min(plan.stages, num_stages);
-    for (int32_t stage = 0; stage < ahead; ++stage) announce(stage, stage);
+    const int32_t all_stages = plan.rounds * num_stages, ahead = min(plan.stages, all_stages);
+    const int32_t last_ring = all_stages - plan.stages;
+    begin_round(0);
+    for (int32_t stage = 0; stage < ahead; ++stage) announce(stage);
+    if (ahead >= last_ring) let_next_begin();
     wait_for_previous();
-    for (int32_t stage = 0; stage < ahead; ++stage) copy_operand(stage, stage);
+    for (int32_t stage = 0; stage < ahead; ++stage) copy_operand(stage);
     int slot = 0, parity = 0;
-    for (int32_t stage = ahead; stage < num_stages; ++stage) {
+    for (int32_t stage = ahead; stage < all_stages; ++stage) {
+      if (stage == last_ring) let_next_begin();
       barrier_wait(empty + slot * 8, parity);
-      announce(stage, slot);
-      copy_operand(stage, slot);
+      announce(slot);
+      copy_operand(slot);
       if (++slot == plan.stages) slot = 0, parity ^= 1;
     }
     return;
   }
 
   const int group = warp % plan.groups, strip_warp = warp / plan.groups;
-  const int32_t strip = place.first_strip + strip_warp;
-  if (norms) {
-    if (warp < kNormWarps) norm_raw<Half>(args, shared + kBarrierBytes);
-    named_barrier_sync(2, blockDim.x - 32);  // all but the warp that copies
-    if (warp >= num_warps) return;
-  }
+  const int32_t warp_token = first_token + group * kOctets * 8;
   const std::byte* strips = shared + ring_at + strip_warp * kStrips * kStripStage;
   // Where the operand of a stage lies: in its place of the ring, or in that of all of it.
   const uint32_t octets =
       norms ? full + kBarrierBytes : ring + operand_at + group * kOctets * kOctetBytes;
-  float sums[kStrips][kOctets][4] = {};
-  Fragments<dtype, kOctets, kStrips> even, odd;
-  Addends<kOctets> addends;
-  const int32_t warp_token = first_token + group * kOctets * 8;
-  wait_for_previous();
-  if (!args.has_activation) addends.load(args, place.output, strip, warp_token, lane);
-
   int slot = 0, parity = 0;
-  for (int32_t stage = 0; stage < num_stages; ++stage) {
-    barrier_wait(full + slot * 8, parity);
-    const int at = slot * stage_bytes;
-    const uint32_t here = octets + (norms ? stage * kStageBlocks * kOctetBytes : at);
-    even.load(strips + at, kStripStage, here, lane);
-    if (stage > 0) odd.multiply(sums);
-    // Beyond the last block lies what an earlier stage left, or nothing: it is not multiplied.
-    odd.load(strips + at + block_bytes(dtype), kStripStage, here + operand_block, lane);
-    __syncwarp();
-    if (lane == 0) barrier_arrive(empty + slot * 8);
-    even.multiply(sums);
-    if (++slot == plan.stages) slot = 0, parity ^= 1;
-  }
-  if (num_blocks % kStageBlocks == 0) odd.multiply(sums);
+  for (int32_t round = 0; round < plan.rounds; ++round) {
+    const StripRange range = find_range(plan, blockIdx.x, round);
+    const Place place = find_place(args, range.first + strip_warp);
+    std::conditional_t<kIsQkv, QkvRows<kOctets>, Addends<kOctets, kStrips>> epilogue;
+    if constexpr (kIsQkv) epilogue.place(args, place.output, place.strip, warp_token, lane);
+    if (norms && round == 0) {
+      if (warp < kNormWarps) norm_raw<Half>(args, shared + kBarrierBytes);
+      named_barrier_sync(2, blockDim.x - 32);  // all but the warp that copies
+      if (warp >= num_warps) return;
+    }
+    wait_for_previous();
+    if constexpr (kIsQkv) {
+      epilogue.load_angles(args);
+    } else {
+      epilogue.load(args, place, warp_token, lane);
+    }
 
-  store_sums<Half>(args, place.output, strip, warp_token, lane, sums, addends);
+    float sums[kStrips][kOctets][4] = {};
+    Fragments<dtype, kOctets, kStrips> even, odd;
+    for (int32_t stage = 0; stage < num_stages; ++stage) {
+      barrier_wait(full + slot * 8, parity);
+      const int at = slot * stage_bytes;
+      const uint32_t here = octets + (norms ? stage * kStageBlocks * kOctetBytes : at);
+      even.load(strips + at, kStripStage, here, lane);
+      if (stage > 0) odd.multiply(sums);
+      // Beyond the last block lies what an earlier stage left, or nothing: it is not multiplied.
+      odd.load(strips + at + block_bytes(dtype), kStripStage, here + operand_block, lane);
+      __syncwarp();
+      if (lane == 0) barrier_arrive(empty + slot * 8);
+      even.multiply(sums);
+      if (++slot == plan.stages) slot = 0, parity ^= 1;
+    }
+    if (num_blocks % kStageBlocks == 0) odd.multiply(sums);
+
+    if (strip_warp >= range.count) continue;
+    if constexpr (kIsQkv) {
+      epilogue.store(args, sums);
+    } else {
+      store_sums<Half>(args, place, warp_token, lane, sums, epilogue);
+    }
+  }
 #endif
 }
 
 template <DType dtype, int kOctets, int kStrips>
 struct StreamSm90 {
   static void run(Stream& stream, const LinearArgs& args) {
-    const int32_t total = count_strips(args);
-    int strip_warps = (total + stream.num_multiprocessors - 1) / stream.num_multiprocessors;
-    // Beyond what a CTA can have, more CTAs than multiprocessors.
-    if (strip_warps > max_warps(kStrips)) strip_warps = max_warps(kStrips) / 2 + 1;
-    StreamPlan plan = plan_stream(args, strip_warps, max_warps(kStrips));
-    const int32_t ctas_each =
-        std::min((plan.ctas + stream.num_multiprocessors - 1) / stream.num_multiprocessors, 3);
+    const int32_t num_multiprocessors = stream.num_multiprocessors;
+    StreamPlan plan = count_work(args);
+    const int32_t held = max_warps(kStrips) / plan.groups;  // strips of a CTA at a time
+    const int32_t wanted = divide_up(plan.num_strips, num_multiprocessors * held);
+    const int32_t ctas_each = plan.groups == 1 ? 1 : std::min(wanted, 2);
+    plan.ctas = std::min(plan.num_strips, num_multiprocessors * ctas_each);
+    plan.rounds = divide_up(plan.num_strips, plan.ctas * held);
+    plan.strip_warps = divide_up(plan.num_strips, plan.ctas * plan.rounds);
+
     const int32_t stage_bytes = kStageBlocks * (plan.strip_warps * kStrips * block_bytes(dtype) +
                                                 plan.groups * kOctets * kOctetBytes);
-    plan.stages = std::clamp(kRingBytes / ctas_each / stage_bytes, 2, kMaxStages);
+    const int32_t num_blocks = args.outputs[0].weight.blocks;
+    plan.stages = std::min({kRingBytes / ctas_each / stage_bytes, kMaxStages,
+                            plan.rounds * divide_up(num_blocks, kStageBlocks)});
     const bool norms = args.raw != nullptr;
-    const size_t shared_bytes = kBarrierBytes + size_t(plan.stages) * stage_bytes +
-                                (norms ? norm_bytes(args.outputs[0].weight.blocks) : 0);
-    const auto kernel = stream_sm90_kernel<dtype, kOctets, kStrips>;
+    const size_t shared_bytes =
+        kBarrierBytes + size_t(plan.stages) * stage_bytes + (norms ? norm_bytes(num_blocks) : 0);
+    auto kernel = stream_sm90_kernel<dtype, kOctets, kStrips, false>;
+    if constexpr (kStrips == 2) {
+      if (args.has_qkv()) kernel = stream_sm90_kernel<dtype, kOctets, kStrips, true>;
+    }
     allow_shared_memory(kernel, shared_bytes);
-    const dim3 grid(plan.ctas, (args.rows + kStreamTokens - 1) / kStreamTokens);
+    const dim3 grid(plan.ctas, divide_up(args.rows, kStreamTokens));
     const int warps = std::max(plan.strip_warps * plan.groups, norms ? kNormWarps : 1);
     launch(stream, kernel, grid, dim3((warps + 1) * 32), shared_bytes, args, plan);
   }

@@ -14,6 +14,7 @@
 #include "../philox.h"
 #include "eights.cuh"
 #include "fragments.cuh"
+#include "rope_kv.cuh"
 
 namespace hearth::cuda {
 namespace {
@@ -204,12 +205,9 @@ __global__ void __launch_bounds__(kHeadThreads)
                                      : (is_value ? args.v : args.k) +
                                            (size_t(token) * num_kv_heads + head) * head_dim + first;
 
-  const int32_t slot = args.step.kv_slots[token], block = slot / spec.block_tokens;
-  const size_t row =
-      ((size_t(block) * spec.num_layers + args.attention.layer) * 2 + is_value) * num_kv_heads +
-      head;
-  std::byte* const cell = args.kv.data + row * spec.cell_bytes();
-  const int32_t element = kv_cell_element(spec, slot - block * spec.block_tokens, first);
+  const int32_t slot = args.step.kv_slots[token];
+  std::byte* const cell = slot_cell(args.kv, args.attention.layer, slot, is_value, head);
+  const int32_t element = slot_element(spec, slot, first);
 
   const NormView norm = is_query ? args.q_norm : args.k_norm;
   const bool has_norm = !is_value && norm.kind != NormKind::kNone;
@@ -280,8 +278,7 @@ __global__ void __launch_bounds__(kHeadThreads)
   for (int i = 0; i < kEight; ++i) {
     if (i >= turned) continue;
     const bool is_first = args.interleaved ? i % 2 == 0 : first + i < half;
-    const float product = others[i] * sines[i];
-    x[i] = x[i] * cosines[i] + (is_first ? -product : product);
+    x[i] = rotated(x[i], others[i], cosines[i], sines[i], is_first);
   }
   if (is_query) {
     store_eight<kVector>(q, count, x);

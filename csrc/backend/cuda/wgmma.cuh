@@ -129,6 +129,34 @@ __device__ __forceinline__ void copy_bulk(uint32_t to, const void* from, uint32_
 #endif
 }
 
+/// How a copy's lines stay in L2, for all of them: the first to go, or the last.
+__device__ __forceinline__ uint64_t evict_first() {
+  uint64_t policy = 0;
+#if HEARTH_HOPPER
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+#endif
+  return policy;
+}
+__device__ __forceinline__ uint64_t evict_last() {
+  uint64_t policy = 0;
+#if HEARTH_HOPPER
+  asm("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));
+#endif
+  return policy;
+}
+
+/// copy_bulk() with such a policy.
+__device__ __forceinline__ void copy_bulk(uint32_t to, const void* from, uint32_t bytes,
+                                          uint32_t barrier, uint64_t policy) {
+#if HEARTH_HOPPER
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+      "[%1], %2, [%3], %4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
+      : "memory");
+#endif
+}
+
 /// copy_bulk() into the CTAs of the cluster whose bits are set: to and barrier are places in each.
 __device__ __forceinline__ void copy_bulk_cluster(uint32_t to, const void* from, uint32_t bytes,
                                                   uint32_t barrier, uint16_t ctas) {
