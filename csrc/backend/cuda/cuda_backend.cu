@@ -262,7 +262,8 @@ bool CudaBackend::begin_step(const StepInput& input, const RopeView& rope, const
 void CudaBackend::reserve_step(const StepLayout& layout, size_t input_bytes) {
   const size_t rope_bytes = 2 * size_t(layout.num_tokens) * layout.rope_half * sizeof(float);
   const size_t sample_rows = std::max(layout.num_samples, 1);
-  const int32_t most_heads = sizes_.cols / kv_.spec.head_dim;  // what they make is multiplied next
+  // What heads make is multiplied next. A step without attention may have none.
+  const int32_t most_heads = sizes_.cols / std::max(kv_.spec.head_dim, 1);
   const size_t arrivals = size_t(layout.num_sequences) * most_heads * sizeof(int32_t);
   const bool grows = input_bytes > input_.bytes() || rope_bytes > rope_.bytes() ||
                      sample_rows * sizeof(DeviceSample) > results_.bytes() ||
