@@ -69,7 +69,7 @@ gencode = $(foreach arch,$(patsubst 90,90a,$1),-gencode arch=compute_$(if \
 COMPILE_CUDA = $(NVCC) -std=c++20 -ccbin $(HOST_CXX) -O3 --fmad=false --expt-relaxed-constexpr \
   -Werror all-warnings -Xptxas -warn-spills \
   -Xcompiler -fPIC,-pthread,-fvisibility=hidden,-Wall,-Wextra,-Werror,-Wno-restrict \
-  $(call gencode,$(CUDA_ARCHITECTURES)) -Icsrc
+  $(call gencode,$(CUDA_ARCHITECTURES)) -Icsrc $(NVCCFLAGS)
 HOST_CXX ?= g++
 ifeq ($(CUDA),1)
   CUDA_SOURCES := $(wildcard csrc/backend/cuda/*.cu)

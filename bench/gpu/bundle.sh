@@ -2,7 +2,9 @@
 # Packs what a bare GPU machine lacks into .gpu/, in folders small enough to travel a few at a time:
 #
 #   .gpu/tools   Deno and the npm packages that tests need (changes with deno.lock)
-#   .gpu/build   libhearth.so, the native bench and its commit (changes with every build)
+#   .gpu/build   libhearth.so, the native bench and its commit (changes with every build); for
+#                racecheck a bench of `make build/racecheck/gpu_bench CUDA=1 OUT=build/racecheck
+#                NVCCFLAGS=-DHEARTH_RACECHECK`, where it has been made (wgmma.cuh says why)
 #   .gpu/model1, .gpu/model2   halves of the default model, where it is in the cache folder
 #
 # Run it here, after `make lib` (and the bench) with CUDA; unpack.sh is its other half there.
@@ -35,9 +37,12 @@ if ! cmp -s deno.lock .gpu/tools/deno.lock; then
 fi
 
 rm -f .gpu/build/*
-for file in "$library" "$bench"; do
+racecheck=build/racecheck/gpu_bench
+for file in "$library" "$bench" "$racecheck"; do
   if [ -e "$file" ]; then
-    xz -6 --stdout "$file" >".gpu/build/$(basename "$file").xz"
+    name=$(basename "$file")
+    [ "$file" != "$racecheck" ] || name=racecheck_bench
+    xz -6 --stdout "$file" >".gpu/build/$name.xz"
   else
     echo "left out: no $file"
   fi

@@ -123,7 +123,7 @@ golden_tests() {
 }
 
 sanitize() {
-  local tool sanitizer
+  local tool sanitizer bench
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer \
     /opt/nvidia/*/compute-sanitizer 2>/dev/null | head -1)
   if [ -z "$sanitizer" ]; then
@@ -132,8 +132,10 @@ sanitize() {
   fi
   # At the same time: each takes one core.
   for tool in memcheck racecheck; do
+    bench=$hearth/build/gpu_bench
+    if [ "$tool" = racecheck ]; then bench=$hearth/build/racecheck_bench; fi
     limited 420 "$sanitizer" --tool "$tool" --error-exitcode 9 --print-limit 20 \
-      "$hearth/build/gpu_bench" check --reduced >"$logs/$tool" 2>&1 &
+      "$bench" check --reduced >"$logs/$tool" 2>&1 &
     limited 420 "$sanitizer" --tool "$tool" --error-exitcode 9 --print-limit 20 \
       --target-processes all python3 bench/gpu/tiny_check.py --reduced \
       >"$logs/$tool-engine" 2>&1 &

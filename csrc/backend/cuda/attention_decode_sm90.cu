@@ -50,7 +50,7 @@ struct Barriers {
   __device__ __forceinline__ void init() {
     for (int slot = 0; slot < kSlots; ++slot) {
       barrier_init(shared_address(&full[slot]), 1);
-      barrier_init(shared_address(&empty[slot]), kDecodeWarps);
+      barrier_init(shared_address(&empty[slot]), kDecodeWarps * kWarpArrivals);
     }
   }
 };
@@ -69,8 +69,7 @@ struct Place {
   }
   /// This warp has used the slot, and goes on to the next.
   __device__ __forceinline__ void release(Barriers<kSlots>& barriers) {
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) barrier_arrive(shared_address(&barriers.empty[slot]));
+    barrier_arrive_warp(shared_address(&barriers.empty[slot]));
     advance();
   }
   __device__ __forceinline__ void advance() {

@@ -264,7 +264,7 @@ struct Consumer {
     named_barrier_arrive(1 + kConsumers + (1 - group), kConsumers * kGroupThreads);
   }
   __device__ __forceinline__ void release(int slot) const {
-    if (threadIdx.x % 32 == 0) barrier_arrive(shared.empty(slot));
+    barrier_arrive_warp(shared.empty(slot));
   }
 
   /// Enqueues q K of the ring's next tile.
@@ -436,7 +436,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     for (int slot = 0; slot < S::kSlots; ++slot) {
       barrier_init(shared.full(slot), 1);
-      barrier_init(shared.empty(slot), kConsumers * kGroupThreads / 32);
+      barrier_init(shared.empty(slot), kConsumers * kGroupThreads / 32 * kWarpArrivals);
     }
     fence_barrier_init();
   }

@@ -207,15 +207,18 @@ __device__ __forceinline__ void multiply_tiles(const LinearArgs& args, const Gem
   using Ring = Shared<dtype, kTokens>;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const uint32_t full = shared_address(shared.full);
-  // A lane tells one CTA of the cluster that a stage is free.
-  const uint32_t empty = cluster_address(shared_address(shared.empty), lane % kCluster);
+  const uint32_t empty = shared_address(shared.empty);
   const uint64_t operand =
       matrix_descriptor(shared_address(shared.stages), kMatrixBytes, kOctetBytes);
   const int32_t num_blocks = args.outputs[0].weight.blocks;
   RingPlace<Ring::kStages> place;
   const auto release_last = [&] {
     const int32_t last = place.stage == 0 ? Ring::kStages - 1 : place.stage - 1;
-    if (lane < kCluster) barrier_arrive_cluster(empty + last * 8);
+    __syncwarp();
+    // A lane tells one CTA of the cluster that a stage is free.
+    for (int i = lane; i < kCluster * kWarpArrivals; i += 32) {
+      barrier_arrive_cluster(cluster_address(empty, i / kWarpArrivals) + last * 8);
+    }
   };
   for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
     float sums[kTokens / 2];  // the first product sets them
@@ -262,7 +265,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < Shared<dtype, kTokens>::kStages; ++stage) {
       barrier_init(shared_address(&shared.full[stage]), 2);
-      barrier_init(shared_address(&shared.empty[stage]), kCluster * kMultiplyThreads / 32);
+      barrier_init(shared_address(&shared.empty[stage]),
+                   kCluster * kMultiplyThreads / 32 * kWarpArrivals);
     }
     fence_barrier_init();
   }

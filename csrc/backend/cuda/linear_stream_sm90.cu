@@ -108,7 +108,7 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
   if (threadIdx.x == 0) {
     for (int i = 0; i < plan.stages; ++i) {
       barrier_init(full + i * 8, 1);
-      barrier_init(empty + i * 8, num_warps);
+      barrier_init(empty + i * 8, num_warps * kWarpArrivals);
     }
     fence_barrier_init();
   }
@@ -213,8 +213,7 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
       if (stage > 0) odd.multiply(sums);
       // Beyond the last block lies what an earlier stage left, or nothing: it is not multiplied.
       odd.load(strips + at + block_bytes(dtype), kStripStage, here + operand_block, lane);
-      __syncwarp();
-      if (lane == 0) barrier_arrive(empty + slot * 8);
+      barrier_arrive_warp(empty + slot * 8);
       even.multiply(sums);
       if (++slot == plan.stages) slot = 0, parity ^= 1;
     }
