@@ -1,8 +1,8 @@
 // Linear ops at the shapes of whole models: decode at 1 to 64 tokens against the time that its
 // bytes take, prefill at 4,096 against the rate of a large product, both beside cuBLAS.
 //
-//   Bytes     weights, operand and residual once, and what is stored: fp32, or the 16-bit operand of
-//             the next op. Of few tokens all is weights, but for a wide output: 16 rows of 128,256
+//   Bytes     weights, operand and residual once, and what is stored: fp32, or the next op's 16-bit
+//             operand. Of few tokens all is weights, but for a wide output: 16 rows of 128,256
 //             logits are 8.2 MB.
 //
 //   Every shape has several copies of its weights, more than 300 MB in all, so that no cache holds
