@@ -40,14 +40,6 @@ __device__ __forceinline__ TokenRange visible_tokens(int32_t position, int32_t w
 
 // ----------------------------------------------------------------------------- where things lie
 
-/// A cell of the KV cache. part: 0 for K, 1 for V.
-__device__ __forceinline__ const std::byte* cell_address(const KvCache& kv, int32_t layer,
-                                                         int32_t block, int part, int32_t kv_head) {
-  const size_t cell =
-      ((size_t(block) * kv.spec.num_layers + layer) * 2 + part) * kv.spec.num_kv_heads + kv_head;
-  return kv.data + cell * kv.spec.cell_bytes();
-}
-
 /// Stores dimensions dim (even) and dim + 1 of a token's result of a head.
 template <class Half>
 __device__ __forceinline__ void store_pair(const AttentionArgs& args, int32_t token, int32_t head,

@@ -84,6 +84,14 @@ constexpr int32_t kv_cell_element(const KvSpec& spec, int32_t token, int32_t dim
              : token * spec.head_dim + dim;
 }
 
+/// A cell of the KV cache. part: 0 for K, 1 for V.
+constexpr std::byte* cell_address(const KvCache& kv, int32_t layer, int32_t block, int part,
+                                  int32_t kv_head) {
+  const size_t cell =
+      ((size_t(block) * kv.spec.num_layers + layer) * 2 + part) * kv.spec.num_kv_heads + kv_head;
+  return kv.data + cell * kv.spec.cell_bytes();
+}
+
 /// Where the strips of a weight lie, small enough to be a kernel's argument. Segments of a
 /// WeightView hold equally many strips but for the first and the last.
 struct StripMap {

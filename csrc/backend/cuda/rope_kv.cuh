@@ -18,10 +18,7 @@ __device__ __forceinline__ float rotated(float value, float other, float cosine,
 /// The cell of K (part 0) or V (part 1) that has a slot of the step.
 __device__ __forceinline__ std::byte* slot_cell(const KvCache& kv, int32_t layer, int32_t slot,
                                                 int part, int32_t kv_head) {
-  const size_t block = slot / kv.spec.block_tokens;
-  const size_t cell =
-      ((block * kv.spec.num_layers + layer) * 2 + part) * kv.spec.num_kv_heads + kv_head;
-  return kv.data + cell * kv.spec.cell_bytes();
+  return cell_address(kv, layer, slot / kv.spec.block_tokens, part, kv_head);
 }
 
 /// Element (slot, dim) of that cell.
