@@ -3,6 +3,7 @@
 // token, bit by bit, whatever the kernel and whoever else is in the batch.
 #include <cstring>
 
+#include "backend/cuda/dispatch.h"
 #include "backend/cuda/linear.h"
 #include "backend/cuda/rows.h"
 #include "bench.cuh"
@@ -44,8 +45,9 @@ struct Weight {
     view.layout = strip_layout(dtype, rows, cols);
     const size_t strip_bytes = view.layout.tile_bytes;
     const int32_t strips = round_up(rows, kStripRows) / kStripRows;
-    // 1 strip, then 2 a segment, then what is left.
-    for (int32_t first = 0, count = 1; first < strips; first += count, count = 2) {
+    // 1 strip, then 2 a segment (of many strips more), then what is left.
+    const int32_t most = std::max(2, strips / 64);
+    for (int32_t first = 0, count = 1; first < strips; first += count, count = most) {
       const int32_t here = std::min(count, strips - first);
       std::vector<std::byte> packed(here * strip_bytes);
       for (int32_t i = 0; i < here; ++i) {
@@ -111,6 +113,10 @@ struct Weight {
 enum class Kernel { kExact, kStreamSm80, kStreamSm90, kSm80, kSm90 };
 constexpr const char* kKernelNames[] = {"exact", "stream_sm80", "stream_sm90", "gemm_sm80",
                                         "gemm_sm90"};
+
+bool is_stream(Kernel kernel) {
+  return kernel == Kernel::kStreamSm80 || kernel == Kernel::kStreamSm90;
+}
 
 void run(Stream& stream, Kernel kernel, DType dtype, const LinearArgs& args) {
   switch (kernel) {
@@ -196,16 +202,17 @@ void check_op(Stream& stream, const Options& options, DType dtype, const Op& op,
   const bool is_16_bit = dtype != DType::kF32 && stream.has_tensor_cores();
   if (!op.out_is_operand) kernels.push_back(Kernel::kExact);
   if (is_16_bit) {
+    kernels.push_back(Kernel::kSm80);  // the first: it takes every batch
+    if (stream.is_hopper()) kernels.push_back(Kernel::kSm90);
     kernels.push_back(Kernel::kStreamSm80);
     if (stream.is_hopper()) kernels.push_back(Kernel::kStreamSm90);
-    kernels.push_back(Kernel::kSm80);
-    if (stream.is_hopper()) kernels.push_back(Kernel::kSm90);
   }
   std::vector<std::vector<uint32_t>> first_bits[2];  // of tensor-core kernels; of the exact one
   for (const Kernel kernel : kernels) {
     if (is_skipped(options, kKernelNames[int(kernel)])) continue;
     for (auto batch = batches.rbegin(); batch != batches.rend(); ++batch) {
       const int tokens = *batch;
+      if (is_stream(kernel) && tokens > kMaxStreamTokens) continue;
       const std::string what =
           format("%s %s %s, %d tokens", name_of(dtype), op.name, kKernelNames[int(kernel)], tokens);
       // Inputs: as floats, or as an operand whose padding rows are NaN and padding columns zero.
@@ -299,7 +306,7 @@ void check_op(Stream& stream, const Options& options, DType dtype, const Op& op,
           if (differ > 0) {
             fail("%s: %zu of %zu values have other bits than those of %s, %d tokens", what.c_str(),
                  differ, own.size(),
-                 kKernelNames[int(kernel == Kernel::kExact ? Kernel::kExact : Kernel::kStreamSm80)],
+                 kKernelNames[int(kernel == Kernel::kExact ? Kernel::kExact : Kernel::kSm80)],
                  most);
           }
         }
@@ -418,7 +425,8 @@ void check_qkv(Stream& stream, DType dtype, const Heads& heads, const std::vecto
 void check_linear(Stream& stream, const Options& options) {
   const bool reduced = options.reduced;
   std::vector<int> batches = {1, 2, 7, 8, 9, 16, 17, 33, 63, 64, 65, 130, 300};
-  if (reduced) batches = {1, 9, 70};
+  std::vector<int> wide_batches = {1, 2, 9, 64};  // where rows are many
+  if (reduced) batches = {1, 9, 70}, wide_batches = {1, 9};
   int ops = 0;
   for (const DType dtype :
        {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kF32}) {
@@ -431,14 +439,17 @@ void check_linear(Stream& stream, const Options& options) {
         {"gated to operand", {90, 90}, quantized ? 352 : 320, true, true, false, false},
         {"relu to operand", {130}, quantized ? 64 : 33, true, true, true, false},
         {"long", {33}, 2048 + 32, false, false, true, true},
+        {"rounds", {33003}, quantized ? 96 : 75, false, false, true, false},
+        {"gated in rounds", {15007, 15007}, quantized ? 96 : 75, true, true, false, false},
     };
     for (const Op& op : shapes) {
       if (dtype == DType::kF32 && op.out_is_operand) continue;
       if (reduced && op.cols > 2000) continue;
-      check_op(stream, options, dtype, op, batches, 77 + ops++);
+      const bool is_wide = op.rows[0] >= kWideRows;
+      check_op(stream, options, dtype, op, is_wide ? wide_batches : batches, 77 + ops++);
     }
   }
-  std::printf("linear: %d ops by every kernel, %zu batches each\n", ops, batches.size());
+  std::printf("linear: %d ops by every kernel, up to %zu batches each\n", ops, batches.size());
   std::fflush(stdout);
   if (!stream.is_hopper() || is_skipped(options, "stream_sm90")) return;
   const std::vector<Heads> all_heads = {

@@ -46,6 +46,7 @@ CudaBackend::CudaBackend(const CudaOptions& options)
   stream_.compute_capability = traits_.compute_capability;
   stream_.num_multiprocessors = int32_t(device.num_cores);
   check(cudaStreamCreateWithFlags(&stream_.handle, cudaStreamNonBlocking), "Cannot open device");
+  stream_.counter = make_counter();
   samplers_ = std::make_unique<DeviceSamplers>(stream_);
   for (Slot& slot : slots_) {
     check(cudaEventCreate(&slot.begun), "Cannot open device");

@@ -83,10 +83,19 @@ struct Stream {
   int32_t num_multiprocessors = 0;
   /// Kernels launched so far, by launch().
   uint64_t num_launches = 0;
+  /// An int32_t by which the CTAs of a kernel share out work: 0 before and after each.
+  DeviceBuffer counter;
 
   bool is_hopper() const { return compute_capability == 90; }
   bool has_tensor_cores() const { return compute_capability >= 80; }
 };
+
+inline DeviceBuffer make_counter() {
+  DeviceBuffer counter(sizeof(int32_t));
+  check(cudaMemset(counter.data(), 0, counter.bytes()), "Cannot open device");
+  check(cudaDeviceSynchronize(), "Cannot open device");
+  return counter;
+}
 
 /// Launches a kernel. It may begin before the one ahead of it in the stream has ended (programmatic
 /// dependent launch): every kernel calls wait_for_previous() (ptx.cuh) before it reads what another

@@ -56,8 +56,8 @@ struct LinearArgs {
 };
 static_assert(sizeof(LinearArgs) <= 4096 - 64, "with a plan beside it, 4 KiB of parameters");
 
-/// Stream the weights once for up to 64 tokens a CTA: for decode. By cp.async (8.0 and up), or by
-/// bulk copies (9.0).
+/// Stream the weights once for up to kMaxStreamTokens (dispatch.h): for decode. By cp.async (8.0
+/// and up), or by bulk copies (9.0).
 void linear_stream_sm80(Stream& stream, DType dtype, const LinearArgs& args);
 void linear_stream_sm90(Stream& stream, DType dtype, const LinearArgs& args);
 /// Whether linear_stream_sm90() takes args.raw: a kernel less where latency is all.

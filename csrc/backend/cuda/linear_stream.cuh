@@ -4,13 +4,13 @@
 
 #include <algorithm>
 
+#include "dispatch.h"
 #include "fragments.cuh"
 #include "linear_epilogue.cuh"
 #include "linear_qkv.cuh"
 
 namespace hearth::cuda {
 
-inline constexpr int kStreamTokens = 64;  // of a CTA
 inline constexpr int kOctetBytes = 1024;  // of 8 tokens in 64 columns
 
 constexpr int32_t divide_up(int32_t value, int32_t by) { return (value + by - 1) / by; }
@@ -18,12 +18,22 @@ constexpr int32_t divide_up(int32_t value, int32_t by) { return (value + by - 1)
 /// How a launch is cut. Strips of 16 rows (or pairs of them) are counted through all outputs and
 /// cut into ctas * rounds ranges, of which none is longer than another by more than a strip.
 struct StreamPlan {
-  int32_t num_strips;   // of all outputs; an operand's padding takes part
-  int32_t ctas;         // for the weights; times the tokens beyond 64
-  int32_t rounds;       // of a CTA, a range each
-  int32_t strip_warps;  // strips of a range, at most
-  int32_t groups;       // of 8 or 16 tokens, a warp each for every strip
-  int32_t stages;       // of the ring
+  int32_t num_strips;  // of all outputs; an operand's padding takes part
+  int32_t ctas;
+  int32_t rounds;        // ranges of a CTA, on average
+  int32_t range_strips;  // of a range, at least
+  int32_t longer;        // so many ranges, spread over all, have a strip more
+  int32_t groups;        // of 8 or 16 tokens, a warp each for every strip
+  int32_t stages;        // of the ring
+  int32_t* num_taken;    // ranges beyond every CTA's first; 0 before and after a launch
+
+  constexpr int32_t num_ranges() const { return ctas * rounds; }
+  /// Strips of a range, at most.
+  constexpr int32_t strip_warps() const { return range_strips + (longer > 0); }
+  void cut(int32_t num_ctas, int32_t num_rounds) {
+    ctas = num_ctas, rounds = num_rounds;
+    range_strips = num_strips / num_ranges(), longer = num_strips % num_ranges();
+  }
 };
 
 /// Strips (pairs) of an output that warps multiply.
@@ -40,7 +50,7 @@ inline StreamPlan count_work(const LinearArgs& args) {
   if (args.out_is_operand) {
     plan.num_strips = round_up(plan.num_strips, kBlockCols / kStripRows);
   }
-  plan.groups = divide_up(std::min(args.rows, kStreamTokens), 16);
+  plan.groups = divide_up(args.rows, 16);
   return plan;
 }
 
@@ -49,11 +59,12 @@ struct StripRange {
   int32_t first, count;
 };
 
-__device__ __forceinline__ StripRange find_range(const StreamPlan& plan, int32_t cta,
-                                                 int32_t round) {
-  const uint32_t range = cta * plan.rounds + round, ranges = plan.ctas * plan.rounds;
-  const int32_t first = uint64_t(range) * plan.num_strips / ranges;
-  return {first, int32_t(uint64_t(range + 1) * plan.num_strips / ranges) - first};
+__device__ __forceinline__ StripRange find_range(const StreamPlan& plan, int32_t range) {
+  // 32 bits are enough for 65,535 ranges.
+  const uint32_t ranges = plan.num_ranges();
+  const int32_t longer = uint32_t(range) * plan.longer / ranges;  // that are ahead
+  const int32_t longer_and_own = uint32_t(range + 1) * plan.longer / ranges;
+  return {range * plan.range_strips + longer, plan.range_strips + longer_and_own - longer};
 }
 
 /// An output and one of its strips (pairs).
@@ -236,9 +247,14 @@ __device__ __forceinline__ void store_sums(const LinearArgs& args, const Place& 
   }
 }
 
-/// Calls run<dtype, warp_octets, strips>() for a launch; dtypes without tensor cores are refused.
+/// Calls run<dtype, warp_octets, strips>() for a launch; dtypes without tensor cores and more
+/// tokens than these kernels are for are refused.
 template <template <DType, int, int> class Run>
 void choose_stream(Stream& stream, DType dtype, const LinearArgs& args) {
+  if (args.rows > kMaxStreamTokens) {
+    throw Error(HEARTH_UNSUPPORTED, format("Cannot stream weights for %d tokens: at most %d",
+                                           args.rows, kMaxStreamTokens));
+  }
   const bool is_wide = args.rows > 8;
   const bool is_pair = (args.has_activation && args.num_outputs == 2) || args.has_qkv();
   const auto choose = [&]<DType kType>() {

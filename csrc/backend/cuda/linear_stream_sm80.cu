@@ -39,16 +39,15 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
 
   const int lane = threadIdx.x % 32, group = threadIdx.x / 32 % plan.groups;
   const int strip_warp = threadIdx.x / 32 / plan.groups;
-  const StripRange range = find_range(plan, blockIdx.x, 0);
+  const StripRange range = find_range(plan, blockIdx.x);
   const bool is_own = strip_warp < range.count;  // else it is another CTA's
   const Place place = find_place(args, range.first + strip_warp);
   const StripMap& first_map = args.outputs[place.output].weight;
   const bool has_strip = is_own && place.strip * kStripRows < first_map.rows;
   const int32_t num_stages = first_map.blocks;
   const int32_t padded_rows = round_up(args.rows, 8);
-  const int32_t first_token = blockIdx.y * kStreamTokens;
   const int cta_octets = kOctets * plan.groups;
-  const int32_t octets = min(cta_octets, (padded_rows - first_token) / 8);
+  const int32_t octets = padded_rows / 8;
 
   const std::byte* weights[kStrips];
 #pragma unroll
@@ -56,11 +55,10 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
     weights[s] =
         has_strip ? strip_address(args.outputs[place.output + s].weight, place.strip) : nullptr;
   }
-  const std::byte* const operand =
-      static_cast<const std::byte*>(args.x) + size_t(first_token / 8) * kOctetBytes;
+  const std::byte* const operand = static_cast<const std::byte*>(args.x);
   const size_t operand_stride = size_t(padded_rows / 8) * kOctetBytes;  // of 64 columns
 
-  const int operand_at = plan.strip_warps * kStrips * block_bytes(dtype);
+  const int operand_at = plan.strip_warps() * kStrips * block_bytes(dtype);
   const int stage_bytes = operand_at + cta_octets * kOctetBytes;
   const int strips_at = strip_warp * kStrips * block_bytes(dtype);
   const int octets_at = operand_at + group * kOctets * kOctetBytes;
@@ -123,7 +121,7 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
   }
 
   if (!is_own) return;
-  const int32_t warp_token = first_token + group * kOctets * 8;
+  const int32_t warp_token = group * kOctets * 8;
   Addends<kOctets, kStrips> addends;
   addends.load(args, place, warp_token, lane);
   store_sums<Half>(args, place, warp_token, lane, sums, addends);
@@ -137,17 +135,15 @@ struct StreamSm80 {
     const int32_t total = plan.num_strips;
     int strip_warps = 8 / kStrips;
     while (strip_warps > 1 && total / strip_warps < stream.num_multiprocessors) strip_warps /= 2;
-    plan.ctas = divide_up(total, std::min(strip_warps, max_warps(kStrips) / plan.groups));
-    plan.rounds = 1;
-    plan.strip_warps = divide_up(total, plan.ctas);
+    plan.cut(divide_up(total, std::min(strip_warps, max_warps(kStrips) / plan.groups)), 1);
     plan.stages = kStages;
-    const size_t shared_bytes = size_t(kStages) * (plan.strip_warps * kStrips * block_bytes(dtype) +
-                                                   plan.groups * kOctets * kOctetBytes);
+    const size_t shared_bytes =
+        size_t(kStages) *
+        (plan.strip_warps() * kStrips * block_bytes(dtype) + plan.groups * kOctets * kOctetBytes);
     const auto kernel = stream_kernel<dtype, kOctets, kStrips>;
     allow_shared_memory(kernel, shared_bytes);
-    const dim3 grid(plan.ctas, (args.rows + kStreamTokens - 1) / kStreamTokens);
-    launch(stream, kernel, grid, dim3(plan.strip_warps * plan.groups * 32), shared_bytes, args,
-           plan);
+    launch(stream, kernel, dim3(plan.ctas), dim3(plan.strip_warps() * plan.groups * 32),
+           shared_bytes, args, plan);
   }
 };
 

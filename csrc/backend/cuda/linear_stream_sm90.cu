@@ -6,10 +6,13 @@
 // DESIGN
 //   Work      One CTA a multiprocessor, which takes its share of all strips of 16 rows (pairs: of
 //             gate and up, or of a head of q, K or V, see linear_qkv.cuh), the same but for one:
-//             so all end together. What a CTA cannot hold at a time it takes in rounds, without a
-//             break of its copies. A warp has a strip over all columns, for 8 or 16 tokens: more
+//             so all end together. A warp has a strip over all columns, for 8 or 16 tokens: more
 //             tokens are more warps, not longer ones. Where these leave room for few strips, two
 //             CTAs share a multiprocessor: chains of products take their time, not the memory.
+//   Rounds    Shares that a CTA cannot hold at a time are cut into short ranges. A CTA takes the
+//             next one that is left when its copies of the last are asked for, and goes on without
+//             a break: multiprocessors do not get the same of the memory, and the memory is faster
+//             where all read side by side.
 //   Ring      One warp asks for everything by bulk copies: a stage is 128 columns of all strips and
 //             of the operand. A warp that multiplies waits for a stage, takes it into registers,
 //             gives its place back and multiplies while the next one comes. With one warp a
@@ -22,8 +25,9 @@
 //             As large as fits: it covers the time until the operand is there, as it is filled with
 //             weights before the kernel ahead has ended. But no larger than the op: after short
 //             rows the next kernel's ring finds room beside it.
-//   Next      The next kernel begins when the last ring of stages is asked for: earlier its copies
-//             would delay CTAs that still have many of their own.
+//   Next      The next kernel begins when the last ring of stages, or the last round, is asked for:
+//             earlier its copies would delay CTAs that still have many of their own, later
+//             multiprocessors without work would wait for the last of them.
 //   L2        Weights are the first to leave it, the operand the last: every CTA reads it.
 //   Norm      Of one short row every CTA makes the operand itself, by four warps: a kernel less.
 //   Same bits A row's sums are one chain over k, whatever the number of tokens.
@@ -39,6 +43,8 @@ namespace {
 constexpr int kStageBlocks = 2;        // of 64 columns
 constexpr int kRingBytes = 200 << 10;  // of a multiprocessor
 constexpr int kMaxStages = 24;
+constexpr int kRangeBytes = 384 << 10;  // of a round, at least
+constexpr int kRangeStrips = 3;         // and as few: fewer warps multiply slower than memory reads
 constexpr int kBarrierBytes = kMaxStages * 16;  // full, empty
 // That multiply, for so many strips a warp: pairs need more than 128 registers.
 constexpr int max_warps(int strips) { return strips == 2 ? 7 : 15; }
@@ -90,14 +96,14 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
   using Half = typename HalfOf<dtype>::type;
   constexpr int kStripStage = kStageBlocks * block_bytes(dtype);
   extern __shared__ __align__(128) std::byte shared[];
+  __shared__ int32_t ranges[kMaxStages];  // of a round's first stage
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int num_warps = plan.strip_warps * plan.groups;  // that multiply
+  const int num_warps = plan.strip_warps() * plan.groups;  // that multiply
   const int32_t num_blocks = args.outputs[0].weight.blocks;
   const int32_t num_stages = divide_up(num_blocks, kStageBlocks);  // of a round
-  const int32_t first_token = blockIdx.y * kStreamTokens;
   const int cta_octets = kOctets * plan.groups;
-  const int operand_at = plan.strip_warps * kStrips * kStripStage;
+  const int operand_at = plan.strip_warps() * kStrips * kStripStage;
   const int operand_block = cta_octets * kOctetBytes;
   const int stage_bytes = operand_at + kStageBlocks * operand_block;
   const uint32_t full = shared_address(shared), empty = full + kMaxStages * 8;
@@ -120,21 +126,23 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     const std::byte* weights = nullptr;
     bool has_strip = false;
     int strips = 0;
-    const auto begin_round = [&](int32_t round) {
-      const StripRange range = find_range(plan, blockIdx.x, round);
-      const Place place = find_place(args, range.first + lane / kStrips);
-      has_strip = lane / kStrips < range.count && place.strip < count_strips(args, place.output);
+    int32_t weight_stage = 0, operand_stage = 0;  // that are next
+    int32_t range = 0;
+    const auto begin_range = [&](int32_t index) {
+      range = index;
+      const StripRange own = find_range(plan, range);
+      const Place place = find_place(args, own.first + lane / kStrips);
+      has_strip = lane / kStrips < own.count && place.strip < count_strips(args, place.output);
       if (has_strip) weights = find_strip(args, place.output, place.strip, lane % kStrips);
       strips = __popc(__ballot_sync(0xffffffff, has_strip));
+      weight_stage = operand_stage = 0;
     };
     const int32_t padded_rows = round_up(args.rows, 8);
-    const int octets = norms ? 0 : min(cta_octets, (padded_rows - first_token) / 8);
+    const int octets = norms ? 0 : padded_rows / 8;
     const size_t operand_stride = size_t(padded_rows / 8) * kOctetBytes;
-    const std::byte* const operand =
-        static_cast<const std::byte*>(args.x) + size_t(first_token / 8) * kOctetBytes;
+    const std::byte* const operand = static_cast<const std::byte*>(args.x);
     const uint64_t first_out = evict_first(), last_out = evict_last();
 
-    int32_t round = 0, weight_stage = 0, operand_stage = 0;  // that are next
     const auto announce = [&](int slot) {
       const int blocks = min(kStageBlocks, num_blocks - weight_stage * kStageBlocks);
       if (lane == 0) {
@@ -147,10 +155,7 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
                   weights + size_t(weight_stage) * kStripStage, blocks * block_bytes(dtype),
                   full + slot * 8, first_out);
       }
-      if (++weight_stage == num_stages) {
-        weight_stage = 0;
-        if (++round < plan.rounds) begin_round(round);
-      }
+      ++weight_stage;
     };
     const auto copy_operand = [&](int slot) {
       const int32_t block = operand_stage * kStageBlocks + lane;
@@ -159,39 +164,59 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
                   operand + size_t(block) * operand_stride, octets * kOctetBytes, full + slot * 8,
                   last_out);
       }
-      if (++operand_stage == num_stages) operand_stage = 0;
+      ++operand_stage;
     };
-    const int32_t all_stages = plan.rounds * num_stages, ahead = min(plan.stages, all_stages);
-    const int32_t last_ring = all_stages - plan.stages;
-    begin_round(0);
-    for (int32_t stage = 0; stage < ahead; ++stage) announce(stage);
-    if (ahead >= last_ring) let_next_begin();
+    int32_t taken = 0;  // by lane 0, in its own time
+    const auto take_range = [&] {
+      if (plan.rounds == 1 || weight_stage < num_stages || lane > 0) return;
+      taken = plan.ctas + atomicAdd(plan.num_taken, 1);
+      // Every CTA asks once in vain: the last to do so leaves it as it was.
+      if (taken == plan.num_ranges() + plan.ctas - 1) *plan.num_taken = 0;
+    };
+    const int32_t last_ring = num_stages - plan.stages;
+    begin_range(blockIdx.x);
+    int slot = 0, parity = 1;
+    for (; slot < min(plan.stages, num_stages); ++slot) announce(slot);
+    if (plan.rounds == 1 && slot >= last_ring) let_next_begin();
     wait_for_previous();
-    for (int32_t stage = 0; stage < ahead; ++stage) copy_operand(stage);
-    int slot = 0, parity = 0;
-    for (int32_t stage = ahead; stage < all_stages; ++stage) {
-      if (stage == last_ring) let_next_begin();
+    for (int i = 0; i < slot; ++i) copy_operand(i);
+    take_range();
+    while (plan.rounds > 1 || weight_stage < num_stages) {
+      if (slot == plan.stages) slot = 0, parity ^= 1;
+      if (plan.rounds == 1 && weight_stage == last_ring) let_next_begin();
       barrier_wait(empty + slot * 8, parity);
+      if (weight_stage == num_stages) {
+        const int32_t next = __shfl_sync(0xffffffff, taken, 0);
+        if (lane == 0) ranges[slot] = next;
+        if (next >= plan.num_ranges()) {
+          if (lane == 0) barrier_arrive(full + slot * 8);
+          break;
+        }
+        begin_range(next);
+        if (next >= plan.num_ranges() - plan.ctas) let_next_begin();
+      }
       announce(slot);
       copy_operand(slot);
-      if (++slot == plan.stages) slot = 0, parity ^= 1;
+      take_range();
+      ++slot;
     }
     return;
   }
 
   const int group = warp % plan.groups, strip_warp = warp / plan.groups;
-  const int32_t warp_token = first_token + group * kOctets * 8;
+  const int32_t warp_token = group * kOctets * 8;
   const std::byte* strips = shared + ring_at + strip_warp * kStrips * kStripStage;
   // Where the operand of a stage lies: in its place of the ring, or in that of all of it.
   const uint32_t octets =
       norms ? full + kBarrierBytes : ring + operand_at + group * kOctets * kOctetBytes;
   int slot = 0, parity = 0;
-  for (int32_t round = 0; round < plan.rounds; ++round) {
-    const StripRange range = find_range(plan, blockIdx.x, round);
-    const Place place = find_place(args, range.first + strip_warp);
+  int32_t range = blockIdx.x;
+  for (bool is_first = true;; is_first = false) {
+    const StripRange own = find_range(plan, range);
+    const Place place = find_place(args, own.first + strip_warp);
     std::conditional_t<kIsQkv, QkvRows<kOctets>, Addends<kOctets, kStrips>> epilogue;
     if constexpr (kIsQkv) epilogue.place(args, place.output, place.strip, warp_token, lane);
-    if (norms && round == 0) {
+    if (norms && is_first) {
       if (warp < kNormWarps) norm_raw<Half>(args, shared + kBarrierBytes);
       named_barrier_sync(2, blockDim.x - 32);  // all but the warp that copies
       if (warp >= num_warps) return;
@@ -219,12 +244,17 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     }
     if (num_blocks % kStageBlocks == 0) odd.multiply(sums);
 
-    if (strip_warp >= range.count) continue;
-    if constexpr (kIsQkv) {
-      epilogue.store(args, sums);
-    } else {
-      store_sums<Half>(args, place, warp_token, lane, sums, epilogue);
+    if (strip_warp < own.count) {
+      if constexpr (kIsQkv) {
+        epilogue.store(args, sums);
+      } else {
+        store_sums<Half>(args, place, warp_token, lane, sums, epilogue);
+      }
     }
+    if (plan.rounds == 1) return;
+    barrier_wait(full + slot * 8, parity);
+    range = ranges[slot];
+    if (range >= plan.num_ranges()) return;
   }
 #endif
 }
@@ -237,11 +267,17 @@ struct StreamSm90 {
     const int32_t held = max_warps(kStrips) / plan.groups;  // strips of a CTA at a time
     const int32_t wanted = divide_up(plan.num_strips, num_multiprocessors * held);
     const int32_t ctas_each = plan.groups == 1 ? 1 : std::min(wanted, 2);
-    plan.ctas = std::min(plan.num_strips, num_multiprocessors * ctas_each);
-    plan.rounds = divide_up(plan.num_strips, plan.ctas * held);
-    plan.strip_warps = divide_up(plan.num_strips, plan.ctas * plan.rounds);
+    int32_t most_strips = held;  // of a range
+    if (plan.groups == 1 && wanted > 1) {
+      const int32_t strips_bytes = kStrips * args.outputs[0].weight.strip_bytes;
+      most_strips =
+          std::clamp(divide_up(kRangeBytes, strips_bytes), divide_up(kRangeStrips, kStrips), held);
+    }
+    const int32_t ctas = std::min(plan.num_strips, num_multiprocessors * ctas_each);
+    plan.cut(ctas, divide_up(plan.num_strips, ctas * most_strips));
+    plan.num_taken = stream.counter.data<int32_t>();
 
-    const int32_t stage_bytes = kStageBlocks * (plan.strip_warps * kStrips * block_bytes(dtype) +
+    const int32_t stage_bytes = kStageBlocks * (plan.strip_warps() * kStrips * block_bytes(dtype) +
                                                 plan.groups * kOctets * kOctetBytes);
     const int32_t num_blocks = args.outputs[0].weight.blocks;
     plan.stages = std::min({kRingBytes / ctas_each / stage_bytes, kMaxStages,
@@ -254,9 +290,8 @@ struct StreamSm90 {
       if (args.has_qkv()) kernel = stream_sm90_kernel<dtype, kOctets, kStrips, true>;
     }
     allow_shared_memory(kernel, shared_bytes);
-    const dim3 grid(plan.ctas, divide_up(args.rows, kStreamTokens));
-    const int warps = std::max(plan.strip_warps * plan.groups, norms ? kNormWarps : 1);
-    launch(stream, kernel, grid, dim3((warps + 1) * 32), shared_bytes, args, plan);
+    const int warps = std::max(plan.strip_warps() * plan.groups, norms ? kNormWarps : 1);
+    launch(stream, kernel, dim3(plan.ctas), dim3((warps + 1) * 32), shared_bytes, args, plan);
   }
 };
 
