@@ -127,9 +127,7 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     bool has_strip = false;
     int strips = 0;
     int32_t weight_stage = 0, operand_stage = 0;  // that are next
-    int32_t range = 0;
-    const auto begin_range = [&](int32_t index) {
-      range = index;
+    const auto begin_range = [&](int32_t range) {
       const StripRange own = find_range(plan, range);
       const Place place = find_place(args, own.first + lane / kStrips);
       has_strip = lane / kStrips < own.count && place.strip < count_strips(args, place.output);
