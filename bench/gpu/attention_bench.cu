@@ -167,8 +167,7 @@ class Case {
         sizeof(float) *
         std::max<size_t>(1, partials_floats(step.max_decodes, shape.num_heads, shape.head_dim)));
     poison(partials_.data(), partials_.bytes());
-    arrivals_ = DeviceBuffer(size_t(shape.sequences) * shape.num_heads * sizeof(int32_t));
-    check(cudaMemset(arrivals_.data(), 0, arrivals_.bytes()), "Cannot fill device memory");
+    arrivals_ = zeroed_buffer(size_t(shape.sequences) * shape.num_heads * sizeof(int32_t));
     args_.q = q_.data<float>();
     args_.out = out_.data();
     args_.out_is_operand = true;

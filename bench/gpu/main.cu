@@ -27,7 +27,7 @@ Stream open_stream() {
   stream.num_multiprocessors = properties.multiProcessorCount;
   // Ordered with copies and fills that name no stream.
   check(cudaStreamCreate(&stream.handle), "Cannot open the device");
-  stream.counter = cuda::make_counter();
+  stream.counter = cuda::zeroed_buffer(sizeof(int32_t));
   std::printf("%s, compute capability %d.%d, %d multiprocessors, L2 %d MB\n", properties.name,
               properties.major, properties.minor, properties.multiProcessorCount,
               properties.l2CacheSize >> 20);

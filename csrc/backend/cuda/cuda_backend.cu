@@ -46,7 +46,7 @@ CudaBackend::CudaBackend(const CudaOptions& options)
   stream_.compute_capability = traits_.compute_capability;
   stream_.num_multiprocessors = int32_t(device.num_cores);
   check(cudaStreamCreateWithFlags(&stream_.handle, cudaStreamNonBlocking), "Cannot open device");
-  stream_.counter = make_counter();
+  stream_.counter = zeroed_buffer(sizeof(int32_t));
   samplers_ = std::make_unique<DeviceSamplers>(stream_);
   for (Slot& slot : slots_) {
     check(cudaEventCreate(&slot.begun), "Cannot open device");
@@ -285,10 +285,7 @@ void CudaBackend::reserve_step(const StepLayout& layout, size_t input_bytes) {
           "Cannot begin a step");
     std::swap(drawn, drawn_);
   }
-  if (arrivals > arrivals_.bytes()) {
-    arrivals_ = DeviceBuffer(arrivals * 2);
-    check(cudaMemset(arrivals_.data(), 0, arrivals_.bytes()), "Cannot begin a step");
-  }
+  if (arrivals > arrivals_.bytes()) arrivals_ = zeroed_buffer(arrivals * 2);
   check(cudaDeviceSynchronize(), "Cannot begin a step");
 }
 

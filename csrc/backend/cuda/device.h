@@ -49,6 +49,14 @@ class DeviceBuffer {
   size_t bytes_ = 0;
 };
 
+/// Device memory full of zeros, whatever stream looks.
+inline DeviceBuffer zeroed_buffer(size_t bytes) {
+  DeviceBuffer buffer(bytes);
+  check(cudaMemset(buffer.data(), 0, bytes), "Cannot fill device memory");
+  check(cudaDeviceSynchronize(), "Cannot fill device memory");
+  return buffer;
+}
+
 /// Page-locked host memory with an owner; the device reads and writes it at the same address.
 class PinnedBuffer {
  public:
@@ -89,13 +97,6 @@ struct Stream {
   bool is_hopper() const { return compute_capability == 90; }
   bool has_tensor_cores() const { return compute_capability >= 80; }
 };
-
-inline DeviceBuffer make_counter() {
-  DeviceBuffer counter(sizeof(int32_t));
-  check(cudaMemset(counter.data(), 0, counter.bytes()), "Cannot open device");
-  check(cudaDeviceSynchronize(), "Cannot open device");
-  return counter;
-}
 
 /// Launches a kernel. It may begin before the one ahead of it in the stream has ended (programmatic
 /// dependent launch): every kernel calls wait_for_previous() (ptx.cuh) before it reads what another

@@ -18,6 +18,8 @@ constexpr int32_t divide_up(int32_t value, int32_t by) { return (value + by - 1)
 /// How a launch is cut. Strips of 16 rows (or pairs of them) are counted through all outputs and
 /// cut into ctas * rounds ranges, of which none is longer than another by more than a strip.
 struct StreamPlan {
+  static constexpr int32_t kMaxRanges = 65535;  // find_range() multiplies two of them in 32 bits
+
   int32_t num_strips;  // of all outputs; an operand's padding takes part
   int32_t ctas;
   int32_t rounds;        // ranges of a CTA, on average
@@ -32,6 +34,10 @@ struct StreamPlan {
   constexpr int32_t strip_warps() const { return range_strips + (longer > 0); }
   void cut(int32_t num_ctas, int32_t num_rounds) {
     ctas = num_ctas, rounds = num_rounds;
+    if (num_ranges() > kMaxRanges) {
+      throw Error(HEARTH_UNSUPPORTED, format("Cannot stream weights in %d ranges: at most %d",
+                                             num_ranges(), kMaxRanges));
+    }
     range_strips = num_strips / num_ranges(), longer = num_strips % num_ranges();
   }
 };
@@ -60,7 +66,6 @@ struct StripRange {
 };
 
 __device__ __forceinline__ StripRange find_range(const StreamPlan& plan, int32_t range) {
-  // 32 bits are enough for 65,535 ranges.
   const uint32_t ranges = plan.num_ranges();
   const int32_t longer = uint32_t(range) * plan.longer / ranges;  // that are ahead
   const int32_t longer_and_own = uint32_t(range + 1) * plan.longer / ranges;

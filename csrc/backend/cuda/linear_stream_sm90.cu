@@ -126,14 +126,12 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     const std::byte* weights = nullptr;
     bool has_strip = false;
     int strips = 0;
-    int32_t weight_stage = 0, operand_stage = 0;  // that are next
     const auto begin_range = [&](int32_t range) {
       const StripRange own = find_range(plan, range);
       const Place place = find_place(args, own.first + lane / kStrips);
       has_strip = lane / kStrips < own.count && place.strip < count_strips(args, place.output);
       if (has_strip) weights = find_strip(args, place.output, place.strip, lane % kStrips);
       strips = __popc(__ballot_sync(0xffffffff, has_strip));
-      weight_stage = operand_stage = 0;
     };
     const int32_t padded_rows = round_up(args.rows, 8);
     const int octets = norms ? 0 : padded_rows / 8;
@@ -141,8 +139,8 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     const std::byte* const operand = static_cast<const std::byte*>(args.x);
     const uint64_t first_out = evict_first(), last_out = evict_last();
 
-    const auto announce = [&](int slot) {
-      const int blocks = min(kStageBlocks, num_blocks - weight_stage * kStageBlocks);
+    const auto announce = [&](int slot, int32_t stage) {
+      const int blocks = min(kStageBlocks, num_blocks - stage * kStageBlocks);
       if (lane == 0) {
         barrier_arrive_expect(full + slot * 8,
                               blocks * (strips * block_bytes(dtype) + octets * kOctetBytes));
@@ -150,40 +148,40 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
       __syncwarp();
       if (has_strip) {
         copy_bulk(ring + slot * stage_bytes + lane * kStripStage,
-                  weights + size_t(weight_stage) * kStripStage, blocks * block_bytes(dtype),
+                  weights + size_t(stage) * kStripStage, blocks * block_bytes(dtype),
                   full + slot * 8, first_out);
       }
-      ++weight_stage;
     };
-    const auto copy_operand = [&](int slot) {
-      const int32_t block = operand_stage * kStageBlocks + lane;
+    const auto copy_operand = [&](int slot, int32_t stage) {
+      const int32_t block = stage * kStageBlocks + lane;
       if (lane < kStageBlocks && block < num_blocks && !norms) {
         copy_bulk(ring + slot * stage_bytes + operand_at + lane * operand_block,
                   operand + size_t(block) * operand_stride, octets * kOctetBytes, full + slot * 8,
                   last_out);
       }
-      ++operand_stage;
     };
     int32_t taken = 0;  // by lane 0, in its own time
     const auto take_range = [&] {
-      if (plan.rounds == 1 || weight_stage < num_stages || lane > 0) return;
+      if (plan.rounds == 1 || lane > 0) return;
       taken = plan.ctas + atomicAdd(plan.num_taken, 1);
       // Every CTA asks once in vain: the last to do so leaves it as it was.
       if (taken == plan.num_ranges() + plan.ctas - 1) *plan.num_taken = 0;
     };
     const int32_t last_ring = num_stages - plan.stages;
     begin_range(blockIdx.x);
-    int slot = 0, parity = 1;
-    for (; slot < min(plan.stages, num_stages); ++slot) announce(slot);
-    if (plan.rounds == 1 && slot >= last_ring) let_next_begin();
+    const int ahead = min(plan.stages, num_stages);
+    for (int i = 0; i < ahead; ++i) announce(i, i);
+    if (plan.rounds == 1 && ahead >= last_ring) let_next_begin();
     wait_for_previous();
-    for (int i = 0; i < slot; ++i) copy_operand(i);
-    take_range();
-    while (plan.rounds > 1 || weight_stage < num_stages) {
+    for (int i = 0; i < ahead; ++i) copy_operand(i, i);
+    int32_t stage = ahead;  // the next one of a range
+    if (stage == num_stages) take_range();
+    int slot = ahead, parity = 1;
+    while (plan.rounds > 1 || stage < num_stages) {
       if (slot == plan.stages) slot = 0, parity ^= 1;
-      if (plan.rounds == 1 && weight_stage == last_ring) let_next_begin();
+      if (plan.rounds == 1 && stage == last_ring) let_next_begin();
       barrier_wait(empty + slot * 8, parity);
-      if (weight_stage == num_stages) {
+      if (stage == num_stages) {
         const int32_t next = __shfl_sync(0xffffffff, taken, 0);
         if (lane == 0) ranges[slot] = next;
         if (next >= plan.num_ranges()) {
@@ -191,11 +189,12 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
           break;
         }
         begin_range(next);
+        stage = 0;
         if (next >= plan.num_ranges() - plan.ctas) let_next_begin();
       }
-      announce(slot);
-      copy_operand(slot);
-      take_range();
+      announce(slot, stage);
+      copy_operand(slot, stage);
+      if (++stage == num_stages) take_range();
       ++slot;
     }
     return;
