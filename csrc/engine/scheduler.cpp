@@ -30,7 +30,9 @@ void Scheduler::plan(StepPlan& plan, Clock::time_point now) {
 bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point now) {
   Request& request = *sequence.request;
   if (num_slots_taken(running_.size()) + slots(sequence) > options_.max_num_seqs) return false;
-  if (!bind_samplers(request)) return true;  // the request has failed, the next one has its turn
+  if (const Bound bound = bind_samplers(request); bound != Bound::kAll) {
+    return bound == Bound::kFailed;  // then the next one has its turn
+  }
 
   std::vector<int32_t> blocks = find_prefix(sequence);
   for (int32_t block : blocks) kv_.acquire(block);
@@ -76,19 +78,35 @@ bool Scheduler::has_room(int32_t num_blocks, size_t position) {
   return num_blocks <= 0;
 }
 
-bool Scheduler::bind_samplers(Request& request) {
+// All samplers of the request, or none: where others have the room, they give it back when they end.
+// Behind kFailed the request is gone.
+Scheduler::Bound Scheduler::bind_samplers(Request& request) {
+  std::vector<Sequence*> bound;
   try {
     for (Sequence& sequence : request.sequences) {
       if (request.max_output == 0 || sequence.finished || sequence.sampler >= 0) continue;
-      sequence.sampler =
-          runner_.bind_sampler(sampler_spec(request.options, request.prompt, sequence.index));
+      SamplerSpec spec = sampler_spec(request.options, request.prompt, sequence.index);
+      spec.max_output = uint32_t(request.max_output);
+      sequence.sampler = runner_.bind_sampler(spec);
+      if (sequence.sampler == Samplers::kNoRoom) {
+        for (Sequence* other : bound) {
+          runner_.release_sampler(std::exchange(other->sampler, Samplers::kNoRoom));
+        }
+        if (!running_.empty()) return Bound::kNoRoom;
+        // It is with sequences that were preempted for this one, and would wait behind it for ever.
+        throw Error(HEARTH_OUT_OF_MEMORY,
+                    "Cannot run request: preempted requests have all room for samplers");
+      }
+      bound.push_back(&sequence);
     }
-    return true;
+    return Bound::kAll;
+  } catch (const Error& error) {
+    fail(request, error);
   } catch (const std::exception& error) {
     fail(request, Error(HEARTH_INTERNAL, error.what()));
-    settle(request);
-    return false;
   }
+  settle(request);
+  return Bound::kFailed;
 }
 
 // Full blocks that a sequence need not compute.

@@ -127,7 +127,8 @@ class Scheduler {
 
   bool try_admit(Sequence& sequence, size_t position, Clock::time_point now);
   bool has_room(int32_t num_blocks, size_t position);
-  bool bind_samplers(Request& request);
+  enum class Bound { kAll, kNoRoom, kFailed };
+  Bound bind_samplers(Request& request);
   std::vector<int32_t> find_prefix(Sequence& sequence) const;
   void schedule(size_t position, StepPlan& plan, Clock::time_point now);
   bool make_room_for_decode(Sequence& sequence, StepPlan& plan);

@@ -33,7 +33,7 @@ __device__ __forceinline__ int32_t load_block_ids(const AttentionArgs& args, int
       block * block_tokens >= args.step.context_len[sequence]) {
     return 0;
   }
-  return max(args.step.block_table[size_t(sequence) * args.step.max_blocks + block], 0);
+  return max(args.step.blocks_of(sequence)[block], 0);
 }
 
 /// Asks for a stage: part 0: K, 1: V, of tokens `first` of a chunk and on. wanted: tokens of the

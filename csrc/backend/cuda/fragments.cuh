@@ -7,14 +7,6 @@
 
 namespace hearth::cuda {
 
-/// Address of a strip.
-__device__ __forceinline__ const std::byte* strip_address(const StripMap& map, int32_t strip) {
-  if (strip < map.first) return map.segments[0] + size_t(strip) * map.strip_bytes;
-  const int32_t rest = strip - map.first;
-  return map.segments[1 + rest / map.per_segment] +
-         size_t(rest % map.per_segment) * map.strip_bytes;
-}
-
 /// The 16-bit type that a weight's products are made in.
 template <DType dtype>
 struct HalfOf {

@@ -167,7 +167,8 @@ void launch_gemm(Stream& stream, const LinearArgs& args) {
 
 }  // namespace
 
-void linear_gemm_sm80(Stream& stream, DType dtype, const LinearArgs& args) {
+void linear_gemm_sm80(Stream& stream, const LinearChoice& /*choice*/, DType dtype,
+                        const LinearArgs& args) {
   if (!stream.has_tensor_cores()) {
     throw Error(HEARTH_UNSUPPORTED,
                 format("Cannot multiply: this kernel needs compute capability 8.0: current value "

@@ -309,7 +309,13 @@ int64_t estimate(const Stream& stream, const LinearArgs& args, int32_t tile_toke
 }
 
 template <DType dtype>
-void choose_tokens(Stream& stream, const LinearArgs& args) {
+void choose_tokens(Stream& stream, const LinearChoice& choice, const LinearArgs& args) {
+  switch (choice.tile_tokens) {
+    case 64: return launch_gemm<dtype, 64>(stream, args);
+    case 128: return launch_gemm<dtype, 128>(stream, args);
+    case 256: return launch_gemm<dtype, 256>(stream, args);
+    default: break;
+  }
   const int64_t few = estimate(stream, args, 64), some = estimate(stream, args, 128),
                 many = estimate(stream, args, 256);
   if (many <= some && many <= few) return launch_gemm<dtype, 256>(stream, args);
@@ -319,7 +325,8 @@ void choose_tokens(Stream& stream, const LinearArgs& args) {
 
 }  // namespace
 
-void linear_gemm_sm90(Stream& stream, DType dtype, const LinearArgs& args) {
+void linear_gemm_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
+                        const LinearArgs& args) {
   if (!stream.is_hopper()) {
     throw Error(HEARTH_UNSUPPORTED,
                 format("Cannot multiply: this kernel needs compute capability 9.0: current value "
@@ -327,11 +334,11 @@ void linear_gemm_sm90(Stream& stream, DType dtype, const LinearArgs& args) {
                        stream.compute_capability / 10, stream.compute_capability % 10));
   }
   switch (dtype) {
-    case DType::kF16: return choose_tokens<DType::kF16>(stream, args);
-    case DType::kBF16: return choose_tokens<DType::kBF16>(stream, args);
-    case DType::kQ8_0: return choose_tokens<DType::kQ8_0>(stream, args);
-    case DType::kQ4_0: return choose_tokens<DType::kQ4_0>(stream, args);
-    case DType::kQ4_1: return choose_tokens<DType::kQ4_1>(stream, args);
+    case DType::kF16: return choose_tokens<DType::kF16>(stream, choice, args);
+    case DType::kBF16: return choose_tokens<DType::kBF16>(stream, choice, args);
+    case DType::kQ8_0: return choose_tokens<DType::kQ8_0>(stream, choice, args);
+    case DType::kQ4_0: return choose_tokens<DType::kQ4_0>(stream, choice, args);
+    case DType::kQ4_1: return choose_tokens<DType::kQ4_1>(stream, choice, args);
     default:
       throw Error(HEARTH_UNSUPPORTED,
                   format("Cannot multiply: no tensor-core kernel for dtype %u", unsigned(dtype)));

@@ -12,7 +12,7 @@ bool built_with_cuda() { return true; }
 
 bool built_with_cuda() { return false; }
 
-std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) {
+Backend make_cuda_backend(const CudaOptions&) {
   throw Error(HEARTH_UNSUPPORTED, "Cannot use CUDA: this library is built without CUDA");
 }
 
