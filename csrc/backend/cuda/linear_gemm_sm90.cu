@@ -291,12 +291,16 @@ __global__ void __launch_bounds__(kThreads, 1)
 int32_t max_ctas(const Stream& stream) { return stream.num_multiprocessors / kCluster * kCluster; }
 
 template <DType dtype, int kTokens>
+void prepare_gemm() {
+  static_assert(sizeof(Shared<dtype, kTokens>) <= 227 * 1024);
+  allow_shared_memory(gemm_kernel<dtype, kTokens>, sizeof(Shared<dtype, kTokens>));
+}
+
+template <DType dtype, int kTokens>
 void launch_gemm(Stream& stream, const LinearArgs& args) {
   const auto kernel = gemm_kernel<dtype, kTokens>;
   const GemmGrid grid = make_grid(args, kTokens, kCluster);
   constexpr size_t kSharedBytes = sizeof(Shared<dtype, kTokens>);
-  static_assert(kSharedBytes <= 227 * 1024);
-  allow_shared_memory(kernel, kSharedBytes);
   launch_clusters(stream, kernel, kCluster, dim3(std::min(grid.num_tiles(), max_ctas(stream))),
                   dim3(kThreads), kSharedBytes, args, grid);
 }
@@ -310,6 +314,10 @@ int64_t estimate(const Stream& stream, const LinearArgs& args, int32_t tile_toke
 
 template <DType dtype>
 void choose_tokens(Stream& stream, const LinearChoice& choice, const LinearArgs& args) {
+  // All of a dtype at a time, so that no live step is the first to load one.
+  prepare_gemm<dtype, 64>();
+  prepare_gemm<dtype, 128>();
+  prepare_gemm<dtype, 256>();
   switch (choice.tile_tokens) {
     case 64: return launch_gemm<dtype, 64>(stream, args);
     case 128: return launch_gemm<dtype, 128>(stream, args);
