@@ -41,7 +41,8 @@ enum {
   HEARTH_NOT_FOUND = -8,        /* no such request */
   HEARTH_NOT_READY = -9,        /* the weights are still loading */
   HEARTH_DEADLINE = -10,        /* the deadline cannot be met; nothing was queued */
-  HEARTH_INTERNAL = -11         /* a defect of the library; the message says where */
+  HEARTH_INTERNAL = -11,        /* a defect of the library; the message says where */
+  HEARTH_DEVICE_LOST = -12 /* the device is gone for this process: only a new one gets it back */
 };
 
 typedef struct hearth_engine hearth_engine;

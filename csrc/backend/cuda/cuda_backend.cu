@@ -5,6 +5,7 @@
 #include <iterator>
 #include <limits>
 
+#include "devices.h"
 #include "rows.h"
 
 namespace hearth::cuda {
@@ -28,42 +29,21 @@ int32_t power_of_two(int32_t at_least) {
 
 CudaBackend::CudaBackend(const CudaOptions& options)
     : options_(options), uploads_(options.device_index) {
-  const std::vector<hearth_device> devices = cuda_devices();
-  if (size_t(options.device_index) >= devices.size()) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot open device: device_index must be below %zu, the number of CUDA "
-                       "devices: current value is %d",
-                       devices.size(), options.device_index));
-  }
-  const hearth_device& device = devices[options.device_index];
-  device_name_ = device.name;
-  use_device();
-  traits_ = {int32_t(device.best_isa), options.exact};
-  if (options.max_compute_capability > 0) {
-    traits_.compute_capability =
-        std::min(traits_.compute_capability, options.max_compute_capability);
-  }
-  stream_.compute_capability = traits_.compute_capability;
-  stream_.num_multiprocessors = int32_t(device.num_cores);
-  check(cudaStreamCreateWithFlags(&stream_.handle, cudaStreamNonBlocking), "Cannot open device");
-  stream_.counter = zeroed_buffer(sizeof(int32_t));
+  const OpenDevice opened = open_device(options.device_index);
+  device_ = opened.info;
+  traits_ = {limit_code(opened.code, options.max_compute_capability), options.exact};
+  stream_ = Stream(traits_.code, int32_t(device_.num_cores));
   samplers_ = std::make_unique<DeviceSamplers>(stream_);
   for (Slot& slot : slots_) {
-    check(cudaEventCreate(&slot.begun), "Cannot open device");
-    check(cudaEventCreate(&slot.done), "Cannot open device");
+    slot.begun = make_event();
+    slot.done = make_event();
   }
 }
 
 CudaBackend::~CudaBackend() {
   cudaSetDevice(options_.device_index);
-  if (stream_.handle != nullptr) cudaStreamSynchronize(stream_.handle);
+  cudaStreamSynchronize(stream_.handle);
   forget_recorded();
-  samplers_.reset();
-  for (Slot& slot : slots_) {
-    if (slot.begun != nullptr) cudaEventDestroy(slot.begun);
-    if (slot.done != nullptr) cudaEventDestroy(slot.done);
-  }
-  if (stream_.handle != nullptr) cudaStreamDestroy(stream_.handle);
 }
 
 void CudaBackend::use_device() const {
@@ -71,9 +51,8 @@ void CudaBackend::use_device() const {
 }
 
 std::string CudaBackend::describe() const {
-  return format("device: cuda:%d %s, compute capability %d.%d\n", options_.device_index,
-                device_name_.c_str(), stream_.compute_capability / 10,
-                stream_.compute_capability % 10) +
+  return format("device: cuda:%d %s, compute capability %s\n", options_.device_index, device_.name,
+                capability_name(int32_t(device_.best_isa)).c_str()) +
          describe_choices(traits_);
 }
 
@@ -91,7 +70,7 @@ void CudaBackend::pack(const WeightLayout& layout, const std::byte* source, int3
 std::byte* CudaBackend::allocate(size_t bytes) {
   use_device();
   void* data = nullptr;
-  const cudaError_t status = cudaMalloc(&data, std::max<size_t>(bytes, 1));
+  const cudaError_t status = DeviceMemory::allocate(&data, std::max<size_t>(bytes, 1));
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     size_t free = 0, total = 0;

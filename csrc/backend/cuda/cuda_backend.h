@@ -11,7 +11,8 @@
 //   Record   A step in which every sequence decodes one token is recorded as a CUDA graph, for a
 //            number of sequences rounded up (kBuckets) and a width of the block table rounded up to
 //            a power of two; it is launched as a whole from then on. Padding tokens write nothing.
-//   Choice   dispatch.h picks the kernel of each op by device, dtype and number of tokens.
+//   Choice   dispatch.h picks the kernel of each op by the code that was loaded, dtype and number of
+//            tokens.
 //   Forms    A Tensor that is_operand lies as linear kernels want it (layout.h) where a tensor-core
 //            kernel wrote it, else as floats; forms_ knows which.
 #pragma once
@@ -86,7 +87,7 @@ class CudaBackend final : public Backend {
     PinnedBuffer input;
     PinnedBuffer results;  // DeviceSample, one a sample row
     std::vector<SampleRow> samples;
-    cudaEvent_t begun = nullptr, done = nullptr;
+    Event begun, done;
     bool is_closed = true;  // end_step() was reached
     StepResult result;
   };
@@ -119,7 +120,7 @@ class CudaBackend final : public Backend {
   const CudaOptions options_;
   DeviceTraits traits_;
   Stream stream_;
-  std::string device_name_;
+  hearth_device device_;
   UploadRing uploads_;
   std::unique_ptr<DeviceSamplers> samplers_;
 

@@ -11,9 +11,8 @@ namespace {
 
 constexpr int32_t kHeadDims[] = {64, 80, 96, 128, 256};
 
-bool has_tensor_cores(const DeviceTraits& traits) { return traits.compute_capability >= 80; }
-// wgmma exists on this architecture alone.
-bool is_hopper(const DeviceTraits& traits) { return traits.compute_capability == 90; }
+bool has_tensor_cores(const DeviceTraits& traits) { return traits.code.has_tensor_cores(); }
+bool is_hopper(const DeviceTraits& traits) { return traits.code.has_hopper_bodies; }
 
 }  // namespace
 
@@ -52,11 +51,15 @@ AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv) {
 }
 
 std::string describe_choices(const DeviceTraits& traits) {
+  const std::string code =
+      format("code: for compute capability %s, launches %s\n",
+             capability_name(traits.code.compute_capability).c_str(),
+             traits.code.waits_for_previous ? "overlap" : "do not overlap");
   if (traits.exact || !has_tensor_cores(traits)) {
-    return "activation_dtype: fp32\nlinear: exact\nattention: exact\n";
+    return code + "activation_dtype: fp32\nlinear: exact\nattention: exact\n";
   }
   const char* family = is_hopper(traits) ? "sm90" : "sm80";
-  return format(
+  return code + format(
       "activation_dtype: 16-bit\n"
       "linear: stream_%s to %d tokens, then gemm_%s (fp32 weights: exact)\n"
       "attention: decode_%s, prefill_%s (head_dim 64, 80, 96, 128, 256; others: exact)\n",

@@ -1,10 +1,11 @@
-// Which kernel takes an op: by compute capability, dtype, shape and number of tokens. Host code
+// Which kernel takes an op: by the code that was loaded, dtype, shape and number of tokens. Host code
 // without CUDA, so that the choice is tested where there is no GPU.
 #pragma once
 
 #include <string>
 
 #include "../backend.h"
+#include "loaded_code.h"
 
 namespace hearth::cuda {
 
@@ -20,8 +21,8 @@ inline constexpr int32_t kMaxStreamTokens = 64, kMaxWideStreamTokens = 16, kWide
 inline constexpr int32_t kMaxFusedWarps = 132 * 7;
 
 struct DeviceTraits {
-  int32_t compute_capability = 0;  // 90 for 9.0; kernels for more than this are not chosen
-  bool exact = false;              // fp32 activations
+  LoadedCode code;     // not the device: kernels that it has no body for are not chosen
+  bool exact = false;  // fp32 activations
 };
 
 /// What an op makes q, K and V of, and what it does with them.
@@ -45,7 +46,7 @@ bool fuses_rope(const DeviceTraits& traits, const KvSpec& kv, const QkvShape& sh
 /// For queries of sequences that have several in the step; kExact: for all others too.
 AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv);
 
-/// `linear: ...` and `attention: ...` lines.
+/// `code: ...`, `linear: ...` and `attention: ...` lines.
 std::string describe_choices(const DeviceTraits& traits);
 
 }  // namespace hearth::cuda

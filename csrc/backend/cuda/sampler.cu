@@ -113,9 +113,7 @@ DeviceSamplers::DeviceSamplers(Stream& stream)
 
 DeviceSamplers::~DeviceSamplers() {
   for (Staging& staging : stagings_) {
-    if (staging.copied == nullptr) continue;
-    cudaEventSynchronize(staging.copied);
-    cudaEventDestroy(staging.copied);
+    if (staging.copied != nullptr) cudaEventSynchronize(staging.copied);
   }
 }
 
@@ -204,10 +202,7 @@ void DeviceSamplers::upload_changes(std::span<const SampleRow> samples) {
   for (const int32_t index : changed_) bytes += samplers_[index].image.size();
 
   Staging& staging = stagings_[next_staging_++ % stagings_.size()];
-  if (staging.copied == nullptr) {
-    check(cudaEventCreateWithFlags(&staging.copied, cudaEventDisableTiming),
-          "Cannot copy samplers");
-  }
+  if (staging.copied == nullptr) staging.copied = make_event(cudaEventDisableTiming);
   check(cudaEventSynchronize(staging.copied), "Cannot copy samplers");
   if (staging.memory.bytes() < bytes) staging.memory = PinnedBuffer(bytes * 2);
 

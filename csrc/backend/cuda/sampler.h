@@ -84,7 +84,7 @@ class DeviceSamplers {
   /// Memory that the device copies from, until the event.
   struct Staging {
     PinnedBuffer memory;
-    cudaEvent_t copied = nullptr;
+    Event copied;
   };
 
   void place(int32_t index, const DevicePool::Block& memory);
