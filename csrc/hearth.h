@@ -53,7 +53,7 @@ typedef struct hearth_engine hearth_engine;
 HEARTH_API uint32_t hearth_abi_version(void);
 
 /**
- * One line of text: version, commit, compiler, instruction sets compiled in.
+ * One line of text: version, commit, compiler, instruction sets and GPU code compiled in.
  * Writes at most capacity bytes, NUL included; returns the length without NUL (snprintf's rule).
  */
 HEARTH_API int32_t hearth_build_info(char* text, uint32_t capacity);
@@ -78,8 +78,8 @@ typedef struct hearth_device {
   uint32_t num_cores; /* CPU: cores this process may use; CUDA: multiprocessors */
   uint32_t reserved;
   uint64_t memory_bytes; /* total; CPU: respects the cgroup's limit */
-  uint64_t free_bytes;
-  char name[112]; /* UTF-8, NUL-terminated */
+  uint64_t free_bytes;   /* CUDA: memory_bytes where the driver does not tell (no NVML) */
+  char name[112];        /* UTF-8, NUL-terminated */
 } hearth_device;
 
 /** Fills at most capacity devices; returns how many there are. */

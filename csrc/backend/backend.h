@@ -356,8 +356,8 @@ struct CudaOptions {
 bool built_with_cuda();
 /// What it was compiled for, "sm_80 sm_90a compute_80" (compute_: PTX); empty without CUDA.
 const char* cuda_architectures();
-/// Throws Error(HEARTH_UNSUPPORTED) where this library has no CUDA or the machine no such device, or
-/// one that runs none of its code.
+/// Throws Error(HEARTH_UNSUPPORTED) where this library has no CUDA or the machine no such device,
+/// or one that runs none of its code.
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options);
 /// The CUDA devices of this machine, in the driver's order; empty without a driver or without CUDA
 /// in this library. Takes nothing of any of them. free_bytes is 0: read_free_bytes() fills it in.

@@ -22,8 +22,8 @@ const char* dtype_name(uint32_t dtype) {
 
 NativeModel::NativeModel(const ModelSource& source) {
   const std::vector<hearth_device> devices = list_devices(source.options.device_kind);
-  hearth_device device = choose_device(
-      source.options.device_kind, source.options.device_index, devices, "Cannot open engine");
+  hearth_device device = choose_device(source.options.device_kind, source.options.device_index,
+                                       devices, "Cannot open engine");
   const hearth_engine_options options = check_engine_options(source.options, device);
   spec_ = parse_spec(source.spec, source.flat, options.flat_bytes);
   std::vector<TensorSource> tensors = parse_tensors(

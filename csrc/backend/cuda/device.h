@@ -16,8 +16,9 @@
 namespace hearth::cuda {
 
 /// Whether the context is unusable from then on, and with it the device to this process: what the
-/// runtime documents as leaving the process in an inconsistent state, broken hardware, and a context
-/// or a client that is no more. cudaErrorUnknown is what a device that fell off the bus answers.
+/// runtime documents as leaving the process in an inconsistent state, broken hardware, and a
+/// context or a client that is no more. cudaErrorUnknown is what a device that fell off the bus
+/// answers.
 constexpr bool is_device_lost(cudaError_t status) {
   switch (status) {
     case cudaErrorECCUncorrectable:
@@ -41,8 +42,8 @@ constexpr bool is_device_lost(cudaError_t status) {
   }
 }
 
-/// Throws DeviceLost, or Error: OUT_OF_MEMORY, or INTERNAL with what the runtime says. what: "Cannot
-/// copy weights".
+/// Throws DeviceLost, or Error: OUT_OF_MEMORY, or INTERNAL with what the runtime says. what:
+/// "Cannot copy weights".
 inline void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // else the next call would report it again
@@ -161,9 +162,7 @@ struct Stream {
   /// Of the current device. flags: as make_stream().
   Stream(const LoadedCode& code, int32_t num_multiprocessors,
          unsigned flags = cudaStreamNonBlocking)
-      : handle(make_stream(flags)),
-        code(code),
-        num_multiprocessors(num_multiprocessors),
+      : handle(make_stream(flags)), code(code), num_multiprocessors(num_multiprocessors),
         counter(zeroed_buffer(sizeof(int32_t))) {}
 
   StreamHandle handle;
@@ -179,10 +178,11 @@ struct Stream {
 };
 
 /// Launches a kernel. It may begin before the one ahead of it in the stream has ended (programmatic
-/// dependent launch) where the code that was loaded waits: every kernel calls wait_for_previous() (ptx.cuh) before it reads what another
-/// kernel wrote or writes what another may still read, and all its threads call it. Shared memory
-/// beyond 48 KiB needs allow_shared_memory() once. cluster: CTAs that run side by side, along x: a
-/// divisor of the grid, and more than one where stream.is_hopper() only.
+/// dependent launch) where the code that was loaded waits: every kernel calls wait_for_previous()
+/// (ptx.cuh) before it reads what another kernel wrote or writes what another may still read, and
+/// all its threads call it. Shared memory beyond 48 KiB needs allow_shared_memory() once. cluster:
+/// CTAs that run side by side, along x: a divisor of the grid, and more than one where
+/// stream.is_hopper() only.
 template <class... Parameters, class... Arguments>
 void launch_clusters(Stream& stream, void (*kernel)(Parameters...), int32_t cluster, dim3 grid,
                      dim3 block, size_t shared_bytes, Arguments&&... arguments) {

@@ -51,19 +51,19 @@ AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv) {
 }
 
 std::string describe_choices(const DeviceTraits& traits) {
-  const std::string code =
-      format("code: for compute capability %s, launches %s\n",
-             capability_name(traits.code.compute_capability).c_str(),
-             traits.code.waits_for_previous ? "overlap" : "do not overlap");
+  const std::string code = format("code: for compute capability %s, launches %s\n",
+                                  capability_name(traits.code.compute_capability).c_str(),
+                                  traits.code.waits_for_previous ? "overlap" : "do not overlap");
   if (traits.exact || !has_tensor_cores(traits)) {
     return code + "activation_dtype: fp32\nlinear: exact\nattention: exact\n";
   }
   const char* family = is_hopper(traits) ? "sm90" : "sm80";
-  return code + format(
-      "activation_dtype: 16-bit\n"
-      "linear: stream_%s to %d tokens, then gemm_%s (fp32 weights: exact)\n"
-      "attention: decode_%s, prefill_%s (head_dim 64, 80, 96, 128, 256; others: exact)\n",
-      family, kMaxStreamTokens, family, family, family);
+  return code +
+         format(
+             "activation_dtype: 16-bit\n"
+             "linear: stream_%s to %d tokens, then gemm_%s (fp32 weights: exact)\n"
+             "attention: decode_%s, prefill_%s (head_dim 64, 80, 96, 128, 256; others: exact)\n",
+             family, kMaxStreamTokens, family, family, family);
 }
 
 }  // namespace hearth::cuda

@@ -1,5 +1,5 @@
-// Which kernel takes an op: by the code that was loaded, dtype, shape and number of tokens. Host code
-// without CUDA, so that the choice is tested where there is no GPU.
+// Which kernel takes an op: by the code that was loaded, dtype, shape and number of tokens. Host
+// code without CUDA, so that the choice is tested where there is no GPU.
 #pragma once
 
 #include <string>

@@ -169,10 +169,11 @@ void launch_gemm(Stream& stream, const LinearArgs& args) {
 
 void linear_gemm_sm80(Stream& stream, DType dtype, const LinearArgs& args) {
   if (!stream.has_tensor_cores()) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot multiply: this kernel needs code for compute capability 8.0: current "
-                       "value is %s",
-                       capability_name(stream.code.compute_capability).c_str()));
+    throw Error(
+        HEARTH_UNSUPPORTED,
+        format("Cannot multiply: this kernel needs code for compute capability 8.0: current "
+               "value is %s",
+               capability_name(stream.code.compute_capability).c_str()));
   }
   switch (dtype) {
     case DType::kF16: return launch_gemm<DType::kF16>(stream, args);

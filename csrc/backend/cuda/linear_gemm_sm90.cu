@@ -321,10 +321,11 @@ void choose_tokens(Stream& stream, const LinearArgs& args) {
 
 void linear_gemm_sm90(Stream& stream, DType dtype, const LinearArgs& args) {
   if (!stream.is_hopper()) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot multiply: this kernel needs code for compute capability 9.0: current "
-                       "value is %s",
-                       capability_name(stream.code.compute_capability).c_str()));
+    throw Error(
+        HEARTH_UNSUPPORTED,
+        format("Cannot multiply: this kernel needs code for compute capability 9.0: current "
+               "value is %s",
+               capability_name(stream.code.compute_capability).c_str()));
   }
   switch (dtype) {
     case DType::kF16: return choose_tokens<DType::kF16>(stream, args);

@@ -1,6 +1,6 @@
-// What the machine code that runs on a device can do. The device alone does not tell: a library that
-// has code for 8.0 and PTX of it runs that on a device of 9.0 or 12.0. Host code without CUDA, so
-// that what follows from it is tested where there is no GPU.
+// What the machine code that runs on a device can do. The device alone does not tell: a library
+// that has code for 8.0 and PTX of it runs that on a device of 9.0 or 12.0. Host code without CUDA,
+// so that what follows from it is tested where there is no GPU.
 #pragma once
 
 #include <algorithm>

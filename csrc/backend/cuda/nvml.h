@@ -1,5 +1,5 @@
-// NVML, the driver's library for looking at devices, opened at run time where it is. Unlike the CUDA
-// runtime it needs no context to tell how much memory is free.
+// NVML, the driver's library for looking at devices, opened at run time where it is. Unlike the
+// CUDA runtime it needs no context to tell how much memory is free.
 #pragma once
 
 #include <cstdint>

@@ -30,17 +30,20 @@ bool is_missing_code(cudaError_t status) {
   }
 }
 
-cudaError_t finish_launch() {
+// In a stream of its own: another engine of this process may be recording.
+template <class... Arguments>
+cudaError_t run(void (*kernel)(Arguments...), Arguments... arguments) {
+  const StreamHandle stream = make_stream();
+  kernel<<<1, 1, 0, stream>>>(arguments...);
   const cudaError_t status = cudaGetLastError();
-  return status == cudaSuccess ? cudaDeviceSynchronize() : status;
+  return status == cudaSuccess ? cudaStreamSynchronize(stream) : status;
 }
 
 }  // namespace
 
 LoadedCode probe_code(const std::string& device) {
   const PinnedBuffer code(sizeof(LoadedCode));
-  probe_kernel<<<1, 1>>>(code.data<LoadedCode>());
-  const cudaError_t status = finish_launch();
+  const cudaError_t status = run(probe_kernel, code.data<LoadedCode>());
   if (is_missing_code(status)) {
     throw Error(HEARTH_UNSUPPORTED,
                 format("Cannot open device: this library has CUDA code for %s, of which %s runs "
@@ -53,8 +56,7 @@ LoadedCode probe_code(const std::string& device) {
 }
 
 void trap() {
-  trap_kernel<<<1, 1>>>();
-  check(finish_launch(), "Cannot trap");
+  check(run(trap_kernel), "Cannot go on");
   throw Error(HEARTH_INTERNAL, "Cannot trap: the kernel that traps has ended");
 }
 
