@@ -11,8 +11,7 @@
 //   Record   A step in which every sequence decodes one token is recorded as a CUDA graph, for a
 //            number of sequences rounded up (kBuckets) and a width of the block table rounded up to
 //            a power of two; it is launched as a whole from then on. Padding tokens write nothing.
-//   Choice   dispatch.h picks the kernel of each op by the code that was loaded, dtype and number of
-//            tokens.
+//   Choice   dispatch.h picks the kernel of each op by the loaded code, dtype and number of tokens.
 //   Forms    A Tensor that is_operand lies as linear kernels want it (layout.h) where a tensor-core
 //            kernel wrote it, else as floats; forms_ knows which.
 #pragma once
