@@ -30,21 +30,15 @@ int32_t rows_of(const LinearArgs& args) {
 
 CudaOps::CudaOps(CudaDevice& device, CudaSamplers& samplers, bool exact)
     : device_(device), samplers_(samplers), stream_(device.stream()),
-      table_({device.stream().compute_capability, exact}), recorder_(device.stream()) {
+      table_({device.code(), exact}), recorder_(device.stream()) {
   device.use();
   for (Slot& slot : slots_) {
-    check(cudaEventCreate(&slot.begun), "Cannot open device");
-    check(cudaEventCreate(&slot.done), "Cannot open device");
+    slot.begun = make_event();
+    slot.done = make_event();
   }
 }
 
-CudaOps::~CudaOps() {
-  cudaStreamSynchronize(stream_.handle);
-  for (Slot& slot : slots_) {
-    if (slot.begun != nullptr) cudaEventDestroy(slot.begun);
-    if (slot.done != nullptr) cudaEventDestroy(slot.done);
-  }
-}
+CudaOps::~CudaOps() { cudaStreamSynchronize(stream_.handle); }
 
 std::string CudaOps::describe() const {
   return table_.describe() + format("recorded_steps: %zu\n", recorder_.num_recorded());

@@ -70,7 +70,7 @@ class CudaOps final : public Ops {
   /// A step in flight, or one whose results are still readable.
   struct Slot {
     std::vector<SampleRow> samples;
-    cudaEvent_t begun = nullptr, done = nullptr;
+    Event begun, done;
     bool is_closed = true;  // end_step() was reached
     StepResult result;
   };

@@ -336,10 +336,11 @@ void choose_tokens(Stream& stream, const LinearChoice& choice, const LinearArgs&
 void linear_gemm_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
                         const LinearArgs& args) {
   if (!stream.is_hopper()) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot multiply: this kernel needs compute capability 9.0: current value "
-                       "is %d.%d",
-                       stream.compute_capability / 10, stream.compute_capability % 10));
+    throw Error(
+        HEARTH_UNSUPPORTED,
+        format("Cannot multiply: this kernel needs code for compute capability 9.0: current "
+               "value is %s",
+               capability_name(stream.code.compute_capability).c_str()));
   }
   switch (dtype) {
     case DType::kF16: return choose_tokens<DType::kF16>(stream, choice, args);

@@ -8,17 +8,25 @@
 
 namespace hearth::cuda {
 
+// Whether wait_for_previous() waits; where it does not, no kernel may begin before the one ahead of
+// it has ended (LoadedCode::waits_for_previous).
+#if __CUDA_ARCH__ >= 900
+#define HEARTH_WAITS_FOR_PREVIOUS 1
+#else
+#define HEARTH_WAITS_FOR_PREVIOUS 0
+#endif
+
 /// Waits until all that the kernels ahead in the stream wrote is visible. Before it a kernel may
 /// only read what no kernel of a step writes (weights), and write nothing in global memory.
 __device__ __forceinline__ void wait_for_previous() {
-#if __CUDA_ARCH__ >= 900
+#if HEARTH_WAITS_FOR_PREVIOUS
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
 /// Lets the next kernel of the stream begin its prologue once every CTA has said so or ended.
 __device__ __forceinline__ void let_next_begin() {
-#if __CUDA_ARCH__ >= 900
+#if HEARTH_WAITS_FOR_PREVIOUS
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }

@@ -116,15 +116,13 @@ void CudaSamplers::reserve(const StepSizes& sizes) {
   slots_image_.resize(num_slots);
   for (Staging& staging : stagings_) {
     staging.memory = device_.allocate(kStagingBytes, Tier::kHost);
-    check(cudaEventCreateWithFlags(&staging.copied, cudaEventDisableTiming), "Cannot open device");
+    staging.copied = make_event(cudaEventDisableTiming);
   }
 }
 
 CudaSamplers::~CudaSamplers() {
   for (Staging& staging : stagings_) {
-    if (staging.copied == nullptr) continue;
-    cudaEventSynchronize(staging.copied);
-    cudaEventDestroy(staging.copied);
+    if (staging.copied != nullptr) cudaEventSynchronize(staging.copied);
   }
 }
 

@@ -62,7 +62,7 @@ class CudaSamplers final : public Samplers {
   /// Host memory that the device copies from, until the event.
   struct Staging {
     Memory memory;
-    cudaEvent_t copied = nullptr;
+    Event copied;
   };
 
   void copy_through(Staging& staging, std::byte* to, const void* from, size_t bytes, size_t& used);
