@@ -67,7 +67,7 @@ function dlopen<S extends Deno.ForeignLibraryInterface>(
 }
 
 /**
- * What the library is, in one line: version, commit, compiler, instruction sets compiled in.
+ * What the library is, in one line: version, numerics, commit, compiler, instruction sets compiled in.
  *
  * @param path of the library; by default the one that engines use
  */
