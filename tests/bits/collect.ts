@@ -111,14 +111,17 @@ async function runTiny(run: Run, name: string): Promise<void> {
     await Deno.readTextFile(new URL(`${name}/golden.json`, DATA)),
   );
   const model = await loadModel(new URL(`${name}/${golden.file}`, DATA).pathname);
+  const numThreads = 1; // more have nothing to do but to wait for each other
   await run.together(name, model, goldenRequests(golden.prompts), {
+    numThreads,
     maxModelLen: 640,
     maxNumBatchedTokens: 256, // the longest prompt takes several steps
     numKvBlocks: 160,
   });
   const requests = tinyRequests(golden.prompts.find(({ tokens }) => tokens.length === 33)!);
-  await run.alone(name, model, requests, { maxModelLen: 256, numKvBlocks: 64 });
+  await run.alone(name, model, requests, { numThreads, maxModelLen: 256, numKvBlocks: 64 });
   await run.together(name, model, suffixed(requests, "together"), {
+    numThreads,
     maxModelLen: 256,
     maxNumBatchedTokens: 48,
     numKvBlocks: TINY_BLOCKS,

@@ -1,12 +1,14 @@
 /**
  * The bits of the tiny checkpoints that are kept under version control: a file for each path, with the
- * HEARTH_NUMERICS that they are the bits of. Run as a program it writes those of this machine's paths,
- * and removes files of other numerics, which nothing can be compared with any more:
+ * HEARTH_NUMERICS that they are the bits of. Run as a program it writes those of this machine's paths
+ * (`--missing`: only of paths that have none), and removes files of other numerics, which nothing can be
+ * compared with any more:
  *
- *     deno task bits:store
+ *     deno task bits:store [--missing]
  *
  * @module
  */
+import { parseArgs } from "node:util";
 import { numerics } from "../../ffi/structs.ts";
 import { type BitsLine, collectBits, pathsHere } from "./collect.ts";
 
@@ -60,12 +62,16 @@ export function changedRequests(
 }
 
 if (import.meta.main) {
-  for (const [name, stored] of readStored()) {
+  const { values: flags } = parseArgs({ options: { missing: { type: "boolean" } } });
+  const before = readStored();
+  for (const [name, stored] of before) {
     if (stored.numerics === numerics) continue;
     Deno.removeSync(new URL(`${name}.json`, FOLDER));
+    before.delete(name);
     console.log(`${name}: removed what was stored for numerics ${stored.numerics}`);
   }
   for (const path of pathsHere()) {
+    if (flags.missing && before.has(path.name)) continue;
     const digests = digestsOf(await collectBits("tiny", path));
     const stored: StoredBits = { numerics, digests };
     Deno.writeTextFileSync(

@@ -39,7 +39,7 @@ for (const path of pathsHere()) {
       assert.ok(
         changed.length === 0,
         `The bits changed: raise HEARTH_NUMERICS if that is meant, and store new ones with ` +
-          `\`${STORE_COMMAND}\`. Not the same are ${changed.length} requests: ` +
+          `\`${STORE_COMMAND}\`. ${changed.length} requests changed, the first of them ` +
           changed.slice(0, 8).join("; "),
       );
     },
