@@ -28,6 +28,12 @@ extern "C" {
 /** Raised whenever a struct, a prototype or an enumerator below changes. */
 #define HEARTH_ABI_VERSION 2
 
+/**
+ * Names the numerics: raised whenever any token or log probability gets other bits on purpose, on
+ * any device. tests/bits/ holds the bits that belong to it; docs/architecture.md says what to do.
+ */
+#define HEARTH_NUMERICS 1
+
 typedef int32_t hearth_status;
 enum {
   HEARTH_OK = 0,
@@ -53,7 +59,7 @@ typedef struct hearth_engine hearth_engine;
 HEARTH_API uint32_t hearth_abi_version(void);
 
 /**
- * One line of text: version, commit, compiler, instruction sets and GPU code compiled in.
+ * One line of text: version, numerics, commit, compiler, instruction sets and GPU code compiled in.
  * Writes at most capacity bytes, NUL included; returns the length without NUL (snprintf's rule).
  */
 HEARTH_API int32_t hearth_build_info(char* text, uint32_t capacity);
