@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -40,6 +41,17 @@ inline size_t cut_length(const std::string& text, size_t limit) {
   size_t length = std::min(text.size(), limit);
   while (length > 0 && length < text.size() && (text[length] & 0xc0) == 0x80) --length;
   return length;
+}
+
+/// Copies a text into a caller's buffer by snprintf's rule: at most capacity bytes with NUL, no
+/// half characters; returns the whole length.
+inline int32_t write_text(const std::string& text, char* target, uint32_t capacity) {
+  if (target != nullptr && capacity > 0) {
+    const size_t length = cut_length(text, capacity - 1);
+    std::memcpy(target, text.data(), length);
+    target[length] = '\0';
+  }
+  return int32_t(text.size());
 }
 
 }  // namespace hearth

@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
+#include "../engine/engine_loop.h"
+#include "../engine/step_runner.h"
 #include "../model/transformer.h"
-#include "engine_loop.h"
-#include "step_runner.h"
 
 namespace hearth {
 
