@@ -41,7 +41,8 @@ enum {
   HEARTH_NOT_FOUND = -8,        /* no such request */
   HEARTH_NOT_READY = -9,        /* the weights are still loading */
   HEARTH_DEADLINE = -10,        /* the deadline cannot be met; nothing was queued */
-  HEARTH_INTERNAL = -11         /* a defect of the library; the message says where */
+  HEARTH_INTERNAL = -11,        /* a defect of the library; the message says where */
+  HEARTH_DEVICE_LOST = -12 /* the device is gone for this process: only a new one gets it back */
 };
 
 typedef struct hearth_engine hearth_engine;
@@ -359,8 +360,10 @@ enum {
   HEARTH_EVENT_ERROR = 3,          /* a request failed: every sequence of it; payload: text */
   HEARTH_EVENT_PROMPT_LOGPROB = 4, /* token, logprob of prompt token `sequence`; payload as TOKEN */
   HEARTH_EVENT_READY = 5,          /* the weights are loaded; request 0 */
-  HEARTH_EVENT_FAILED = 6,         /* loading failed; request 0; payload: text */
-  HEARTH_EVENT_START = 7           /* a request is in its first step; before its other events */
+  HEARTH_EVENT_FAILED = 6, /* no step will run any more: loading has failed, or the device is
+                              lost; request 0; payload: text. Whatever request has not
+                              ended by then has failed with it. */
+  HEARTH_EVENT_START = 7   /* a request is in its first step; before its other events */
 };
 
 enum {

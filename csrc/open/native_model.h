@@ -31,8 +31,8 @@ class NativeModel final : public StepRunner {
 
   void load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled) override;
   uint64_t workspace_bytes() const override;
-  void run(const StepInput& input) override;
-  const StepResult& finish() override;
+  void run(const StepInput& input) override { transformer_->run(input); }
+  const StepResult& finish() override { return transformer_->finish(); }
   Cost last_cost() const override { return transformer_->last_cost(); }
   uint64_t num_launches() const override { return backend_->num_launches(); }
   uint64_t device_nanoseconds() const override { return backend_->device_nanoseconds(); }
@@ -40,16 +40,12 @@ class NativeModel final : public StepRunner {
   void release_sampler(int32_t sampler) override { backend_->release_sampler(sampler); }
 
  private:
-  void drop_abandoned();
-
   ModelSpec spec_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Weights> weights_;
   std::unique_ptr<Transformer> transformer_;  // after load()
   KvCache kv_;
   EngineConfig config_;
-  int32_t num_in_flight_ = 0;
-  bool has_abandoned_ = false;
 };
 
 }  // namespace hearth
