@@ -266,6 +266,19 @@ Deno.test("an error on the way is a stream's last event, with a code", async () 
   }
 });
 
+Deno.test("requests that a lost device ends are told so", async () => {
+  const failure = new EngineError("device_lost", "Cannot run a step: the device is gone");
+  await using harness = fakeHarness({ failAfter: 3, failure });
+  const body = { ...chat, max_tokens: 9 };
+  const events = eventsOf(await (await harness.post(CHAT, { ...body, stream: true })).text());
+  const answer = await harness.post(CHAT, body);
+  assert.equal(answer.status, 503);
+  for (const { error } of [events.at(-1), await answer.json()]) {
+    const { message, type, code } = error;
+    assert.deepEqual([message, type, code], [failure.message, "server_error", "device_lost"]);
+  }
+});
+
 Deno.test("detokenize keeps control tokens", async () => {
   await using harness = fakeHarness();
   const { prompt } = await harness.json("/detokenize", { tokens: [256, 65, 257] });
