@@ -373,6 +373,7 @@ int32_t Engine::advance_by_hand() {
   } catch (...) {
     const auto [status, why] = what_was_thrown();
     give_up(status, why);
+    close_when_done();  // nobody has to step for what a drain waited for
     throw;
   }
 }

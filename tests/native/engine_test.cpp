@@ -337,6 +337,16 @@ TEST("Engine that is cut short by hand survives a device that is lost meanwhile"
   CHECK_EQUAL(fixture.engine_events.back().kind, uint32_t(HEARTH_EVENT_FAILED));
 }
 
+TEST("Engine that drains by hand is closed when its device is lost meanwhile") {
+  Fixture fixture(config_of(true, 2), runner_losing({&FakeRunner::lost_at_run, 4}));
+  const uint64_t id = fixture.submit({.prompt = prompt_of(30), .max_tokens = 50});
+  fixture.engine.step();
+  fixture.engine.stop(true);
+  CHECK_ERROR(HEARTH_DEVICE_LOST, "off the bus", while (fixture.engine.step() > 0));
+  fixture.poll_until_closed();
+  CHECK(fixture.outcomes[id].error.find("off the bus") != std::string::npos);
+}
+
 // Memory runs out while the engine's thread plans, and there is none for telling so either.
 TEST("Engine without any memory is FAILED, says so, and takes nothing with it") {
   for (const int32_t depth : {1, 2}) {
