@@ -4,11 +4,11 @@
 #include <exception>
 
 #include "abi_border.h"
-#include "engine/devices.h"
 #include "engine/engine_loop.h"
-#include "engine/native_model.h"
 #include "error.h"
 #include "hearth.h"
+#include "open/devices.h"
+#include "open/native_model.h"
 
 #ifndef HEARTH_BUILD_COMMIT
 #define HEARTH_BUILD_COMMIT "unknown"

@@ -366,8 +366,10 @@ enum {
   HEARTH_EVENT_ERROR = 3,          /* a request failed: every sequence of it; payload: text */
   HEARTH_EVENT_PROMPT_LOGPROB = 4, /* token, logprob of prompt token `sequence`; payload as TOKEN */
   HEARTH_EVENT_READY = 5,          /* the weights are loaded; request 0 */
-  HEARTH_EVENT_FAILED = 6,         /* loading failed; request 0; payload: text */
-  HEARTH_EVENT_START = 7           /* a request is in its first step; before its other events */
+  HEARTH_EVENT_FAILED = 6, /* no step will run any more: loading has failed, or the device is
+                              lost; request 0; payload: text. Whatever request has not
+                              ended by then has failed with it. */
+  HEARTH_EVENT_START = 7   /* a request is in its first step; before its other events */
 };
 
 enum {

@@ -98,34 +98,4 @@ void NativeModel::load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bo
   transformer_->warm_up();
 }
 
-void NativeModel::run(const StepInput& input) {
-  try {
-    transformer_->run(input);
-    ++num_in_flight_;
-  } catch (...) {
-    has_abandoned_ = true;
-    if (num_in_flight_ == 0) drop_abandoned();
-    throw;
-  }
-}
-
-const StepResult& NativeModel::finish() {
-  --num_in_flight_;  // whatever finish() throws
-  try {
-    const StepResult& result = transformer_->finish();
-    if (num_in_flight_ == 0) drop_abandoned();
-    return result;
-  } catch (...) {
-    if (num_in_flight_ == 0) drop_abandoned();
-    throw;
-  }
-}
-
-// The backend has begun a step that run() could not stage; it is the one after those in flight,
-// since nothing is staged behind a step that failed (pipeline.cpp).
-void NativeModel::drop_abandoned() {
-  if (has_abandoned_) transformer_->finish();
-  has_abandoned_ = false;
-}
-
 }  // namespace hearth
