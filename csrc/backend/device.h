@@ -3,7 +3,7 @@
 // DESIGN
 //   Tickets   copy() returns at once with a ticket: a point in the device's work. Until the ticket
 //             is done nobody writes what is copied from, and nobody touches what is copied to.
-//   Order     Copies are ordered with nothing but what their ticket says. `after` holds a copy back
+//   Order     Copies are ordered with nothing but what their tickets say: not even with each other. `after` holds a copy back
 //             until another ticket is done. wait_for() holds back the ops behind it; mark() is a
 //             ticket for the ops ahead of it. So a page that ops read is filled again by
 //

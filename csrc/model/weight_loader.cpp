@@ -137,15 +137,15 @@ void WeightLoader::load(const std::vector<TileRun>& runs, int32_t num_threads) c
 
 void WeightLoader::randomize(const std::vector<TileRun>& runs,
                              const TensorSource* first_tensor) const {
-  Ticket last;
+  std::vector<Ticket> tickets;  // of several queues: the last one does not stand for the others
   for (const TileRun& run : runs) {
     if (cancelled_) break;
     // Equal numbers in all pages of a tensor would make rows of it equal.
     const uint64_t seed = uint64_t(run.tensor - first_tensor) << 32 | uint32_t(run.first_tile);
-    last = backend_.packer->randomize(*run.layout, run.tiles, run.num_tiles, seed);
+    tickets.push_back(backend_.packer->randomize(*run.layout, run.tiles, run.num_tiles, seed));
     bytes_loaded_ += run.file_bytes();
   }
-  backend_.device->wait(last);
+  for (const Ticket ticket : tickets) backend_.device->wait(ticket);
 }
 
 }  // namespace hearth
