@@ -24,12 +24,17 @@ void set_allocation_fault(AllocationFault* fault) { fault_in_force = fault; }
 
 }  // namespace hearth::test
 
+// The form that does not throw is replaced as well: a sanitizer's own would not go with this
+// delete.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return hearth::test::fails_now() ? nullptr : std::malloc(size > 0 ? size : 1);
+}
+
 void* operator new(std::size_t size) {
-  if (!hearth::test::fails_now()) {
-    if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
-  }
+  if (void* memory = operator new(size, std::nothrow)) return memory;
   throw std::bad_alloc();
 }
 
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
