@@ -27,7 +27,7 @@ NativeModel::NativeModel(const ModelSource& source) {
         {.device_index = int32_t(device.index), .exact = types.activations == DType::kF32});
   } else {
     isa = uint32_t(choose_isa(options.isa));
-    backend_ = make_cpu_backend({isa, num_threads, types.activations});
+    backend_ = source.cpu_backend({isa, num_threads, types.activations});
   }
   weights_ = std::make_unique<Weights>(backend_, spec_, std::move(tensors), std::move(paths),
                                        options.load_format == HEARTH_LOAD_DUMMY);
