@@ -19,8 +19,9 @@ struct ModelSource {
   const hearth_file* files;
   const uint8_t* flat;
   /// Makes the CPU's backend: tests put a device of their own below it.
-  std::function<Backend(const CpuOptions&)> cpu_backend =
-      [](const CpuOptions& cpu) { return make_cpu_backend(cpu); };
+  std::function<Backend(const CpuOptions&)> cpu_backend = [](const CpuOptions& cpu) {
+    return make_cpu_backend(cpu);
+  };
 };
 
 class NativeModel final : public StepRunner {

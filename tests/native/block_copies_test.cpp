@@ -1,5 +1,5 @@
-// KV blocks that are demoted to host memory and promoted again by copies, over a device whose copies
-// are late: the allocator's books and the blocks' contents under random operations.
+// KV blocks that are demoted to host memory and promoted again by copies, over a device whose
+// copies are late: the allocator's books and the blocks' contents under random operations.
 #include <algorithm>
 #include <optional>
 #include <random>
@@ -139,7 +139,8 @@ class Tiers {
   }
 
   void drop() {
-    Content* content = pick([](const Content& content) { return !(content.block && content.slot); });
+    Content* content =
+        pick([](const Content& content) { return !(content.block && content.slot); });
     if (content == nullptr) return;
     if (content->block) release_block(*content);
     if (content->slot) release_slot(*content);
@@ -204,7 +205,8 @@ TEST("KV blocks keep their contents while copies between tiers are late") {
 }
 
 TEST("A block that is freed, read or filled before its ticket is done is seen") {
-  for (const Haste haste : {Haste::kFreesTooEarly, Haste::kReadsTooEarly, Haste::kReusesSlotEarly}) {
+  for (const Haste haste :
+       {Haste::kFreesTooEarly, Haste::kReadsTooEarly, Haste::kReusesSlotEarly}) {
     int num_seen = 0;
     for (uint64_t seed = 0; seed < 20; ++seed) num_seen += is_seen(seed, haste) ? 1 : 0;
     CHECK(num_seen > 15);

@@ -183,33 +183,31 @@ TEST("TestDevice tells what breaks the contract") {
                                   Memory&) { device.wait(ticket); }),
                 std::string());
   }
-  expect_fault("copy 1: its source was written", [](TestDevice& device, Ticket ticket,
-                                                    Memory& from, Memory&) {
-    from.data()[3] = std::byte(7);
-    device.wait(ticket);
-  });
-  expect_fault("copy 1: its target was written", [](TestDevice& device, Ticket ticket, Memory&,
-                                                    Memory& to) {
-    to.data()[kBytes - 1] = std::byte(7);
-    device.wait(ticket);
-  });
-  expect_fault("copy 1: memory was freed", [](TestDevice&, Ticket, Memory& from, Memory&) {
-    from = {};
-  });
-  expect_fault("copy 1: memory was freed", [](TestDevice&, Ticket, Memory&, Memory& to) {
-    to = {};
-  });
-  expect_fault("copy 2: nobody waited for it", [&](TestDevice& device, Ticket ticket, Memory&,
-                                                   Memory&) {
-    device.wait(ticket);
-    device.copy(outside.data(), source.data(), kBytes);
-  });
-  expect_fault("copy 2: it meets copy 1", [](TestDevice& device, Ticket ticket, Memory& from,
-                                             Memory&) {
-    const Memory third = device.allocate(kBytes);
-    device.wait(device.copy(from.data(), third.data(), kBytes));
-    device.wait(ticket);
-  });
+  expect_fault("copy 1: its source was written",
+               [](TestDevice& device, Ticket ticket, Memory& from, Memory&) {
+                 from.data()[3] = std::byte(7);
+                 device.wait(ticket);
+               });
+  expect_fault("copy 1: its target was written",
+               [](TestDevice& device, Ticket ticket, Memory&, Memory& to) {
+                 to.data()[kBytes - 1] = std::byte(7);
+                 device.wait(ticket);
+               });
+  expect_fault("copy 1: memory was freed",
+               [](TestDevice&, Ticket, Memory& from, Memory&) { from = {}; });
+  expect_fault("copy 1: memory was freed",
+               [](TestDevice&, Ticket, Memory&, Memory& to) { to = {}; });
+  expect_fault("copy 2: nobody waited for it",
+               [&](TestDevice& device, Ticket ticket, Memory&, Memory&) {
+                 device.wait(ticket);
+                 device.copy(outside.data(), source.data(), kBytes);
+               });
+  expect_fault("copy 2: it meets copy 1",
+               [](TestDevice& device, Ticket ticket, Memory& from, Memory&) {
+                 const Memory third = device.allocate(kBytes);
+                 device.wait(device.copy(from.data(), third.data(), kBytes));
+                 device.wait(ticket);
+               });
 }
 
 TEST("TestDevice: where sources may be read, only a write of one is a fault") {

@@ -171,7 +171,8 @@ class Reference {
 
 constexpr int32_t kBlockTokens = 16;
 
-/// The most likely tokens behind each prefix of `tokens`, by a Transformer over TinyModel's weights.
+/// The most likely tokens behind each prefix of `tokens`, by a Transformer over TinyModel's
+/// weights.
 std::vector<std::vector<hearth_token_logprob>> run(const TinyModel& tiny, const ModelSpec& spec,
                                                    const std::vector<int32_t>& tokens) {
   const auto num_tokens = int32_t(tokens.size());
@@ -230,7 +231,8 @@ TEST("Transformer computes what each layer says: residual, place of norms, windo
   const std::vector<int32_t> tokens = {3, 17, 49, 0, 8, 21, 3, 30, 11};
   std::map<std::string, ModelSpec> specs;
   const ModelSpec plain = spec_of(tiny);
-  specs["sequential"] = specs["parallel"] = specs["mixed"] = specs["after"] = specs["window"] = plain;
+  specs["sequential"] = specs["parallel"] = specs["mixed"] = specs["after"] = specs["window"] =
+      plain;
   for (LayerSpec& layer : specs["parallel"].layers) layer.residual = ResidualKind::kParallel;
   specs["mixed"].layers[1].residual = ResidualKind::kParallel;
   for (LayerSpec& layer : specs["after"].layers) layer.norm_place = NormPlace::kAfter;
@@ -325,7 +327,8 @@ TEST("WarmUpInput is a step of that shape which writes no KV, and gives its samp
       CHECK_EQUAL(step.query_start.size(), size_t(sequences + 1));
       CHECK_EQUAL(step.max_blocks, (expected_tokens + kBlockTokens - 1) / kBlockTokens);
       CHECK_EQUAL(step.block_table.size(), size_t(sequences * step.max_blocks));
-      CHECK(std::all_of(step.kv_slots.begin(), step.kv_slots.end(), [](int32_t s) { return s < 0; }));
+      CHECK(
+          std::all_of(step.kv_slots.begin(), step.kv_slots.end(), [](int32_t s) { return s < 0; }));
       CHECK(std::all_of(step.block_table.begin(), step.block_table.end(),
                         [&](int32_t block) { return block >= 0 && block < kv.num_blocks; }));
       std::set<int32_t> used;

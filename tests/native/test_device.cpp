@@ -38,12 +38,11 @@ class LatePacker final : public Packer {
   }
   Ticket randomize(const WeightLayout& layout, std::byte* tiles, int32_t num_tiles,
                    uint64_t seed) override {
-    return device_.run(
-        tiles, num_tiles * layout.tile_bytes, nullptr, 0,
-        [this, layout, num_tiles, seed](std::byte* to, const std::byte*) {
-          packer_->randomize(layout, to, num_tiles, seed);
-        },
-        {});
+    return device_.run(tiles, num_tiles * layout.tile_bytes, nullptr, 0,
+                       [this, layout, num_tiles, seed](std::byte* to, const std::byte*) {
+                         packer_->randomize(layout, to, num_tiles, seed);
+                       },
+                       {});
   }
   int32_t kv_element(const KvSpec& spec, bool is_value, int32_t token, int32_t dim) const override {
     return packer_->kv_element(spec, is_value, token, dim);
@@ -165,8 +164,8 @@ void TestDevice::start(uint64_t number) {
     if (!other.has_started) continue;
     if (overlap(copy.to, other.to).bytes > 0 || overlap(copy.to, other.from).bytes > 0 ||
         overlap(copy.from, other.to).bytes > 0) {
-      add_fault(number, format("it meets copy %llu, which is under way",
-                               (unsigned long long)other_number));
+      add_fault(number,
+                format("it meets copy %llu, which is under way", (unsigned long long)other_number));
     }
   }
   copy.has_started = true;
