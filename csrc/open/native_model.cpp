@@ -28,7 +28,7 @@ NativeModel::NativeModel(const ModelSource& source) {
     device.free_bytes = cuda_free_bytes(int32_t(device.index));
   } else {
     isa = uint32_t(choose_isa(options.isa));
-    backend_ = make_cpu_backend({isa, num_threads, types.activations});
+    backend_ = source.cpu_backend({isa, num_threads, types.activations});
   }
   weights_ = std::make_unique<Weights>(backend_, spec_, std::move(tensors), std::move(paths),
                                        options.load_format == HEARTH_LOAD_DUMMY);

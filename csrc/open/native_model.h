@@ -1,6 +1,7 @@
 // A model on a device, as the engine runs it: backend, weights, KV cache and forward pass in one.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,10 @@ struct ModelSource {
   const hearth_tensor* tensors;
   const hearth_file* files;
   const uint8_t* flat;
+  /// Makes the CPU's backend: tests put a device of their own below it.
+  std::function<Backend(const CpuOptions&)> cpu_backend = [](const CpuOptions& cpu) {
+    return make_cpu_backend(cpu);
+  };
 };
 
 class NativeModel final : public StepRunner {
