@@ -94,8 +94,7 @@ void Engine::give_up(const Error& error) {
   apply(commands);
   scheduler_.fail_all(error);
   if (error.status() != HEARTH_CLOSING) {
-    scheduler_.events().push_back(
-        error_event(HEARTH_EVENT_FAILED, 0, error.status(), error.what()));
+    scheduler_.events().push_back(error_event(HEARTH_EVENT_FAILED, 0, error));
   }
   publish();
   std::unique_lock lock(submit_mutex_);
@@ -247,11 +246,9 @@ void Engine::check_deadline(const hearth_request_options& options) const {
   const int32_t num_output = int32_t(std::max(options.min_tokens, 1u));
   const double needed_ms = std::ceil(throughput_.least_time(num_output, Clock::now()) * 1000);
   if (needed_ms <= options.deadline_ms) return;
-  throw Error(
-      HEARTH_DEADLINE,
-      format("Cannot submit request: deadline_ms must be >= %.0f, by measured steps: current "
-             "value is %u",
-             needed_ms, options.deadline_ms));
+  throw Error(HEARTH_DEADLINE, "Cannot submit request", "deadline_ms",
+              format("be >= %.0f, by measured steps", needed_ms),
+              std::to_string(options.deadline_ms));
 }
 
 Backlog Engine::backlog() const {

@@ -45,9 +45,9 @@ class Engine {
   uint64_t submit(const uint32_t* tokens, uint32_t num_tokens,
                   const hearth_request_options& options, const uint8_t* flat);
   hearth_status cancel(uint64_t request, int32_t sequence, uint32_t reason, uint32_t keep_tokens);
-  int32_t poll(hearth_event* events, uint32_t capacity, uint8_t* payload, uint32_t payload_capacity,
-               std::chrono::milliseconds timeout) {
-    return events_.poll(events, capacity, payload, payload_capacity, timeout);
+  int32_t poll(hearth_event* events, uint32_t event_size, uint32_t capacity, uint8_t* payload,
+               uint32_t payload_capacity, std::chrono::milliseconds timeout) {
+    return events_.poll(events, event_size, capacity, payload, payload_capacity, timeout);
   }
   void stop(bool drain);
   hearth_engine_stats stats() const;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "../abi_border.h"
+
 namespace hearth {
 
 void EventQueue::push(std::vector<Event>& events) {
@@ -22,8 +24,9 @@ void EventQueue::close() {
   changed_.notify_all();
 }
 
-int32_t EventQueue::poll(hearth_event* events, uint32_t capacity, uint8_t* payload,
-                         uint32_t payload_capacity, std::chrono::milliseconds timeout) {
+int32_t EventQueue::poll(hearth_event* events, uint32_t event_size, uint32_t capacity,
+                         uint8_t* payload, uint32_t payload_capacity,
+                         std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, timeout, [this] { return closed_ || !events_.empty(); });
   if (events_.empty()) return closed_ ? HEARTH_CLOSED : 0;
@@ -31,11 +34,12 @@ int32_t EventQueue::poll(hearth_event* events, uint32_t capacity, uint8_t* paylo
   uint32_t count = 0;
   size_t used = 0;
   for (; count < capacity && !events_.empty(); ++count) {
-    const Event& event = events_.front();
+    Event& event = events_.front();
     if (used + event.payload.size() > payload_capacity) break;
-    events[count] = event.header;
-    events[count].payload_offset = uint32_t(event.payload.empty() ? 0 : used);
-    events[count].payload_bytes = uint32_t(event.payload.size());
+    event.header.payload_offset = uint32_t(event.payload.empty() ? 0 : used);
+    event.header.payload_bytes = uint32_t(event.payload.size());
+    write_struct(event.header, reinterpret_cast<uint8_t*>(events) + size_t(count) * event_size,
+                 event_size);
     std::copy(event.payload.begin(), event.payload.end(), payload + used);
     used = (used + event.payload.size() + 7) / 8 * 8;
     events_.pop_front();

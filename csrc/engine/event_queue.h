@@ -22,8 +22,8 @@ class EventQueue {
   void close();
 
   /// hearth_poll: arguments checked by the caller. Returns the number of events or HEARTH_CLOSED.
-  int32_t poll(hearth_event* events, uint32_t capacity, uint8_t* payload, uint32_t payload_capacity,
-               std::chrono::milliseconds timeout);
+  int32_t poll(hearth_event* events, uint32_t event_size, uint32_t capacity, uint8_t* payload,
+               uint32_t payload_capacity, std::chrono::milliseconds timeout);
 
  private:
   std::mutex mutex_;

@@ -134,8 +134,8 @@ hearth_status hearth_op_qkv(hearth_op_context* context, const hearth_op_attentio
                             const float* biases, const float* norm_weight, const float* norm_bias,
                             const float* head_norms, const float* inv_freq,
                             const int32_t* positions, const int32_t* slots, const float* x,
-                            float* q, float* k, float* v, char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                            float* q, float* k, float* v, hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);
@@ -194,9 +194,8 @@ hearth_status hearth_op_attention(hearth_op_context* context,
                                   const int32_t* query_start, const int32_t* context_len,
                                   const int32_t* block_table, const int32_t* copies,
                                   uint32_t num_copies, const float* q, const float* k,
-                                  const float* v, float* out, char* error,
-                                  uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                                  const float* v, float* out, hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);

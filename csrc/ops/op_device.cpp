@@ -15,9 +15,8 @@ constexpr size_t kSegmentBytes = 16 << 20;
 
 void require_within(const char* field, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return;
-  throw Error(HEARTH_INVALID_ARGUMENT,
-              format("Cannot run op: %s must be %lld to %lld: current value is %lld", field,
-                     (long long)least, (long long)most, (long long)value));
+  refuse("Cannot run op", field, format("be %lld to %lld", (long long)least, (long long)most),
+         std::to_string(value));
 }
 
 CpuOptions cpu_options(const hearth_op_context& context) {
@@ -80,7 +79,7 @@ NormView Device::norm(uint32_t kind, uint32_t size, float eps, const float* weig
                       const float* bias) {
   require_within("norm_kind", kind, 0, HEARTH_NORM_LAYER);
   if (kind == 0) return {};
-  if (weight == nullptr) throw Error(HEARTH_INVALID_ARGUMENT, "Cannot run op: no norm_weight");
+  if (weight == nullptr) refuse("Cannot run op", "norm_weight", "not be NULL");
   return {NormKind(kind), vector(size, weight), vector(size, bias), int32_t(size), eps};
 }
 

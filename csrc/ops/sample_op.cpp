@@ -58,8 +58,8 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
                                const hearth_op_sample_row* rows, uint32_t num_rows,
                                const uint8_t* flat, uint32_t flat_bytes,
                                hearth_token_logprob* results, hearth_token_logprob* top,
-                               char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                               hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_within("num_logits_rows", num_logits_rows, 1, kMaxOpSize);
     require_within("vocab_size", vocab_size, 1, kMaxOpSize);
@@ -72,7 +72,7 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
       require_within("logits_row", row.logits_row, i > 0 ? rows[i - 1].logits_row : 0,
                      int64_t(num_logits_rows) - 1);
       require_within("target", row.target, -1, int64_t(vocab_size) - 1);
-      require_within("num_logprobs", row.num_logprobs, -1, HEARTH_OP_MAX_LOGPROBS);
+      require_within("num_logprobs", row.num_logprobs, -1, HEARTH_MAX_LOGPROBS);
       if (row.target < 0) require_within("sampler", row.sampler, 0, int64_t(num_samplers) - 1);
       samples.push_back({int32_t(row.logits_row), row.target < 0 ? int32_t(row.sampler) : -1,
                          row.target, int32_t(row.output_index), row.num_logprobs});
@@ -100,7 +100,7 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
                                             samples[i].logits_row));
       }
       results[i] = {drawn[i].token, drawn[i].logprob};
-      std::copy(drawn[i].top.begin(), drawn[i].top.end(), top + i * HEARTH_OP_MAX_LOGPROBS);
+      std::copy(drawn[i].top.begin(), drawn[i].top.end(), top + i * HEARTH_MAX_LOGPROBS);
     }
   });
 }

@@ -93,10 +93,10 @@ hearth_status TinyModel::open(hearth_engine** engine, std::string& error) const 
   sized.flat_bytes = uint32_t(flat.size());
   sized.num_tensors = uint32_t(tensors.size());
   sized.num_files = uint32_t(files.size());
-  char text[1024] = "";
+  hearth_error failure = no_error();
   const hearth_status status = hearth_engine_open(&sized, &spec, tensors.data(), files.data(),
-                                                  flat.data(), engine, text, sizeof(text));
-  error = text;
+                                                  flat.data(), engine, &failure);
+  error = failure.message;
   return status;
 }
 
@@ -126,6 +126,12 @@ uint32_t TinyModel::add_flat(const void* bytes, size_t count) {
   flat.resize(offset + count);
   std::memcpy(flat.data() + offset, bytes, count);
   return offset;
+}
+
+hearth_error no_error() {
+  hearth_error error{};
+  error.size = sizeof(error);
+  return error;
 }
 
 hearth_request_options greedy_options(uint32_t max_tokens) {
