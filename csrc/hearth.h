@@ -344,11 +344,11 @@ enum { HEARTH_LOGPROBS_NONE = -1 };
  * device's, and so everybody's: each bound is far above what a request has a use for, and keeps the
  * longest list below the cost of a row of logits.
  */
-/** A model has a handful of ids that end a text. */
+/** Stop ids of a request; a model has a handful. */
 #define HEARTH_MAX_STOP_IDS 1024
-/** OpenAI takes 300; this many ban half of a vocabulary of 32,000. */
+/** Biases of a request; OpenAI takes 300, this many ban half of a vocabulary of 32,000. */
 #define HEARTH_MAX_LOGIT_BIASES 16384
-/** Ids of all bad words together: 256 phrases of 64 tokens. */
+/** Ids of all bad words of a request together, such as 256 phrases of 64. */
 #define HEARTH_MAX_BAD_WORD_IDS 16384
 
 /** One request. Arrays lie in the flat buffer of hearth_submit. in. 120 bytes. */
@@ -443,8 +443,9 @@ enum {
   HEARTH_FINISH_DEADLINE = 4
 };
 
-/** Tokens of one event at most, so that every payload fits the smallest payload buffer. */
+/** Tokens of one event: every payload fits the smallest payload buffer. */
 #define HEARTH_MAX_EVENT_TOKENS 16
+/** The smallest payload buffer of hearth_poll. */
 #define HEARTH_MIN_PAYLOAD_BYTES 4096
 
 /**

@@ -55,6 +55,7 @@ const ENGINE_ERRORS: Record<
   not_ready: [503, "not_ready"],
   closing: [503, "closing"],
   out_of_memory: [503, "out_of_memory"],
+  device_lost: [503, "device_lost"],
   io_error: undefined,
   internal: undefined,
 };
@@ -75,12 +76,12 @@ export function toHttpError(error: unknown, requestId = "-"): HttpError {
   const known = error instanceof EngineError ? ENGINE_ERRORS[error.code] : undefined;
   if (error instanceof EngineError && known !== undefined) {
     const [status, code] = known;
-    if (error.param === undefined) {
+    if (error.field === undefined) {
       return new HttpError(status, code, error.message, null, error.retryAfterMs);
     }
     // The engine speaks of maxTokens, the caller wrote max_tokens.
-    const param = snakeCase(error.param);
-    const message = error.message.replaceAll(error.param, param);
+    const param = snakeCase(error.field);
+    const message = error.message.replaceAll(error.field, param);
     return new HttpError(status, code, message, param, error.retryAfterMs);
   }
   if (error instanceof HTTPException) return fromHono(error);
