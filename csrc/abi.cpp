@@ -10,6 +10,7 @@
 #include "engine/option_groups.h"
 #include "error.h"
 #include "hearth.h"
+#include "sized_struct.h"
 
 #ifndef HEARTH_BUILD_COMMIT
 #define HEARTH_BUILD_COMMIT "unknown"

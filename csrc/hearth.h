@@ -67,12 +67,13 @@ enum {
 /**
  * Why a call or a request failed. The texts are UTF-8, end in NUL and are cut between two
  * characters where they are too long. Where a field breaks a rule, the message is made of the
- * parts: "Cannot ...: {field} must {rule}: current value is {value}". 2048 bytes.
+ * parts: "Cannot ...: {field} must {rule}: current value is {value}". out, but with a size below
+ * 2048 the call is refused, since a text would lose its NUL. 2048 bytes.
  */
 typedef struct hearth_error {
   uint32_t size;
   hearth_status status; /* never HEARTH_OK */
-  char field[64];       /* by its name in this header; empty: no field in particular */
+  char field[64];       /* by its name in this header, or a tensor; empty: none in particular */
   char rule[256];       /* what follows "must": "be 0 to 65536"; empty without a field */
   char value[192];      /* what the field held, as text; empty where there is nothing to show */
   char message[1528];   /* the whole sentence, for people */

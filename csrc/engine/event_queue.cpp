@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../abi_border.h"
+#include "../sized_struct.h"
 
 namespace hearth {
 

@@ -4,7 +4,7 @@
 #include <set>
 #include <string>
 
-#include "../abi_border.h"
+#include "../sized_struct.h"
 
 namespace hearth {
 
@@ -28,8 +28,8 @@ const char* group_name(uint32_t id) {
 
 void check_range(const std::string& field, uint64_t offset, uint64_t bytes, uint64_t alignment,
                  uint64_t flat_bytes) {
-  const std::string place = format("%llu bytes at %llu", (unsigned long long)bytes,
-                                   (unsigned long long)offset);
+  const std::string place =
+      format("%llu bytes at %llu", (unsigned long long)bytes, (unsigned long long)offset);
   if (offset % alignment != 0) {
     refuse(kDoing, field, format("lie at a multiple of %llu", (unsigned long long)alignment),
            place);

@@ -3,9 +3,9 @@
 #include <cstddef>
 #include <cstring>
 
-#include "abi_border.h"
 #include "check.h"
 #include "engine/option_groups.h"
+#include "sized_struct.h"
 #include "tiny_model.h"
 
 namespace hearth::test {
@@ -72,16 +72,17 @@ TEST("hearth_poll and hearth_devices write arrays in the caller's stride") {
     constexpr int32_t kEvents = 5;  // READY, START, two tokens, FINISH
     CallersStruct events(size, kEvents);
     uint8_t payload[HEARTH_MIN_PAYLOAD_BYTES];
-    CHECK_EQUAL(hearth_poll(engine, events.as<hearth_event>(), size, 64, payload, sizeof(payload),
-                            0),
-                kEvents);
+    CHECK_EQUAL(
+        hearth_poll(engine, events.as<hearth_event>(), size, 64, payload, sizeof(payload), 0),
+        kEvents);
     const uint32_t written = std::min<uint32_t>(size, sizeof(hearth_event));
     const uint32_t kinds[] = {HEARTH_EVENT_READY, HEARTH_EVENT_START, HEARTH_EVENT_TOKEN,
                               HEARTH_EVENT_TOKEN, HEARTH_EVENT_FINISH};
     for (uint32_t i = 0; i < kEvents; ++i) {
       CHECK_EQUAL(events.u32(i * size), written);
       CHECK_EQUAL(events.u32(i * size + offsetof(hearth_event, kind)), kinds[i]);
-      for (uint32_t at = written; at < size; ++at) CHECK_EQUAL(events.bytes[i * size + at], kCanary);
+      for (uint32_t at = written; at < size; ++at)
+        CHECK_EQUAL(events.bytes[i * size + at], kCanary);
     }
     CHECK(events.is_untouched_from(size * kEvents));
     hearth_engine_close(engine);
@@ -122,8 +123,8 @@ TEST("hearth_error is filled as far as its caller knows it, on failure alone") {
 }
 
 TEST("An error's parts make its sentence") {
-  hearth_error out = to_abi(
-      Error(kInvalid, "Cannot open engine", "max_num_seqs", "be 0 to 65536", "70000"));
+  hearth_error out =
+      to_abi(Error(kInvalid, "Cannot open engine", "max_num_seqs", "be 0 to 65536", "70000"));
   CHECK_EQUAL(out.status, kInvalid);
   CHECK_EQUAL(std::string(out.field), std::string("max_num_seqs"));
   CHECK_EQUAL(std::string(out.rule), std::string("be 0 to 65536"));
@@ -220,8 +221,8 @@ TEST("hearth_engine_open takes options of the first version") {
   options.groups_offset = 1;
   options.groups_count = 99;
   hearth_error error = no_error();
-  const hearth_status status = open_with(model, options, model.spec, model.tensors.data(),
-                                         model.files.data(), error);
+  const hearth_status status =
+      open_with(model, options, model.spec, model.tensors.data(), model.files.data(), error);
   if (status != HEARTH_OK) fail(__FILE__, __LINE__, error.message);
 }
 
@@ -234,8 +235,8 @@ TEST("hearth_engine_open and hearth_submit take a newer caller's structs") {
   hearth_error error = no_error();
   const auto open = [&] {
     error = no_error();
-    return open_with(model, options.today, spec.today, &tensors.data()->today,
-                     &files.data()->today, error);
+    return open_with(model, options.today, spec.today, &tensors.data()->today, &files.data()->today,
+                     error);
   };
   if (open() != HEARTH_OK) fail(__FILE__, __LINE__, error.message);
 
