@@ -20,8 +20,8 @@
  *     multiples of the element size.
  *
  * Errors
- *   - A call that can fail for more than one reason takes `hearth_error* error`, an out struct of
- *     the caller's, untouched on success; NULL: the status alone is wanted.
+ *   - Calls whose failure needs words take `hearth_error* error`, an out struct of the caller's,
+ *     untouched on success; NULL: the status alone is wanted. The others return a status alone.
  *   - Nothing aborts and nothing throws across this border.
  *
  * Memory and threads
@@ -42,8 +42,9 @@ extern "C" {
 
 /**
  * Raised when a caller that was made for the header before would be misunderstood: a prototype
- * changes, a field or an enumerator changes its place or its meaning. Fields appended to a struct,
- * new enumerators, option groups and functions do not raise it.
+ * changes, a field or an enumerator changes its place or its meaning, an event comes that it does
+ * not know. Fields appended to a struct, new functions and option groups, and whatever comes only
+ * to a caller who asked for it, do not raise it.
  */
 #define HEARTH_ABI_VERSION 3
 

@@ -87,18 +87,18 @@ export function decodeEvent(events: DataView, offset: number, payload: DataView)
 
 /** The layout that hearth.h draws: the first token is in the event, the rest in the payload. */
 function tokensOf(event: EventStruct, payload: DataView): PositionLogprobs[] {
-  const { num_tokens, num_top } = event;
-  const { byteLength } = c.TokenLogprob;
-  const entries = (first: number, length: number): TokenLogprob[] =>
-    Array.from(
-      { length },
-      (_, i) => c.TokenLogprob.decode(payload, event.payload_offset + (first + i) * byteLength),
-    );
-  const { token, logprob } = event;
-  return [{ token, logprob }, ...entries(0, num_tokens - 1)].map((it, i) => ({
-    ...it,
-    top: entries(num_tokens - 1 + i * num_top, num_top),
-  }));
+  const { payload_offset, num_tokens, num_top } = event;
+  const entry = (index: number): TokenLogprob =>
+    c.TokenLogprob.decode(payload, payload_offset + index * c.TokenLogprob.byteLength);
+  const tokens: PositionLogprobs[] = [];
+  let next = num_tokens - 1; // behind the tokens that the payload begins with
+  for (let i = 0; i < num_tokens; i++) {
+    const { token, logprob } = i === 0 ? event : entry(i - 1);
+    const top: TokenLogprob[] = [];
+    while (top.length < num_top) top.push(entry(next++));
+    tokens.push({ token, logprob, top });
+  }
+  return tokens;
 }
 
 function failureOf({ payload_offset }: EventStruct, payload: DataView): EngineError {
