@@ -1,5 +1,5 @@
-// Structs of the ABI in the size that the caller knows. hearth.h says, under "Structs", how a caller
-// and a library of different age understand each other.
+// Structs of the ABI in the size that the caller knows. hearth.h says, under "Structs", how a
+// caller and a library of different age understand each other.
 #pragma once
 
 #include <cstring>
