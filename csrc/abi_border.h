@@ -13,30 +13,27 @@ namespace hearth {
 constexpr uint32_t kFirstErrorSize = 2048;
 
 /// Runs the body of a call and turns what it throws into a status and an error, which may be NULL.
+/// Allocates nothing itself.
 template <class Body>
 hearth_status guarded(hearth_error* error, Body&& body) noexcept {
-  const auto failed = [&](const Error& thrown) {
-    if (error != nullptr) write_struct(to_abi(thrown), error, error->size);
-    return thrown.status();
+  const auto failed = [&](const hearth_error& thrown) {
+    if (error != nullptr) write_struct(thrown, error, error->size);
+    return thrown.status;
   };
   if (error != nullptr && (error->size < kFirstErrorSize || error->size > kMaxStructSize)) {
     return HEARTH_INVALID_ARGUMENT;  // nothing may be written to it
   }
   try {
-    try {
-      body();
-      return HEARTH_OK;
-    } catch (const Error& thrown) {
-      return failed(thrown);
-    } catch (const std::bad_alloc&) {
-      return failed(Error(HEARTH_OUT_OF_MEMORY, "Cannot allocate host memory: none is left"));
-    } catch (const std::exception& thrown) {
-      return failed(Error(HEARTH_INTERNAL, thrown.what()));
-    } catch (...) {
-      return failed(Error(HEARTH_INTERNAL, "Cannot complete the call: unknown error"));
-    }
+    body();
+    return HEARTH_OK;
+  } catch (const Error& thrown) {
+    return failed(to_abi(thrown));
+  } catch (const std::bad_alloc&) {
+    return failed(to_abi(HEARTH_OUT_OF_MEMORY, "Cannot allocate host memory: none is left"));
+  } catch (const std::exception& thrown) {
+    return failed(to_abi(HEARTH_INTERNAL, thrown.what()));
   } catch (...) {
-    return HEARTH_INTERNAL;
+    return failed(to_abi(HEARTH_INTERNAL, "Cannot complete the call: unknown error"));
   }
 }
 

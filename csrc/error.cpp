@@ -23,14 +23,19 @@ void refuse(const std::string& doing, std::string field, std::string rule, std::
   throw Error(HEARTH_INVALID_ARGUMENT, doing, std::move(field), std::move(rule), std::move(value));
 }
 
-hearth_error to_abi(const Error& error) {
-  hearth_error out{};
-  out.size = sizeof(out);
-  out.status = error.status();
+hearth_error to_abi(const Error& error) noexcept {
+  hearth_error out = to_abi(error.status(), error.what());
   write_text(error.field(), out.field, sizeof(out.field));
   write_text(error.rule(), out.rule, sizeof(out.rule));
   write_text(error.value(), out.value, sizeof(out.value));
-  write_text(error.what(), out.message, sizeof(out.message));
+  return out;
+}
+
+hearth_error to_abi(hearth_status status, std::string_view message) noexcept {
+  hearth_error out{};
+  out.size = sizeof(out);
+  out.status = status;
+  write_text(message, out.message, sizeof(out.message));
   return out;
 }
 

@@ -1,4 +1,4 @@
-// The one exception of the library: thrown inside, caught at the ABI (abi_border.h) and in the
+// The exceptions of the library: thrown inside, caught at the ABI (abi_border.h) and in the
 // engine's thread, never let out.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "hearth.h"
 
@@ -34,13 +35,22 @@ class Error : public std::runtime_error {
   std::string field_, rule_, value_;
 };
 
+/// The device is gone for this process. Whoever fails single steps or requests lets this one pass:
+/// no step can be run any more, so the whole engine fails.
+class DeviceLost : public Error {
+ public:
+  explicit DeviceLost(const std::string& message) : Error(HEARTH_DEVICE_LOST, message) {}
+};
+
 /// Throws the INVALID_ARGUMENT of a field that breaks a rule. doing: how the sentence begins,
 /// "Cannot open engine". value: empty where there is nothing to show.
 [[noreturn]] void refuse(const std::string& doing, std::string field, std::string rule,
                          std::string value = "");
 
-/// The error as it crosses the ABI, texts cut to fit.
-hearth_error to_abi(const Error& error);
+/// The error as it crosses the ABI, texts cut to fit. Allocates nothing.
+hearth_error to_abi(const Error& error) noexcept;
+/// The same of an error that is a sentence alone.
+hearth_error to_abi(hearth_status status, std::string_view message) noexcept;
 
 /// printf into a std::string.
 __attribute__((format(printf, 1, 2))) inline std::string format(const char* pattern, ...) {
@@ -56,14 +66,14 @@ __attribute__((format(printf, 1, 2))) inline std::string format(const char* patt
 }
 
 /// At most limit bytes of a text in UTF-8, cut between two characters.
-inline size_t cut_length(const std::string& text, size_t limit) {
+inline size_t cut_length(std::string_view text, size_t limit) {
   size_t length = std::min(text.size(), limit);
   while (length > 0 && length < text.size() && (text[length] & 0xc0) == 0x80) --length;
   return length;
 }
 
 /// snprintf's rule: at most capacity bytes with NUL, no half characters; returns the whole length.
-inline int32_t write_text(const std::string& text, char* target, uint32_t capacity) {
+inline int32_t write_text(std::string_view text, char* target, uint32_t capacity) {
   if (target != nullptr && capacity > 0) {
     const size_t length = cut_length(text, capacity - 1);
     std::memcpy(target, text.data(), length);

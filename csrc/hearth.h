@@ -48,6 +48,12 @@ extern "C" {
  */
 #define HEARTH_ABI_VERSION 3
 
+/**
+ * Names the numerics: raised whenever any token or log probability gets other bits on purpose, on
+ * any device. tests/bits/ holds the bits that belong to it; docs/architecture.md says what to do.
+ */
+#define HEARTH_NUMERICS 1
+
 typedef int32_t hearth_status;
 enum {
   HEARTH_OK = 0,
@@ -88,7 +94,7 @@ typedef struct hearth_engine hearth_engine;
 HEARTH_API uint32_t hearth_abi_version(void);
 
 /**
- * One line of text: version, commit, compiler, instruction sets compiled in.
+ * One line of text: version, numerics, commit, compiler, instruction sets and GPU code compiled in.
  * Writes at most capacity bytes, NUL included; returns the length without NUL (snprintf's rule).
  */
 HEARTH_API int32_t hearth_build_info(char* text, uint32_t capacity);
@@ -113,8 +119,8 @@ typedef struct hearth_device {
   uint32_t num_cores; /* CPU: cores this process may use; CUDA: multiprocessors */
   uint32_t reserved;
   uint64_t memory_bytes; /* total; CPU: respects the cgroup's limit */
-  uint64_t free_bytes;
-  char name[112]; /* UTF-8, NUL-terminated */
+  uint64_t free_bytes;   /* CUDA: memory_bytes where the driver does not tell (no NVML) */
+  char name[112];        /* UTF-8, NUL-terminated */
 } hearth_device;
 
 /**
@@ -434,8 +440,10 @@ enum {
   HEARTH_EVENT_ERROR = 3,  /* a request failed: every sequence of it; payload: hearth_error */
   HEARTH_EVENT_PROMPT_LOGPROB = 4, /* of prompt token number `sequence`; payload as TOKEN's */
   HEARTH_EVENT_READY = 5,          /* the weights are loaded; request 0 */
-  HEARTH_EVENT_FAILED = 6,         /* the engine failed; request 0; payload: hearth_error */
-  HEARTH_EVENT_START = 7           /* a request is in its first step; before its other events */
+  HEARTH_EVENT_FAILED = 6, /* no step will run any more: loading has failed, or the device is
+                              lost; request 0; payload: hearth_error. Whatever request has not
+                              ended by then has failed with it. */
+  HEARTH_EVENT_START = 7   /* a request is in its first step; before its other events */
 };
 
 enum {

@@ -242,6 +242,12 @@ HEARTH_API hearth_status hearth_op_read_bandwidth(hearth_op_context* context, ui
 HEARTH_API hearth_status hearth_op_int8_peak(hearth_op_context* context,
                                              double* operations_per_second, hearth_error* error);
 
+/**
+ * CUDA: runs a kernel that traps, so that the device is lost to this process and to all its
+ * engines. For tests of what is said then: it never returns HEARTH_OK, but HEARTH_DEVICE_LOST.
+ */
+HEARTH_API hearth_status hearth_op_trap(hearth_op_context* context, hearth_error* error);
+
 #ifdef __cplusplus
 }
 #endif

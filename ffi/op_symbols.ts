@@ -235,4 +235,11 @@ export const opSymbols = {
     ],
     result: "i32", // hearth_status
   },
+  hearth_op_trap: {
+    parameters: [
+      "buffer", // hearth_op_context* context
+      "buffer", // hearth_error* error
+    ],
+    result: "i32", // hearth_status
+  },
 } as const satisfies Deno.ForeignLibraryInterface;

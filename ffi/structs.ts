@@ -9,6 +9,9 @@ import { Struct } from "./struct.ts";
 /** HEARTH_ABI_VERSION: Raised when a caller that was made for the header before would be misunderstood. */
 export const abiVersion = 3;
 
+/** HEARTH_NUMERICS: Names the numerics. */
+export const numerics = 1;
+
 /** HEARTH_MAX_SEQUENCES: Continuations of one request. */
 export const maxSequences = 128;
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "backend.h"
+#include "ops.h"
 
 namespace hearth {
 
@@ -23,11 +23,7 @@ struct Cost {
 
 /// Bytes of a weight as its backend stores it.
 inline uint64_t weight_bytes(const WeightView& weight) {
-  uint64_t bytes = 0;
-  for (const WeightSegment& segment : weight.segments) {
-    bytes += uint64_t(segment.num_tiles) * weight.layout.tile_bytes;
-  }
-  return bytes;
+  return uint64_t(weight.layout.num_tiles()) * weight.layout.tile_bytes;
 }
 
 /// A linear op over `rows` rows of input: the weight is read once.
@@ -39,7 +35,7 @@ inline Cost linear_cost(const LinearView& linear, int32_t rows) {
 
 /// One row of the table a token.
 inline Cost embed_cost(const WeightView& embedding, int32_t tokens) {
-  return {row_bytes(embedding.layout.dtype, embedding.layout.cols) * tokens, 0};
+  return {row_bytes(embedding.layout.source, embedding.layout.cols) * tokens, 0};
 }
 
 /// Each sequence's K and V are read once, from the first token that its first query sees. A query

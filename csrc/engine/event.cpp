@@ -75,14 +75,23 @@ Event finish_event(uint64_t request, uint32_t sequence, uint32_t reason, uint32_
   return event;
 }
 
-Event error_event(uint32_t kind, uint64_t request, const Error& error) {
-  Event event = event_of(kind, request);
-  const hearth_error out = to_abi(error);
-  const auto* bytes = reinterpret_cast<const uint8_t*>(&out);
-  event.payload.assign(bytes, bytes + sizeof(out));
+Event error_event(uint64_t request, const hearth_error& error) {
+  Event event = event_of(HEARTH_EVENT_ERROR, request);
+  set_failure(event, error);
   return event;
 }
 
 Event ready_event() { return event_of(HEARTH_EVENT_READY, 0); }
+
+Event failed_event() {
+  Event event = event_of(HEARTH_EVENT_FAILED, 0);
+  event.payload.reserve(sizeof(hearth_error));
+  return event;
+}
+
+void set_failure(Event& event, const hearth_error& error) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&error);
+  event.payload.assign(bytes, bytes + sizeof(error));
+}
 
 }  // namespace hearth

@@ -4,7 +4,6 @@
 #include <span>
 #include <vector>
 
-#include "../error.h"
 #include "../hearth.h"
 
 namespace hearth {
@@ -25,8 +24,11 @@ Event prompt_logprob_event(uint64_t request, uint32_t index, hearth_token_logpro
                            std::span<const hearth_token_logprob> top);
 Event finish_event(uint64_t request, uint32_t sequence, uint32_t reason, uint32_t num_output_tokens,
                    uint32_t cached_tokens);
-/// kind: HEARTH_EVENT_ERROR, or _FAILED with request 0.
-Event error_event(uint32_t kind, uint64_t request, const Error& error);
+Event error_event(uint64_t request, const hearth_error& error);
 Event ready_event();
+/// FAILED with room for its error, made ahead: it may have to be told when memory has run out.
+Event failed_event();
+/// Makes an event say why. Allocates nothing where there is room.
+void set_failure(Event& event, const hearth_error& error);
 
 }  // namespace hearth

@@ -1,6 +1,7 @@
 #include "event_queue.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "../sized_struct.h"
 
@@ -10,9 +11,19 @@ void EventQueue::push(std::vector<Event>& events) {
   if (events.empty()) return;
   {
     std::lock_guard lock(mutex_);
-    std::move(events.begin(), events.end(), std::back_inserter(events_));
+    events_.insert(events_.end(), std::move_iterator(events.begin()),
+                   std::move_iterator(events.end()));
   }
   events.clear();
+  changed_.notify_one();
+}
+
+void EventQueue::fail(const hearth_error& error) noexcept {
+  {
+    std::lock_guard lock(mutex_);
+    set_failure(failure_, error);
+    has_failure_ = true;
+  }
   changed_.notify_one();
 }
 
@@ -28,23 +39,37 @@ int32_t EventQueue::poll(hearth_event* events, uint32_t event_size, uint32_t cap
                          uint8_t* payload, uint32_t payload_capacity,
                          std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, timeout, [this] { return closed_ || !events_.empty(); });
-  if (events_.empty()) return closed_ ? HEARTH_CLOSED : 0;
+  changed_.wait_for(lock, timeout, [this] { return closed_ || front() != nullptr; });
+  if (front() == nullptr) return closed_ ? HEARTH_CLOSED : 0;
 
   uint32_t count = 0;
   size_t used = 0;
-  for (; count < capacity && !events_.empty(); ++count) {
-    Event& event = events_.front();
+  for (; count < capacity && front() != nullptr; ++count) {
+    const Event& event = *front();
     if (used + event.payload.size() > payload_capacity) break;
-    event.header.payload_offset = uint32_t(event.payload.empty() ? 0 : used);
-    event.header.payload_bytes = uint32_t(event.payload.size());
-    write_struct(event.header, reinterpret_cast<uint8_t*>(events) + size_t(count) * event_size,
+    hearth_event header = event.header;
+    header.payload_offset = uint32_t(event.payload.empty() ? 0 : used);
+    header.payload_bytes = uint32_t(event.payload.size());
+    write_struct(header, reinterpret_cast<uint8_t*>(events) + size_t(count) * event_size,
                  event_size);
     std::copy(event.payload.begin(), event.payload.end(), payload + used);
     used = (used + event.payload.size() + 7) / 8 * 8;
-    events_.pop_front();
+    pop();
   }
   return int32_t(count);
+}
+
+const Event* EventQueue::front() const {
+  if (!events_.empty()) return &events_.front();
+  return has_failure_ ? &failure_ : nullptr;
+}
+
+void EventQueue::pop() {
+  if (events_.empty()) {
+    has_failure_ = false;
+  } else {
+    events_.pop_front();
+  }
 }
 
 }  // namespace hearth

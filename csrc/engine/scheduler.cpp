@@ -1,7 +1,9 @@
 #include "scheduler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 
 namespace hearth {
 
@@ -30,7 +32,9 @@ void Scheduler::plan(StepPlan& plan, Clock::time_point now) {
 bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point now) {
   Request& request = *sequence.request;
   if (num_slots_taken(running_.size()) + slots(sequence) > options_.max_num_seqs) return false;
-  if (!bind_samplers(request)) return true;  // the request has failed, the next one has its turn
+  if (const Bound bound = bind_samplers(request); bound != Bound::kAll) {
+    return bound == Bound::kFailed;  // then the next one has its turn
+  }
 
   std::vector<int32_t> blocks = find_prefix(sequence);
   for (int32_t block : blocks) kv_.acquire(block);
@@ -76,19 +80,37 @@ bool Scheduler::has_room(int32_t num_blocks, size_t position) {
   return num_blocks <= 0;
 }
 
-bool Scheduler::bind_samplers(Request& request) {
+// All samplers of the request, or none: where others have the room, they give it back when they
+// end. Behind kFailed the request is gone.
+Scheduler::Bound Scheduler::bind_samplers(Request& request) {
+  std::vector<Sequence*> bound;
   try {
     for (Sequence& sequence : request.sequences) {
       if (request.max_output == 0 || sequence.finished || sequence.sampler >= 0) continue;
-      sequence.sampler =
-          runner_.bind_sampler(sampler_spec(request.options, request.prompt, sequence.index));
+      SamplerSpec spec = sampler_spec(request.options, request.prompt, sequence.index);
+      spec.max_output = uint32_t(request.max_output);
+      sequence.sampler = runner_.bind_sampler(spec);
+      if (sequence.sampler == Samplers::kNoRoom) {
+        for (Sequence* other : bound) {
+          runner_.release_sampler(std::exchange(other->sampler, Samplers::kNoRoom));
+        }
+        if (!running_.empty()) return Bound::kNoRoom;
+        // It is with sequences that were preempted for this one, and would wait behind it for ever.
+        throw Error(HEARTH_OUT_OF_MEMORY,
+                    "Cannot run request: preempted requests have all room for samplers");
+      }
+      bound.push_back(&sequence);
     }
-    return true;
+    return Bound::kAll;
+  } catch (const DeviceLost&) {
+    throw;
+  } catch (const Error& error) {
+    fail(request, error);
   } catch (const std::exception& error) {
     fail(request, Error(HEARTH_INTERNAL, error.what()));
-    settle(request);
-    return false;
   }
+  settle(request);
+  return Bound::kFailed;
 }
 
 // Full blocks that a sequence need not compute.
@@ -207,7 +229,7 @@ void Scheduler::commit(const StepPlan& plan, const StepResult& result, Clock::ti
   }
   for (size_t row = 0; row < plan.rows().size(); ++row) {
     const auto [sequence, prompt_token] = plan.rows()[row];
-    const SampleResult& sample = result.samples.at(row);
+    const SampleResult& sample = result.samples[row];
     if (sample.not_finite) {
       fail(*sequence->request,
            Error(HEARTH_INTERNAL,
@@ -308,9 +330,10 @@ void Scheduler::expire(Clock::time_point now) {
 }
 
 void Scheduler::fail_all(const Error& error) {
+  for (const auto& [id, request] : requests_) fail(*request, error);
   for (const uint64_t id : request_ids()) {
     Request& request = *requests_.at(id);
-    fail(request, error);
+    for (Sequence& sequence : request.sequences) sequence.num_in_flight = 0;
     settle(request);
   }
 }
@@ -342,7 +365,7 @@ void Scheduler::finish(Sequence& sequence, uint32_t reason, uint32_t num_output_
 
 void Scheduler::fail(Request& request, const Error& error) {
   if (request.num_unfinished() == 0) return;
-  events_.push_back(error_event(HEARTH_EVENT_ERROR, request.id, error));
+  events_.push_back(error_event(request.id, to_abi(error)));
   for (Sequence& sequence : request.sequences) {
     if (sequence.finished) continue;
     mark_finished(sequence, uint32_t(sequence.output.size()));
@@ -359,10 +382,16 @@ void Scheduler::mark_finished(Sequence& sequence, uint32_t num_output_tokens) {
   counters_.num_generation_tokens += num_output_tokens;
 }
 
+// Sequences of one request lie side by side in a plan, since they are served one after the other.
 void Scheduler::settle(const StepPlan& plan) {
-  std::set<uint64_t> ids;
-  for (const auto& participant : plan.participants()) ids.insert(participant.sequence->request->id);
-  for (const uint64_t id : ids) settle(*requests_.at(id));
+  const std::vector<StepPlan::Participant>& participants = plan.participants();
+  for (auto next = participants.begin(); next != participants.end();) {
+    Request& request = *next->sequence->request;
+    next = std::find_if(next, participants.end(), [&](const StepPlan::Participant& participant) {
+      return participant.sequence->request != &request;
+    });
+    settle(request);  // which may delete it
+  }
 }
 
 // Lets go of what finished sequences hold, as far as no step in flight needs it; deletes the
@@ -460,7 +489,8 @@ int32_t Scheduler::blocks_for(int32_t num_tokens) const {
 // The name of a block whose tokens are all known.
 const BlockName& Scheduler::block_name(Sequence& sequence, int32_t block) const {
   std::vector<BlockName>& names = sequence.block_names;
-  std::vector<uint32_t> tokens(options_.block_tokens);
+  std::array<uint32_t, BlockNamer::kMaxBlockTokens> buffer;
+  const std::span<uint32_t> tokens(buffer.data(), options_.block_tokens);
   for (int32_t next = int32_t(names.size()); next <= block; ++next) {
     for (int32_t i = 0; i < options_.block_tokens; ++i) {
       tokens[i] = sequence.known_token(next * options_.block_tokens + i);

@@ -1,41 +1,55 @@
 // A model in numbers, checked: what hearth_model_spec says once every field is known to make sense.
 #pragma once
 
-#include "../backend/backend.h"
+#include <vector>
+
+#include "../backend/ops.h"
 #include "../hearth.h"
 
 namespace hearth {
+
+/// Where a sublayer (attention, MLP) is normed: its input, or the sum of its output and the
+/// residual.
+enum class NormPlace { kBefore, kAfter };
+
+/// kParallel: both sublayers read the layer's input, and their outputs are added to it.
+enum class ResidualKind { kSequential, kParallel };
+
+/// A layer as data: the forward pass reads it, and names no family.
+struct LayerSpec {
+  AttentionSpec attention;      // window, scale, RoPE table
+  float attention_softcap = 0;  // scores become cap * tanh(score / cap); 0: as they are
+  NormPlace norm_place = NormPlace::kBefore;
+  ResidualKind residual = ResidualKind::kSequential;
+  Activation activation = Activation::kSilu;
+  bool gated = true;  // down(act(gate x) * up x), else down(act(up x))
+};
 
 struct ModelSpec {
   int32_t vocab_size;
   int32_t hidden_size;
   int32_t embedding_size;
   int32_t intermediate_size;
-  int32_t num_layers;
   int32_t num_heads;
   int32_t num_kv_heads;
   int32_t head_dim;
   int32_t max_position;
   NormKind norm_kind;
-  bool norm_after;
-  Activation activation;
-  bool gated;
+  float norm_eps;
+  bool final_norm;
   bool learned_positions;
   int32_t position_offset;
-  RopeView rope;  // inv_freq empty without RoPE
-  int32_t sliding_window;
-  int32_t sliding_window_first_layer;
-  float norm_eps;
-  float attention_scale;
+  std::vector<RopeView> ropes;  // layers name theirs by index
+  std::vector<LayerSpec> layers;
   bool tied_embeddings;
   uint64_t fingerprint;
 
+  int32_t num_layers() const { return int32_t(layers.size()); }
   bool projects_embeddings() const { return embedding_size != hidden_size; }
-  AttentionSpec attention(int32_t layer) const {
-    const int32_t window = layer >= sliding_window_first_layer ? sliding_window : 0;
-    return {layer, num_heads, attention_scale, window};
-  }
 };
+
+/// Throws Error(HEARTH_UNSUPPORTED) for a layer that the forward pass cannot compute.
+void check_layers(const ModelSpec& spec);
 
 /// Throws Error(HEARTH_INVALID_ARGUMENT) that names the field, its value and what is allowed.
 /// flat: the buffer of hearth_engine_open, of flat_bytes bytes.

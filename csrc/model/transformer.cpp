@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "warm_up.h"
+
 namespace hearth {
 namespace {
 
@@ -16,11 +18,24 @@ int32_t slice_rows(const TransformerLimits& limits) {
   return std::min(kLogitsSliceRows, std::max(limits.max_sequences, limits.max_tokens));
 }
 
-StepSizes step_sizes(const ModelSpec& spec, const TransformerLimits& limits) {
-  return {limits.max_tokens, slice_rows(limits),
-          std::max({spec.hidden_size, spec.num_heads * spec.head_dim, spec.intermediate_size,
-                    spec.embedding_size}),
-          spec.num_kv_heads * spec.head_dim};
+StepSizes step_sizes(const ModelSpec& spec, const Weights& weights, const KvSpec& kv,
+                     const TransformerLimits& limits) {
+  StepSizes sizes;
+  sizes.tokens = limits.max_tokens;
+  sizes.sequences = limits.max_sequences;
+  sizes.logits_rows = slice_rows(limits);
+  // A row of each token (a prompt's logprobs) and one of each sequence that draws.
+  sizes.sample_rows = limits.max_tokens + limits.max_sequences;
+  sizes.cols = std::max({spec.hidden_size, spec.num_heads * spec.head_dim, spec.intermediate_size,
+                         spec.embedding_size});
+  sizes.num_heads = spec.num_heads;
+  sizes.kv = kv;
+  sizes.max_context = limits.max_context;
+  sizes.max_output = limits.max_context;
+  sizes.vocab_size = spec.vocab_size;
+  for (const RopeView& rope : spec.ropes) sizes.rope_half += rope.dim() / 2;
+  sizes.weight_dtypes = weights.linear_dtypes();
+  return sizes;
 }
 
 }  // namespace
@@ -45,43 +60,43 @@ std::vector<Transformer::Shape> Transformer::shapes(const ModelSpec& spec,
 }
 
 size_t Transformer::workspace_bytes(const Backend& backend, const ModelSpec& spec,
+                                    const Weights& weights, const KvSpec& kv,
                                     const TransformerLimits& limits) {
-  size_t bytes = backend.scratch_bytes(step_sizes(spec, limits));
+  size_t bytes = backend.ops->reserved_bytes(step_sizes(spec, weights, kv, limits));
   for (const Shape& shape : shapes(spec, limits)) {
-    bytes += backend.tensor_bytes(shape.rows, shape.cols);
+    bytes += backend.ops->tensor_bytes(shape.rows, shape.cols);
   }
   return bytes;
 }
 
 Transformer::Transformer(Backend& backend, const ModelSpec& spec, const Weights& weights,
                          const KvCache& kv, const TransformerLimits& limits)
-    : backend_(backend), spec_(spec), weights_(weights),
+    : backend_(backend), ops_(*backend.ops), spec_(spec), weights_(weights),
       lm_head_(spec.tied_embeddings ? LinearView{weights.token_embedding} : weights.lm_head),
-      kv_(kv) {
-  backend.reserve(step_sizes(spec, limits));
-  try {
-    for (const auto& [tensor, rows, cols, is_operand] : shapes(spec, limits)) {
-      buffers_.push_back(backend.allocate(backend.tensor_bytes(rows, cols)));
-      this->*tensor = {buffers_.back(), rows, cols, is_operand};
-    }
-  } catch (...) {
-    for (std::byte* buffer : buffers_) backend_.free(buffer);
-    throw;
+      kv_(kv), limits_(limits) {
+  ops_.reserve(step_sizes(spec, weights, kv.spec, limits));
+  for (const auto& [tensor, rows, cols, is_operand] : shapes(spec, limits)) {
+    buffers_.push_back(backend.device->allocate(ops_.tensor_bytes(rows, cols)));
+    this->*tensor = {buffers_.back().data(), rows, cols, is_operand};
   }
 }
 
-Transformer::~Transformer() {
-  for (std::byte* buffer : buffers_) backend_.free(buffer);
+void Transformer::warm_up() {
+  for (const WarmUpStep& step : ops_.warm_ups()) {
+    WarmUpInput input(*backend_.samplers, step, kv_, limits_.max_context);
+    run(input.step(), step.use);
+    finish();
+  }
 }
 
-void Transformer::run(const StepInput& input) {
+void Transformer::run(const StepInput& input, StepUse use) {
   cost_ = cost(input);
-  if (backend_.begin_step(input, spec_.rope, kv_, true)) {
-    embed(input);
-    for (int32_t i = 0; i < spec_.num_layers; ++i) layer(input, i);
+  if (ops_.begin_step(input, spec_.ropes, kv_, use)) {
+    embed();
+    for (size_t i = 0; i < spec_.layers.size(); ++i) layer(spec_.layers[i], weights_.layers[i]);
     logits(input);
   }
-  backend_.end_step();
+  ops_.end_step();
 }
 
 Cost Transformer::cost(const StepInput& input) const {
@@ -92,62 +107,63 @@ Cost Transformer::cost(const StepInput& input) const {
     cost += linear_cost(weights_.project_out, rows);
   }
   if (spec_.learned_positions) cost += embed_cost(weights_.position_embedding, tokens);
-  for (int32_t i = 0; i < spec_.num_layers; ++i) {
+  for (size_t i = 0; i < spec_.layers.size(); ++i) {
     const LayerWeights& layer = weights_.layers[i];
     for (const LinearView* linear :
          {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
       cost += linear_cost(*linear, tokens);
     }
-    cost += attention_cost(input, kv_.spec, spec_.attention(i));
+    cost += attention_cost(input, kv_.spec, spec_.layers[i].attention);
   }
   cost += linear_cost(lm_head_, rows);
   return cost;
 }
 
-void Transformer::embed(const StepInput& input) {
-  const int32_t tokens = input.num_tokens();
+void Transformer::embed() {
   if (spec_.projects_embeddings()) {
-    backend_.embed(weights_.token_embedding, embedded_);
-    backend_.linear(embedded_, tokens, kNoNorm, weights_.project_in, kNoResidual, hidden_);
+    ops_.embed(weights_.token_embedding, embedded_);
+    ops_.linear(embedded_, kNoNorm, weights_.project_in, kNoResidual, hidden_);
   } else {
-    backend_.embed(weights_.token_embedding, hidden_);
+    ops_.embed(weights_.token_embedding, hidden_);
   }
   if (spec_.learned_positions) {
-    backend_.add_position(weights_.position_embedding, spec_.position_offset, hidden_);
+    ops_.add_position(weights_.position_embedding, spec_.position_offset, hidden_);
   }
 }
 
-void Transformer::layer(const StepInput& input, int32_t index) {
-  const LayerWeights& layer = weights_.layers[index];
-  const int32_t tokens = input.num_tokens();
-  const AttentionSpec attention = spec_.attention(index);
-  const bool before = !spec_.norm_after;
+void Transformer::layer(const LayerSpec& spec, const LayerWeights& weights) {
+  const bool before = spec.norm_place == NormPlace::kBefore;
+  const bool parallel = spec.residual == ResidualKind::kParallel;
+  const auto gate_up = [&] {
+    return ops_.gate_up(hidden_, before ? weights.mlp_norm : kNoNorm, weights.gate, weights.up,
+                        spec.activation, mlp_);
+  };
 
-  backend_.qkv(hidden_, before ? layer.attention_norm : kNoNorm, layer.q, layer.k, layer.v,
-               layer.q_norm, layer.k_norm, attention, q_);
-  backend_.attention(q_, attention, attended_);
-  backend_.linear(attended_, tokens, kNoNorm, layer.o, hidden_, hidden_);
-  if (spec_.norm_after) backend_.norm(hidden_, layer.attention_norm, hidden_);
+  ops_.qkv(hidden_, before ? weights.attention_norm : kNoNorm, weights.q, weights.k, weights.v,
+           weights.q_norm, weights.k_norm, spec.attention, q_);
+  const Tensor attended = ops_.attention(q_, spec.attention, attended_);
+  Tensor mlp;
+  if (parallel) mlp = gate_up();  // of the layer's input, which o adds to
+  ops_.linear(attended, kNoNorm, weights.o, hidden_, hidden_);
+  if (!before) ops_.norm(hidden_, weights.attention_norm, hidden_);
 
-  backend_.gate_up(hidden_, before ? layer.mlp_norm : kNoNorm, layer.gate, layer.up,
-                   spec_.activation, mlp_);
-  backend_.linear(mlp_, tokens, kNoNorm, layer.down, hidden_, hidden_);
-  if (spec_.norm_after) backend_.norm(hidden_, layer.mlp_norm, hidden_);
+  if (!parallel) mlp = gate_up();
+  ops_.linear(mlp, kNoNorm, weights.down, hidden_, hidden_);
+  if (!before) ops_.norm(hidden_, weights.mlp_norm, hidden_);
 }
 
 void Transformer::logits(const StepInput& input) {
   const int32_t total = int32_t(input.logits_tokens.size());
   for (int32_t first = 0; first < total; first += logits_.rows) {
     const int32_t rows = std::min(logits_.rows, total - first);
-    backend_.gather(hidden_, first, rows, gathered_);
+    ops_.gather(hidden_, first, rows, gathered_);
     if (spec_.projects_embeddings()) {
-      backend_.linear(gathered_, rows, weights_.final_norm, weights_.project_out, kNoResidual,
-                      projected_);
-      backend_.linear(projected_, rows, kNoNorm, lm_head_, kNoResidual, logits_);
+      ops_.linear_rows(gathered_, rows, weights_.final_norm, weights_.project_out, projected_);
+      ops_.linear_rows(projected_, rows, kNoNorm, lm_head_, logits_);
     } else {
-      backend_.linear(gathered_, rows, weights_.final_norm, lm_head_, kNoResidual, logits_);
+      ops_.linear_rows(gathered_, rows, weights_.final_norm, lm_head_, logits_);
     }
-    backend_.sample(logits_, first, rows);
+    ops_.sample(logits_, first, rows);
   }
 }
 

@@ -17,9 +17,9 @@ constexpr int32_t kNumLayers = 3, kLayer = 1;
 /// The caller's cache on the device. Cells of other layers hold NaN.
 class DeviceKv {
  public:
-  DeviceKv(Device& device, const hearth_op_context& context, const hearth_op_attention_shape& shape,
-           const float* k, const float* v)
-      : backend_(*device.backend), row_(size_t(shape.num_kv_heads) * shape.head_dim) {
+  DeviceKv(OpDevice& device, const hearth_op_context& context,
+           const hearth_op_attention_shape& shape, const float* k, const float* v)
+      : device_(device), row_(size_t(shape.num_kv_heads) * shape.head_dim) {
     const bool is_cuda = context.device_kind == HEARTH_DEVICE_CUDA;
     require_within("kv_cache_dtype", context.kv_cache_dtype, HEARTH_DTYPE_F32,
                    is_cuda ? HEARTH_DTYPE_BF16 : HEARTH_DTYPE_F16);
@@ -40,11 +40,11 @@ class DeviceKv {
       }
     });
     cache.data = device.bytes(host_.size());
-    backend_.upload(cache.data, host_.data(), host_.size());
+    device_.device().copy_now(cache.data, host_.data(), host_.size());
   }
 
   void download(float* k, float* v) {
-    backend_.download(host_.data(), cache.data, host_.size());
+    device_.device().copy_now(host_.data(), cache.data, host_.size());
     for_each([&](size_t slot_element, const std::byte* at, bool is_value) {
       float& value = (is_value ? v : k)[slot_element];
       if (cache.spec.dtype == DType::kF32) {
@@ -75,7 +75,8 @@ class DeviceKv {
           for (int32_t token = 0; token < spec.block_tokens; ++token) {
             const size_t slot = size_t(block) * spec.block_tokens + token;
             for (int32_t dim = 0; dim < spec.head_dim; ++dim) {
-              const size_t element = backend_.kv_element(spec, part == 1, token, dim);
+              const size_t element =
+                  device_.backend.packer->kv_element(spec, part == 1, token, dim);
               visit(slot * row_ + head * spec.head_dim + dim,
                     host_.data() + cell * spec.cell_bytes() + element * element_bytes, part == 1);
             }
@@ -85,7 +86,7 @@ class DeviceKv {
     }
   }
 
-  Backend& backend_;
+  OpDevice& device_;
   const size_t row_;  // elements of a slot
   std::vector<std::byte> host_;
 };
@@ -101,7 +102,8 @@ void require_shape(const hearth_op_attention_shape& shape) {
 }
 
 AttentionSpec attention_spec(const hearth_op_attention_shape& shape) {
-  return {kLayer, int32_t(shape.num_heads), shape.scale, int32_t(shape.window)};
+  return {kLayer, int32_t(shape.num_heads), shape.scale, int32_t(shape.window),
+          shape.rope_dim > 0 ? 0 : -1};
 }
 
 /// What a context and its block table promise, checked before a kernel trusts them.
@@ -142,7 +144,7 @@ hearth_status hearth_op_qkv(hearth_op_context* context, const hearth_op_attentio
     require_within("hidden_size", shape->hidden_size, 1, kMaxOpSize);
     require_within("rope_dim", shape->rope_dim, 0, shape->head_dim);
     require_within("rope_dim % 2", shape->rope_dim % 2, 0, 0);
-    Device device(*context);
+    OpDevice device(*context);
     DeviceKv kv(device, *context, *shape, k, v);
     for (uint32_t t = 0; t < shape->num_tokens; ++t) {
       require_within("positions", positions[t], 0, std::numeric_limits<int32_t>::max());
@@ -172,17 +174,22 @@ hearth_status hearth_op_qkv(hearth_op_context* context, const hearth_op_attentio
 
     const Tensor input_rows = device.tensor(shape->num_tokens, shape->hidden_size, x);
     const Tensor result = device.tensor(shape->num_tokens, q_size, nullptr);
-    device.backend->reserve({int32_t(shape->num_tokens), 1,
-                             int32_t(std::max(shape->hidden_size, q_size)),
-                             int32_t(shape->num_kv_heads * shape->head_dim)});
+    StepSizes sizes;
+    sizes.tokens = int32_t(shape->num_tokens);
+    sizes.cols = int32_t(std::max(shape->hidden_size, q_size));
+    sizes.num_heads = int32_t(shape->num_heads);
+    sizes.kv = kv.cache.spec;
+    sizes.rope_half = rope.dim() / 2;
+    sizes.weight_dtypes = 1u << shape->weight_dtype;
+    device.ops().reserve(sizes);
     const std::vector<int32_t> ids(shape->num_tokens, 0);
     StepInput input;
     input.token_ids = ids;
     input.positions = {positions, shape->num_tokens};
     input.kv_slots = {slots, shape->num_tokens};
-    run_steps(*context, *device.backend, input, rope, kv.cache, [&] {
-      device.backend->qkv(input_rows, norm, q_view, k_view, v_view, q_norm, k_norm,
-                          attention_spec(*shape), result);
+    run_steps(*context, device.ops(), input, {&rope, 1}, kv.cache, [&] {
+      device.ops().qkv(input_rows, norm, q_view, k_view, v_view, q_norm, k_norm,
+                       attention_spec(*shape), result);
     });
     device.download(result, q);
     kv.download(k, v);
@@ -199,7 +206,7 @@ hearth_status hearth_op_attention(hearth_op_context* context,
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);
-    Device device(*context);
+    OpDevice device(*context);
     DeviceKv kv(device, *context, *shape, k, v);
     require_contexts(*context, *shape, query_start, context_len, block_table);
     std::vector<BlockCopy> block_copies;
@@ -212,7 +219,15 @@ hearth_status hearth_op_attention(hearth_op_context* context,
     const uint32_t q_size = shape->num_heads * shape->head_dim;
     const Tensor queries = device.tensor(shape->num_tokens, q_size, q);
     const OpOutput output(device, *context, context->kv_cache_dtype, shape->num_tokens, q_size);
-    device.backend->reserve({int32_t(shape->num_tokens), 1, int32_t(q_size), 0});
+    StepSizes sizes;
+    sizes.tokens = int32_t(shape->num_tokens);
+    sizes.sequences = int32_t(shape->num_sequences);
+    sizes.cols = int32_t(q_size);
+    sizes.num_heads = int32_t(shape->num_heads);
+    sizes.kv = kv.cache.spec;
+    sizes.max_context = int32_t(shape->max_blocks * context->block_size);
+    sizes.weight_dtypes = 1u << context->kv_cache_dtype;
+    device.ops().reserve(sizes);
 
     std::vector<int32_t> ids(shape->num_tokens, 0), positions;
     for (uint32_t s = 0; s < shape->num_sequences; ++s) {
@@ -229,9 +244,9 @@ hearth_status hearth_op_attention(hearth_op_context* context,
     input.block_table = {block_table, size_t(shape->num_sequences) * shape->max_blocks};
     input.max_blocks = int32_t(shape->max_blocks);
     input.block_copies = block_copies;
-    run_steps(*context, *device.backend, input, {}, kv.cache, [&] {
-      device.backend->attention(queries, attention_spec(*shape), output.tensor());
-      output.finish(*device.backend);
+    run_steps(*context, device.ops(), input, {}, kv.cache, [&] {
+      output.finish(device.ops(),
+                    device.ops().attention(queries, attention_spec(*shape), output.tensor()));
     });
     output.download(out);
   });

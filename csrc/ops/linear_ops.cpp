@@ -8,13 +8,23 @@ static_assert(sizeof(hearth_op_linear_shape) == 40);
 
 namespace {
 
+/// Of an op over rows: tokens, columns, what its weights are made of.
+StepSizes row_sizes(uint32_t tokens, uint32_t cols, uint32_t weight_dtype) {
+  StepSizes sizes;
+  sizes.tokens = int32_t(tokens);
+  sizes.cols = int32_t(cols);
+  // What an operand output is turned into floats by may be of another type.
+  sizes.weight_dtypes = 1u << weight_dtype | 1u << HEARTH_DTYPE_F16;
+  return sizes;
+}
+
 /// A step of tokens without a KV cache.
 template <class Op>
-void run_rows(hearth_op_context& context, Backend& backend, uint32_t num_tokens, Op&& op) {
+void run_rows(hearth_op_context& context, Ops& ops, uint32_t num_tokens, Op&& op) {
   const std::vector<int32_t> zeros(num_tokens, 0);
   StepInput input;
   input.token_ids = input.positions = input.kv_slots = zeros;
-  run_steps(context, backend, input, {}, {}, op);
+  run_steps(context, ops, input, {}, {}, op);
 }
 
 void require_shape(const hearth_op_linear_shape& shape) {
@@ -35,7 +45,7 @@ hearth_status hearth_op_embed(hearth_op_context* context, const hearth_op_linear
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);
-    Device device(*context);
+    OpDevice device(*context);
     for (uint32_t t = 0; t < shape->num_tokens; ++t) {
       require_within("ids", ids[t], 0, int64_t(shape->rows) - 1);
       if (position_weight == nullptr) continue;
@@ -50,15 +60,15 @@ hearth_status hearth_op_embed(hearth_op_context* context, const hearth_op_linear
           device.weight(shape->weight_dtype, position_rows, shape->cols, position_weight);
     }
     const Tensor result = device.tensor(shape->num_tokens, shape->cols, nullptr);
-    device.backend->reserve({int32_t(shape->num_tokens), 1, int32_t(shape->cols), 0});
+    device.ops().reserve(row_sizes(shape->num_tokens, shape->cols, shape->weight_dtype));
 
     StepInput input;
     input.token_ids = {ids, shape->num_tokens};
     if (positions != nullptr) input.positions = {positions, shape->num_tokens};
-    run_steps(*context, *device.backend, input, {}, {}, [&] {
-      device.backend->embed(embedding, result);
+    run_steps(*context, device.ops(), input, {}, {}, [&] {
+      device.ops().embed(embedding, result);
       if (position_weight != nullptr) {
-        device.backend->add_position(position_embedding, int32_t(position_offset), result);
+        device.ops().add_position(position_embedding, int32_t(position_offset), result);
       }
     });
     device.download(result, out);
@@ -76,11 +86,12 @@ hearth_status hearth_op_gather(hearth_op_context* context, const hearth_op_linea
       require_within("indices", indices[r], r > 0 ? indices[r - 1] : 0,
                      int64_t(shape->num_tokens) - 1);
     }
-    Device device(*context);
+    OpDevice device(*context);
     const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
     const Tensor result = device.tensor(shape->rows, shape->cols, nullptr);
-    device.backend->reserve(
-        {int32_t(shape->num_tokens), int32_t(shape->rows), int32_t(shape->cols), 0});
+    StepSizes sizes = row_sizes(shape->num_tokens, shape->cols, shape->weight_dtype);
+    sizes.logits_rows = int32_t(shape->rows);
+    device.ops().reserve(sizes);
     const std::vector<int32_t> ids(shape->num_tokens, 0);
     StepInput step;
     step.token_ids = ids;
@@ -89,9 +100,9 @@ hearth_status hearth_op_gather(hearth_op_context* context, const hearth_op_linea
     const int32_t rows = int32_t(shape->rows), first = rows / 2;
     Tensor rest = result;
     rest.data += size_t(first) * shape->cols * sizeof(float);
-    run_steps(*context, *device.backend, step, {}, {}, [&] {
-      if (first > 0) device.backend->gather(input, 0, first, result);
-      device.backend->gather(input, first, rows - first, rest);
+    run_steps(*context, device.ops(), step, {}, {}, [&] {
+      if (first > 0) device.ops().gather(input, 0, first, result);
+      device.ops().gather(input, first, rows - first, rest);
     });
     device.download(result, out);
   });
@@ -105,13 +116,13 @@ hearth_status hearth_op_norm(hearth_op_context* context, const hearth_op_linear_
     require_size(shape, "shape");
     require_within("cols", shape->cols, 1, kMaxOpSize);
     require_within("num_tokens", shape->num_tokens, 1, kMaxOpSize);
-    Device device(*context);
+    OpDevice device(*context);
     const NormView norm = device.norm(shape->norm_kind, shape->cols, shape->norm_eps, weight, bias);
     const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
     const Tensor result = device.tensor(shape->num_tokens, shape->cols, nullptr);
-    device.backend->reserve({int32_t(shape->num_tokens), 1, int32_t(shape->cols), 0});
-    run_rows(*context, *device.backend, shape->num_tokens,
-             [&] { device.backend->norm(input, norm, result); });
+    device.ops().reserve(row_sizes(shape->num_tokens, shape->cols, shape->weight_dtype));
+    run_rows(*context, device.ops(), shape->num_tokens,
+             [&] { device.ops().norm(input, norm, result); });
     device.download(result, out);
   });
 }
@@ -124,7 +135,7 @@ hearth_status hearth_op_linear(hearth_op_context* context, const hearth_op_linea
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);
-    Device device(*context);
+    OpDevice device(*context);
     const LinearView linear{device.weight(shape->weight_dtype, shape->rows, shape->cols, weight),
                             device.vector(shape->rows, bias)};
     const NormView norm =
@@ -133,10 +144,10 @@ hearth_status hearth_op_linear(hearth_op_context* context, const hearth_op_linea
     Tensor added{};
     if (residual != nullptr) added = device.tensor(shape->num_tokens, shape->rows, residual);
     const Tensor result = device.tensor(shape->num_tokens, shape->rows, nullptr);
-    const int32_t tokens = int32_t(shape->num_tokens);
-    device.backend->reserve({tokens, 1, int32_t(std::max(shape->cols, shape->rows)), 0});
-    run_rows(*context, *device.backend, shape->num_tokens,
-             [&] { device.backend->linear(input, tokens, norm, linear, added, result); });
+    device.ops().reserve(
+        row_sizes(shape->num_tokens, std::max(shape->cols, shape->rows), shape->weight_dtype));
+    run_rows(*context, device.ops(), shape->num_tokens,
+             [&] { device.ops().linear(input, norm, linear, added, result); });
     device.download(result, out);
   });
 }
@@ -151,7 +162,7 @@ hearth_status hearth_op_gate_up(hearth_op_context* context, const hearth_op_line
     require_size(shape, "shape");
     require_shape(*shape);
     require_within("activation", shape->activation, HEARTH_ACTIVATION_SILU, HEARTH_ACTIVATION_GELU);
-    Device device(*context);
+    OpDevice device(*context);
     LinearView gate_view;
     if (shape->gated != 0) {
       gate_view = {device.weight(shape->weight_dtype, shape->rows, shape->cols, gate),
@@ -163,12 +174,12 @@ hearth_status hearth_op_gate_up(hearth_op_context* context, const hearth_op_line
         device.norm(shape->norm_kind, shape->cols, shape->norm_eps, norm_weight, norm_bias);
     const Tensor input = device.tensor(shape->num_tokens, shape->cols, x);
     const OpOutput output(device, *context, shape->weight_dtype, shape->num_tokens, shape->rows);
-    device.backend->reserve(
-        {int32_t(shape->num_tokens), 1, int32_t(std::max(shape->cols, shape->rows)), 0});
-    run_rows(*context, *device.backend, shape->num_tokens, [&] {
-      device.backend->gate_up(input, norm, gate_view, up_view, Activation(shape->activation),
-                              output.tensor());
-      output.finish(*device.backend);
+    device.ops().reserve(
+        row_sizes(shape->num_tokens, std::max(shape->cols, shape->rows), shape->weight_dtype));
+    run_rows(*context, device.ops(), shape->num_tokens, [&] {
+      output.finish(device.ops(),
+                    device.ops().gate_up(input, norm, gate_view, up_view,
+                                         Activation(shape->activation), output.tensor()));
     });
     output.download(out);
   });

@@ -1,15 +1,13 @@
 #include "op_device.h"
 
-#include <cstdlib>
 #include <limits>
 
 namespace hearth {
 namespace {
 
-// Weights are cut into segments as the pages of the engine would: at least so many, at most so
-// large.
-constexpr int32_t kSegments = 3;
-constexpr size_t kSegmentBytes = 16 << 20;
+// Weights are cut into pages as the engine's are: at least so many, at most so large.
+constexpr int32_t kPages = 3;
+constexpr size_t kPageBytes = 16 << 20;
 
 }  // namespace
 
@@ -30,7 +28,7 @@ CpuOptions cpu_options(const hearth_op_context& context) {
   return {context.isa, context.num_threads, DType(context.activation_dtype)};
 }
 
-std::unique_ptr<Backend> make_backend(const hearth_op_context& context) {
+Backend make_backend(const hearth_op_context& context) {
   require_within("device_kind", context.device_kind, HEARTH_DEVICE_AUTO, HEARTH_DEVICE_CUDA);
   if (context.device_kind != HEARTH_DEVICE_CUDA) return make_cpu_backend(cpu_options(context));
   const bool exact = context.activation_dtype == HEARTH_DTYPE_F32;
@@ -45,86 +43,89 @@ std::unique_ptr<Backend> make_backend(const hearth_op_context& context) {
                             .max_compute_capability = int32_t(context.isa)});
 }
 
-Device::Device(const hearth_op_context& context) : backend(make_backend(context)) {
+OpDevice::OpDevice(const hearth_op_context& context) : backend(make_backend(context)) {
   require_within("operand_outputs", context.operand_outputs, 0, 1);
 }
 
-Device::~Device() {
-  for (std::byte* address : allocated_) backend->free(address);
+std::byte* OpDevice::bytes(size_t size) {
+  allocated_.push_back(device().allocate(size));
+  return allocated_.back().data();
 }
 
-std::byte* Device::bytes(size_t size) {
-  allocated_.push_back(backend->allocate(size));
-  return allocated_.back();
-}
-
-Tensor Device::tensor(uint32_t rows, uint32_t cols, const float* from) {
-  const size_t size = backend->tensor_bytes(int32_t(rows), int32_t(cols));
+Tensor OpDevice::tensor(uint32_t rows, uint32_t cols, const float* from) {
+  const size_t size = ops().tensor_bytes(int32_t(rows), int32_t(cols));
   const Tensor tensor{bytes(size), int32_t(rows), int32_t(cols)};
   if (from != nullptr) {
-    backend->upload(tensor.data, from, size_t(rows) * cols * sizeof(float));
+    device().copy_now(tensor.data, from, size_t(rows) * cols * sizeof(float));
   } else {
     const std::vector<std::byte> poison(size, std::byte{0xff});  // NaN in every type
-    backend->upload(tensor.data, poison.data(), size);
+    device().copy_now(tensor.data, poison.data(), size);
   }
   return tensor;
 }
 
-const float* Device::vector(uint32_t count, const float* from) {
+const float* OpDevice::vector(uint32_t count, const float* from) {
   if (from == nullptr) return nullptr;
   return reinterpret_cast<const float*>(tensor(1, count, from).data);
 }
 
-NormView Device::norm(uint32_t kind, uint32_t size, float eps, const float* weight,
-                      const float* bias) {
+NormView OpDevice::norm(uint32_t kind, uint32_t size, float eps, const float* weight,
+                        const float* bias) {
   require_within("norm_kind", kind, 0, HEARTH_NORM_LAYER);
   if (kind == 0) return {};
   if (weight == nullptr) refuse("Cannot run op", "norm_weight", "not be NULL");
   return {NormKind(kind), vector(size, weight), vector(size, bias), int32_t(size), eps};
 }
 
-WeightView Device::weight(uint32_t dtype, uint32_t rows, uint32_t cols, const uint8_t* source) {
+WeightView OpDevice::weight(uint32_t dtype, uint32_t rows, uint32_t cols, const uint8_t* source) {
   require_within("weight_dtype", dtype, HEARTH_DTYPE_F32, HEARTH_DTYPE_Q4_1);
   require_within("rows", rows, 1, kMaxOpSize);
   require_within("cols", cols, 1, kMaxOpSize);
   WeightView view;
-  view.layout = backend->layout(DType(dtype), int32_t(rows), int32_t(cols));
+  view.layout = backend.packer->layout(SourceFormat(dtype), int32_t(rows), int32_t(cols));
   const WeightLayout& layout = view.layout;
-  const int32_t tiles = (layout.rows + layout.tile_rows - 1) / layout.tile_rows;
-  const int32_t at_most = std::max<int32_t>(1, int32_t(kSegmentBytes / layout.tile_bytes));
-  const int32_t per_segment = std::min((tiles + kSegments - 1) / kSegments, at_most);
-  const size_t source_row = row_bytes(DType(dtype), cols);
+  const int32_t tiles = layout.num_tiles();
+  const int32_t at_most = std::max<int32_t>(1, int32_t(kPageBytes / layout.tile_bytes));
+  view.tiles_per_page = std::min((tiles + kPages - 1) / kPages, at_most);
+  const int32_t others = std::min(1, view.tiles_per_page - 1);  // of another weight, as it were
+  view.first_tiles = view.tiles_per_page - others;
+  view.first_offset = uint32_t(others * layout.tile_bytes);
 
-  const std::unique_ptr<std::byte, decltype(&std::free)> packed(
-      static_cast<std::byte*>(std::aligned_alloc(64, per_segment * layout.tile_bytes)), &std::free);
-  if (packed == nullptr) throw std::bad_alloc();
-  for (int32_t first = 0; first < tiles; first += per_segment) {
-    const int32_t count = std::min(per_segment, tiles - first);
-    for (int32_t tile = 0; tile < count; ++tile) {
-      const int32_t row = (first + tile) * layout.tile_rows;
-      backend->pack(layout, reinterpret_cast<const std::byte*>(source) + size_t(row) * source_row,
-                    std::min(layout.tile_rows, layout.rows - row),
-                    packed.get() + tile * layout.tile_bytes);
-    }
-    std::byte* data = bytes(count * layout.tile_bytes);
-    backend->upload(data, packed.get(), count * layout.tile_bytes);
-    view.segments.push_back({data, first, count});
+  const size_t source_row = row_bytes(layout.source, cols);
+  std::byte* const raw = bytes(rows * source_row);
+  device().copy_now(raw, source, rows * source_row);
+  const size_t page_bytes = view.tiles_per_page * layout.tile_bytes;
+  const std::vector<std::byte> poison(page_bytes, std::byte{0xff});  // NaN in every type
+  std::vector<std::byte*> pages;
+  for (int32_t first = -others; first < tiles; first += view.tiles_per_page) {
+    pages.push_back(bytes(page_bytes));
+    device().copy_now(pages.back(), poison.data(), page_bytes);
+    const int32_t begin = std::max(first, 0);
+    const int32_t row = begin * layout.tile_rows;
+    const int32_t end_row = std::min((first + view.tiles_per_page) * layout.tile_rows, layout.rows);
+    device().wait(backend.packer->pack(layout, raw + row * source_row, end_row - row,
+                                       pages.back() + (begin - first) * layout.tile_bytes, {}));
   }
+  tables_.push_back(std::make_unique<PageTable>(device(), uint32_t(pages.size())));
+  const Ticket placed = tables_.back()->set(0, pages);
+  device().wait_for(placed);
+  device().wait(placed);
+  view.pages = tables_.back()->entry(0);
   return view;
 }
 
-void Device::download(const Tensor& tensor, float* to) const {
-  backend->download(to, tensor.data, size_t(tensor.rows) * tensor.cols * sizeof(float));
+void OpDevice::download(const Tensor& tensor, float* to) const {
+  device().copy_now(to, tensor.data, size_t(tensor.rows) * tensor.cols * sizeof(float));
 }
 
-OpOutput::OpOutput(Device& device, const hearth_op_context& context, uint32_t dtype, uint32_t rows,
-                   uint32_t cols)
+OpOutput::OpOutput(OpDevice& device, const hearth_op_context& context, uint32_t dtype,
+                   uint32_t rows, uint32_t cols)
     : device_(device), plain_(device.tensor(rows, cols, nullptr)) {
   if (context.operand_outputs == 0) return;
   operand_ = device.tensor(rows, cols, nullptr);
   operand_.is_operand = true;
-  if (is_quantized(DType(dtype))) dtype = HEARTH_DTYPE_F16;
-  std::vector<uint8_t> ones(size_t(cols) * row_bytes(DType(dtype), cols), 0);
+  if (is_quantized(SourceFormat(dtype))) dtype = HEARTH_DTYPE_F16;
+  std::vector<uint8_t> ones(size_t(cols) * row_bytes(SourceFormat(dtype), cols), 0);
   for (uint32_t i = 0; i < cols; ++i) {
     const size_t at = size_t(i) * cols + i;
     if (dtype == HEARTH_DTYPE_F32) {
@@ -136,8 +137,8 @@ OpOutput::OpOutput(Device& device, const hearth_op_context& context, uint32_t dt
   ones_.weight = device.weight(dtype, cols, cols, ones.data());
 }
 
-void OpOutput::finish(Backend& backend) const {
-  if (operand_.data != nullptr) backend.linear(operand_, operand_.rows, {}, ones_, {}, plain_);
+void OpOutput::finish(Ops& ops, const Tensor& written) const {
+  if (operand_.data != nullptr) ops.linear(written, {}, ones_, {}, plain_);
 }
 
 }  // namespace hearth

@@ -9,6 +9,7 @@
 
 #include "../abi_border.h"
 #include "../backend/backend.h"
+#include "../backend/page_table.h"
 #include "../error.h"
 #include "../hearth_ops.h"
 
@@ -29,15 +30,14 @@ void require_size(const Struct* value, const char* name) {
 /// Throws Error for a context that names no CPU backend.
 CpuOptions cpu_options(const hearth_op_context& context);
 /// Throws Error for a context that names no backend that is there.
-std::unique_ptr<Backend> make_backend(const hearth_op_context& context);
+Backend make_backend(const hearth_op_context& context);
 
 /// A backend, and memory on it that is freed with it.
-class Device {
+class OpDevice {
  public:
-  explicit Device(const hearth_op_context& context);
-  ~Device();
-  Device(const Device&) = delete;
-  Device& operator=(const Device&) = delete;
+  explicit OpDevice(const hearth_op_context& context);
+  OpDevice(const OpDevice&) = delete;
+  OpDevice& operator=(const OpDevice&) = delete;
 
   std::byte* bytes(size_t size);
   /// [rows, cols] of the caller; from null: NaN.
@@ -45,14 +45,18 @@ class Device {
   /// null: null
   const float* vector(uint32_t count, const float* from);
   NormView norm(uint32_t kind, uint32_t size, float eps, const float* weight, const float* bias);
-  /// Packs rows as in a file, in several segments.
+  /// Packs rows as in a file, in several pages, of which the first holds something else before.
   WeightView weight(uint32_t dtype, uint32_t rows, uint32_t cols, const uint8_t* source);
   void download(const Tensor& tensor, float* to) const;
 
-  const std::unique_ptr<Backend> backend;
+  Device& device() const { return *backend.device; }
+  Ops& ops() const { return *backend.ops; }
+
+  const Backend backend;
 
  private:
-  std::vector<std::byte*> allocated_;
+  std::vector<Memory> allocated_;
+  std::vector<std::unique_ptr<PageTable>> tables_;
 };
 
 /// Where an op writes: a plain tensor or, with context.operand_outputs, an operand that a linear op
@@ -60,18 +64,18 @@ class Device {
 class OpOutput {
  public:
   /// dtype: of the op's weights or of its KV, which the operand's follows.
-  OpOutput(Device& device, const hearth_op_context& context, uint32_t dtype, uint32_t rows,
+  OpOutput(OpDevice& device, const hearth_op_context& context, uint32_t dtype, uint32_t rows,
            uint32_t cols);
 
   /// For the op to write.
   Tensor tensor() const { return operand_.data != nullptr ? operand_ : plain_; }
-  /// Behind the op, in the same step.
-  void finish(Backend& backend) const;
+  /// Behind the op, in the same step. written: what the op has returned.
+  void finish(Ops& ops, const Tensor& written) const;
   /// After the step.
   void download(float* to) const { device_.download(plain_, to); }
 
  private:
-  const Device& device_;
+  const OpDevice& device_;
   Tensor plain_, operand_;
   LinearView ones_;
 };
@@ -79,16 +83,16 @@ class OpOutput {
 /// Runs `op` context.repeats times as a step of its own and notes how long that took. Returns the
 /// last step's results.
 template <class Op>
-StepResult run_steps(hearth_op_context& context, Backend& backend, const StepInput& input,
-                     const RopeView& rope, const KvCache& kv, Op&& op) {
+StepResult run_steps(hearth_op_context& context, Ops& ops, const StepInput& input,
+                     std::span<const RopeView> ropes, const KvCache& kv, Op&& op) {
   StepResult result;
   std::vector<uint64_t> times(std::max<uint32_t>(context.repeats, 1));
   for (uint64_t& time : times) {
     const auto begin = std::chrono::steady_clock::now();
-    backend.begin_step(input, rope, kv, false);
+    ops.begin_step(input, ropes, kv, StepUse::kOnce);
     op();
-    backend.end_step();
-    result = backend.finish_step();
+    ops.end_step();
+    result = ops.finish_step();
     time = uint64_t((std::chrono::steady_clock::now() - begin) / std::chrono::nanoseconds(1));
   }
   std::sort(times.begin(), times.end());

@@ -63,8 +63,7 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
     require_size(context, "context");
     require_within("num_logits_rows", num_logits_rows, 1, kMaxOpSize);
     require_within("vocab_size", vocab_size, 1, kMaxOpSize);
-    Device device(*context);
-    Backend& backend = *device.backend;
+    OpDevice device(*context);
     std::vector<SampleRow> samples;
     for (uint32_t i = 0; i < num_rows; ++i) {
       const hearth_op_sample_row& row = rows[i];
@@ -77,23 +76,36 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
       samples.push_back({int32_t(row.logits_row), row.target < 0 ? int32_t(row.sampler) : -1,
                          row.target, int32_t(row.output_index), row.num_logprobs});
     }
-    std::vector<int32_t> bound(num_samplers);
+    std::vector<SamplerSpec> specs;
+    StepSizes sizes;
+    sizes.sequences = int32_t(num_samplers);
+    sizes.logits_rows = int32_t(num_logits_rows);
+    sizes.sample_rows = int32_t(num_rows);
+    sizes.vocab_size = int32_t(vocab_size);
     for (uint32_t i = 0; i < num_samplers; ++i) {
-      bound[i] = backend.bind_sampler(sampler_spec(samplers[i], flat, flat_bytes));
+      specs.push_back(sampler_spec(samplers[i], flat, flat_bytes));
+      specs.back().max_output =
+          samplers[i].output_count + num_rows * std::max<uint32_t>(context->repeats, 1);
+      sizes.max_context =
+          std::max(sizes.max_context, int32_t(samplers[i].prompt_count + specs.back().max_output));
     }
+    sizes.max_output = sizes.max_context;
+    device.ops().reserve(sizes);
+    std::vector<int32_t> bound(num_samplers);
+    for (uint32_t i = 0; i < num_samplers; ++i) bound[i] = device.backend.samplers->bind(specs[i]);
     for (SampleRow& sample : samples) {
       if (sample.sampler >= 0) sample.sampler = bound[sample.sampler];
     }
     const Tensor values = device.tensor(num_logits_rows, vocab_size, logits);
     std::vector<int32_t> tokens(num_logits_rows, 0);
-    backend.reserve({1, int32_t(num_logits_rows), 1, 0});
 
     StepInput input;
     input.logits_tokens = tokens;
     input.samples = samples;
-    const std::vector<SampleResult> drawn = run_steps(*context, backend, input, {}, {}, [&] {
-                                              backend.sample(values, 0, int32_t(num_logits_rows));
-                                            }).samples;
+    const std::vector<SampleResult> drawn =
+        run_steps(*context, device.ops(), input, {}, {}, [&] {
+          device.ops().sample(values, 0, int32_t(num_logits_rows));
+        }).samples;
     for (size_t i = 0; i < drawn.size(); ++i) {
       if (drawn[i].not_finite) {
         throw Error(HEARTH_INTERNAL, format("Cannot sample: the logits of row %d must be finite",

@@ -12,6 +12,7 @@ const PROGRAM = `
 #include <cstdio>
 
 #include "engine/event_queue.h"
+#include "error.h"
 
 using namespace hearth;
 
@@ -27,13 +28,12 @@ int main() {
   events.push_back(prompt_logprob_event(4, 6, {7, -0.5f}, two));
   events.push_back(finish_event(5, 1, HEARTH_FINISH_LENGTH, 44, 48));
   events.push_back(error_event(
-      HEARTH_EVENT_ERROR, 6,
-      Error(HEARTH_DEADLINE, "Cannot submit request", "deadline_ms", "be >= 9", "5")));
+      6, to_abi(Error(HEARTH_DEADLINE, "Cannot submit request", "deadline_ms", "be >= 9", "5"))));
   events.push_back(ready_event());
-  events.push_back(error_event(HEARTH_EVENT_FAILED, 0, Error(HEARTH_DEVICE_LOST, "gone")));
-  const size_t count = events.size();
+  const size_t count = events.size() + 1;
   EventQueue queue;
   queue.push(events);
+  queue.fail(to_abi(HEARTH_DEVICE_LOST, "gone"));
   std::vector<hearth_event> headers(count);
   std::vector<uint8_t> payload(1 << 16, 0xff);
   if (queue.poll(headers.data(), sizeof(hearth_event), uint32_t(count), payload.data(),

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "check.h"
-#include "engine/option_groups.h"
+#include "open/option_groups.h"
 #include "sized_struct.h"
 #include "tiny_model.h"
 

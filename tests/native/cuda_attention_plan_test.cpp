@@ -1,4 +1,5 @@
 // Which CTA reduces what: every query once, every chunk of a decode once.
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -9,6 +10,8 @@ namespace hearth::test {
 namespace {
 
 using namespace cuda;
+
+constexpr int32_t kMostItems = 1 << 20;
 
 /// A step of sequences, each with so many queries at the end of its context.
 struct Sequences {
@@ -58,21 +61,36 @@ void check_plan(const Sequences& step, const AttentionPlan& plan) {
     last_seen = step.seen(item);
   }
   for (const int32_t count : covered) CHECK_EQUAL(count, 1);
+  const int32_t batched = std::accumulate(plan.batches.begin(), plan.batches.end(), 0);
+  CHECK_EQUAL(batched, int32_t(plan.decodes.size()));
+}
+
+TEST("AttentionPlan cuts decodes into launches of whole sequences that fit") {
+  const Sequences step({{600, 1}, {2000, 1}, {40, 3}, {512, 1}, {513, 1}, {1, 1}});
+  AttentionPlan plan;
+  plan.make(step.input, 4);  // the longest context has 4 items
+  check_plan(step, plan);
+  const std::vector<int32_t> expected{2, 4, 3 + 1};
+  CHECK(plan.batches == expected);
+  plan.make(step.input, 100);
+  CHECK_EQUAL(plan.batches.size(), 1u);
+  plan.make(Sequences({{40, 7}}).input, 4);
+  CHECK(plan.batches.empty());
 }
 
 TEST("AttentionPlan splits decodes into chunks of 512 and prefills into tiles of 128 queries") {
   const Sequences step({{1, 1}, {512, 1}, {513, 1}, {300, 129}, {128, 128}, {2000, 2}, {9, 0}});
   AttentionPlan plan;
-  plan.make(step.input);
+  plan.make(step.input, kMostItems);
   check_plan(step, plan);
   CHECK_EQUAL(plan.decodes.size(), 4u);
   CHECK_EQUAL(plan.prefills.size(), 4u);
   CHECK_EQUAL(plan.prefills[0].sequence, 5);  // its tile sees 2000 tokens
   CHECK_EQUAL(plan.prefills[0].num_tokens, 2);
-  plan.make(Sequences({{40, 1}}).input);  // nothing of the step before is left
+  plan.make(Sequences({{40, 1}}).input, kMostItems);  // nothing of the step before is left
   CHECK_EQUAL(plan.decodes.size(), 1u);
   CHECK(plan.prefills.empty());
-  plan.make(StepInput{});
+  plan.make(StepInput{}, kMostItems);
   CHECK(plan.decodes.empty() && plan.prefills.empty());
 }
 
@@ -86,18 +104,15 @@ TEST("AttentionPlan covers every query of random steps once, the longest tiles f
     }
     const Sequences step(sequences);
     AttentionPlan plan;
-    plan.make(step.input);
+    plan.make(step.input, kMostItems);
     check_plan(step, plan);
   }
 }
 
-TEST("max_decode_items() is what the longest contexts need") {
-  CHECK_EQUAL(max_decode_items(3, 512), 3);
-  CHECK_EQUAL(max_decode_items(3, 513), 6);
-  const Sequences step({{1024, 1}, {1024, 1}, {1, 1}});
-  AttentionPlan plan;
-  plan.make(step.input);
-  CHECK(int32_t(plan.decodes.size()) <= max_decode_items(3, 1024));
+TEST("num_chunks() counts the parts of a context that begin") {
+  CHECK_EQUAL(num_chunks(0), 0);
+  CHECK_EQUAL(num_chunks(512), 1);
+  CHECK_EQUAL(num_chunks(513), 2);
 }
 
 }  // namespace

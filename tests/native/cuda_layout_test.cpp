@@ -4,9 +4,11 @@
 #include <cstring>
 #include <random>
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include "backend/cuda/layout.h"
+#include "backend/cuda/strip_words.h"
 #include "backend/half.h"
 #include "check.h"
 
@@ -15,18 +17,18 @@ namespace {
 
 using namespace cuda;
 
-constexpr DType kDTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16,
-                             DType::kQ8_0, DType::kQ4_0, DType::kQ4_1};
+constexpr SourceFormat kFormats[] = {SourceFormat::kF32,  SourceFormat::kF16,  SourceFormat::kBF16,
+                                     SourceFormat::kQ8_0, SourceFormat::kQ4_0, SourceFormat::kQ4_1};
 
 /// A weight's rows as in a file, of random bits but finite scales.
-std::vector<std::byte> random_rows(DType dtype, int32_t rows, int32_t cols, uint32_t seed) {
+std::vector<std::byte> random_rows(SourceFormat format, int32_t rows, int32_t cols, uint32_t seed) {
   std::mt19937 random(seed);
-  std::vector<std::byte> bytes(rows * row_bytes(dtype, cols));
+  std::vector<std::byte> bytes(rows * row_bytes(format, cols));
   for (std::byte& byte : bytes) byte = std::byte(random());
-  if (is_quantized(dtype)) {
-    const size_t group_bytes = row_bytes(dtype, 32);
+  if (is_quantized(format)) {
+    const size_t group_bytes = row_bytes(format, 32);
     for (size_t at = 0; at < bytes.size(); at += group_bytes) {
-      for (int i = 0; i < (dtype == DType::kQ4_1 ? 2 : 1); ++i) {
+      for (int i = 0; i < (format == SourceFormat::kQ4_1 ? 2 : 1); ++i) {
         const uint16_t half = half_from_float(float(int(random() % 2001) - 1000) / 512);
         std::memcpy(&bytes[at + 2 * size_t(i)], &half, 2);
       }
@@ -43,22 +45,22 @@ T read(const std::byte* from, size_t index = 0) {
 }
 
 /// The bits of an element of a plain type; value of a quantized one.
-double file_value(DType dtype, const std::byte* row, int32_t col) {
-  switch (dtype) {
-    case DType::kF32: return read<uint32_t>(row, size_t(col));
-    case DType::kF16:
-    case DType::kBF16: return read<uint16_t>(row, size_t(col));
+double file_value(SourceFormat format, const std::byte* row, int32_t col) {
+  switch (format) {
+    case SourceFormat::kF32: return read<uint32_t>(row, size_t(col));
+    case SourceFormat::kF16:
+    case SourceFormat::kBF16: return read<uint16_t>(row, size_t(col));
     default: break;
   }
-  const std::byte* group = row + row_bytes(dtype, col / 32 * 32);
+  const std::byte* group = row + row_bytes(format, col / 32 * 32);
   const double scale = float_from_half(read<uint16_t>(group));
   const int i = col % 32;
-  if (dtype == DType::kQ8_0) return scale * read<int8_t>(group + 2, size_t(i));
+  if (format == SourceFormat::kQ8_0) return scale * read<int8_t>(group + 2, size_t(i));
   const auto nibble = [&](const std::byte* nibbles) {
     const int both = std::to_integer<int>(nibbles[i % 16]);
     return i < 16 ? both & 15 : both >> 4;
   };
-  if (dtype == DType::kQ4_0) return scale * (nibble(group + 2) - 8);
+  if (format == SourceFormat::kQ4_0) return scale * (nibble(group + 2) - 8);
   return scale * nibble(group + 4) + float_from_half(read<uint16_t>(group, 1));
 }
 
@@ -84,32 +86,43 @@ double strip_value(DType dtype, const std::byte* strip, int32_t row, int32_t col
   return scale * quant + float_from_half(read<uint16_t>(scales + 64, group));
 }
 
-TEST("pack_strip() puts every element where layout.h says, and zeros everywhere else") {
-  for (const DType dtype : kDTypes) {
+/// A strip by the words that the device's threads make.
+std::vector<std::byte> pack(const WeightLayout& layout, const std::byte* source, int32_t num_rows) {
+  const int32_t words = block_bytes(layout.dtype) / 4;
+  const StripRows rows{source, row_bytes(layout.source, layout.cols), num_rows, layout.cols};
+  std::vector<std::byte> strip(layout.tile_bytes);
+  for (size_t i = 0; i < layout.tile_bytes / 4; ++i) {
+    const uint32_t word = strip_word(layout.source, rows, int32_t(i) / words, int32_t(i) % words);
+    std::memcpy(&strip[i * 4], &word, 4);
+  }
+  return strip;
+}
+
+TEST("strip_word() puts every element where layout.h says, and zeros everywhere else") {
+  for (const SourceFormat source : kFormats) {
     for (const auto& [rows, cols] : {std::pair{16, 64}, {1, 32}, {33, 96}, {40, 160}, {16, 1056}}) {
       for (const int32_t odd : {0, 1, 31}) {
-        const int32_t width = is_quantized(dtype) ? cols : cols - odd;
-        const WeightLayout layout = strip_layout(dtype, rows, width);
+        const int32_t width = is_quantized(source) ? cols : cols - odd;
+        const WeightLayout layout = strip_layout(source, rows, width);
         CHECK_EQUAL(layout.tile_rows, kStripRows);
         CHECK_EQUAL(layout.tile_bytes % 64, 0u);
-        const size_t source_row = row_bytes(dtype, width);
-        const auto source = random_rows(dtype, rows, width, uint32_t(rows * 1000 + width));
+        const size_t source_row = row_bytes(source, width);
+        const auto file = random_rows(source, rows, width, uint32_t(rows * 1000 + width));
         for (int32_t first = 0; first < rows; first += kStripRows) {
           const int32_t count = std::min(kStripRows, rows - first);
-          std::vector<std::byte> strip(layout.tile_bytes, std::byte{0xee});
-          pack_strip(layout, source.data() + size_t(first) * source_row, count, strip.data());
+          const auto strip = pack(layout, file.data() + size_t(first) * source_row, count);
           for (int32_t row = 0; row < kStripRows; ++row) {
             for (int32_t col = 0; col < round_up(width, kBlockCols); ++col) {
               const bool inside = row < count && col < width;
               const double expected =
-                  inside ? file_value(dtype, source.data() + size_t(first + row) * source_row, col)
+                  inside ? file_value(source, file.data() + size_t(first + row) * source_row, col)
                          : 0;
-              const double found = strip_value(dtype, strip.data(), row, col);
+              const double found = strip_value(layout.dtype, strip.data(), row, col);
               // A padding quant of Q4_0 is 0 - 8 times a scale of 0.
               if (found == expected) continue;
               fail(__FILE__, __LINE__,
-                   format("dtype %u, %d x %d: (%d, %d) is %g, not %g", unsigned(dtype), rows, width,
-                          first + row, col, found, expected));
+                   format("format %u, %d x %d: (%d, %d) is %g, not %g", unsigned(source), rows,
+                          width, first + row, col, found, expected));
             }
           }
         }
@@ -118,10 +131,9 @@ TEST("pack_strip() puts every element where layout.h says, and zeros everywhere 
   }
 }
 
-TEST("strip_layout() refuses what is no weight, and quantized rows that end inside a group") {
-  CHECK_ERROR(HEARTH_UNSUPPORTED, "Cannot lay out weight", strip_layout(DType::kInt8, 16, 64));
+TEST("strip_layout() refuses quantized rows that end inside a group") {
   CHECK_ERROR(HEARTH_UNSUPPORTED, "multiple of 32: current value is 33",
-              strip_layout(DType::kQ8_0, 16, 33));
+              strip_layout(SourceFormat::kQ8_0, 16, 33));
 }
 
 TEST("operand_element() gives every element a place of its own within operand_bytes()") {
@@ -167,53 +179,34 @@ TEST("kv_cell_element() gives every element of a cell a place of its own") {
   }
 }
 
-/// Address of a strip, as strip_address() of fragments.cuh.
-const std::byte* address_in(const StripMap& map, int32_t strip) {
-  if (strip < map.first) return map.segments[0] + size_t(strip) * size_t(map.strip_bytes);
-  const int32_t rest = strip - map.first;
-  return map.segments[1 + rest / map.per_segment] +
-         size_t(rest % map.per_segment) * size_t(map.strip_bytes);
-}
-
-WeightView view_of(const std::vector<int32_t>& strips_of_segments, const std::byte* memory) {
-  WeightView view;
-  int32_t strips = 0;
-  for (const int32_t count : strips_of_segments) {
-    view.segments.push_back({memory + size_t(view.segments.size()) * 100000, strips, count});
-    strips += count;
-  }
-  view.layout = strip_layout(DType::kF16, strips * kStripRows - 3, 100);
-  return view;
-}
-
-TEST("map_strips() finds every strip in its segment") {
-  const std::vector<std::byte> memory(1);
-  for (const std::vector<int32_t>& segments :
-       {std::vector<int32_t>{1}, {5}, {2, 7}, {7, 2}, {3, 8, 8, 8, 5}, {8, 8, 8}}) {
-    const WeightView view = view_of(segments, memory.data());
-    StripMap map;
-    map_strips(view, map);
-    CHECK_EQUAL(map.rows, view.layout.rows);
-    CHECK_EQUAL(map.blocks, 2);
-    CHECK_EQUAL(map.strip_bytes, 4096);
-    for (const WeightSegment& segment : view.segments) {
-      for (int32_t i = 0; i < segment.num_tiles; ++i) {
-        CHECK(address_in(map, segment.first_tile + i) == segment.data + size_t(i) * 4096);
-      }
+TEST("strip_address() finds every strip in its page, at any offset and in any number of pages") {
+  for (const auto& [first, per_page, strips] :
+       {std::tuple{1, 1, 1}, {5, 9, 5}, {2, 7, 9}, {3, 8, 32}, {8, 8, 24}, {1, 3, 1000}}) {
+    WeightView view;
+    view.layout = strip_layout(SourceFormat::kF16, strips * kStripRows - 3, 100);
+    view.first_tiles = first;
+    view.tiles_per_page = per_page;
+    view.first_offset = 4096;
+    std::vector<std::byte> memory(size_t(strips + 2) * size_t(per_page + 1) * 4096);
+    std::vector<const std::byte*> pages;  // in falling order: nothing may count on neighbours
+    for (int32_t covered = 0; covered < strips; covered += covered == 0 ? first : per_page) {
+      pages.push_back(memory.data() + memory.size() - (pages.size() + 1) * size_t(per_page) * 4096);
+    }
+    view.pages = pages.data();
+    const WeightRef weight(view);
+    CHECK_EQUAL(weight.rows, view.layout.rows);
+    CHECK_EQUAL(weight.blocks, 2);
+    CHECK_EQUAL(weight.strip_bytes, 4096);
+    for (int32_t strip = 0; strip < strips; ++strip) {
+      const int32_t rest = strip - first;
+      const std::byte* const expected =
+          rest < 0 ? pages[0] + 4096 + strip * 4096
+                   : pages[size_t(1 + rest / per_page)] + rest % per_page * 4096;
+      CHECK(strip_address(weight, strip, [](auto* entry) { return *entry; }) == expected);
     }
   }
-  StripMap none;
-  map_strips({}, none);
-  CHECK_EQUAL(none.rows, 0);
-}
-
-TEST("map_strips() refuses segments that it cannot tell apart, and too many") {
-  const std::vector<std::byte> memory(1);
-  StripMap map;
-  CHECK_ERROR(HEARTH_INTERNAL, "unequal", map_strips(view_of({1, 2, 3, 1}, memory.data()), map));
-  const std::vector<int32_t> many(StripMap::kMaxSegments + 1, 1);
-  CHECK_ERROR(HEARTH_UNSUPPORTED, "at most 144 pages: current value is 145",
-              map_strips(view_of(many, memory.data()), map));
+  CHECK_EQUAL(WeightRef().rows, 0);
+  static_assert(sizeof(WeightRef) == 32);
 }
 
 }  // namespace

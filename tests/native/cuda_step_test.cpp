@@ -1,5 +1,8 @@
 // What the CUDA backend decides on the host: kernels by device and shape, and how a step is packed.
+#include <random>
+
 #include "backend/cuda/dispatch.h"
+#include "backend/cuda/range_allocator.h"
 #include "backend/cuda/step_buffer.h"
 #include "check.h"
 
@@ -8,9 +11,13 @@ namespace {
 
 using namespace cuda;
 
-TEST("choose_linear() goes by device, dtype and number of tokens") {
-  const DeviceTraits turing{75, false}, ampere{80, false}, ada{89, false}, hopper{90, false},
-      blackwell{120, false};
+// What libraries are made of: CUDA_ARCHITECTURES="75", "80" and so on; kHopper is that of sm_90a.
+constexpr LoadedCode kTuring{75, false, false}, kAmpere{80, false, false}, kAda{89, false, false},
+    kPlain90{90, false, true}, kHopper{90, true, true}, kBlackwell{120, false, true};
+
+TEST("choose_linear() goes by the code that was loaded, dtype and number of tokens") {
+  const DeviceTraits turing{kTuring}, ampere{kAmpere}, ada{kAda}, hopper{kHopper},
+      blackwell{kBlackwell};
   CHECK(choose_linear(hopper, DType::kF16, 1, 4096) == LinearKernel::kStreamSm90);
   CHECK(choose_linear(hopper, DType::kQ4_1, kMaxStreamTokens, 4096) == LinearKernel::kStreamSm90);
   CHECK(choose_linear(ampere, DType::kQ4_1, kMaxStreamTokens, 4096) == LinearKernel::kStreamSm80);
@@ -25,12 +32,49 @@ TEST("choose_linear() goes by device, dtype and number of tokens") {
   CHECK(choose_linear(turing, DType::kF16, 1, 4096) == LinearKernel::kExact);
   for (const int32_t tokens : {1, 64, 65, 4096}) {
     CHECK(choose_linear(hopper, DType::kF32, tokens, 4096) == LinearKernel::kExact);
-    CHECK(choose_linear({90, true}, DType::kF16, tokens, 4096) == LinearKernel::kExact);
+    CHECK(choose_linear({kHopper, true}, DType::kF16, tokens, 4096) == LinearKernel::kExact);
   }
 }
 
-TEST("fuses_rope() goes by device, what heads need and number of tokens") {
-  const DeviceTraits hopper{90, false};
+TEST("kernels without a body in the loaded code are not chosen, whatever the device") {
+  const KvSpec kv{30, 3, 64, 16, DType::kF16};
+  // A library of "80 ptx" on an H200, one of "90" without sm_90a, one of "120".
+  for (const LoadedCode& code : {kAmpere, kPlain90, kBlackwell}) {
+    CHECK(choose_linear({code}, DType::kQ4_1, 1, 4096) == LinearKernel::kStreamSm80);
+    CHECK(choose_linear({code}, DType::kF16, 1000, 4096) == LinearKernel::kGemmSm80);
+    CHECK(choose_attention({code}, kv) == AttentionKernel::kSm80);
+  }
+  CHECK(choose_attention({kHopper}, kv) == AttentionKernel::kSm90);
+  CHECK(choose_attention({kTuring}, kv) == AttentionKernel::kExact);
+}
+
+TEST("DispatchTable::describe() says what the loaded code is for") {
+  const auto has = [](const LoadedCode& code, const char* text) {
+    return DispatchTable({code}).describe().find(text) != std::string::npos;
+  };
+  CHECK(has(kAmpere, "code: for compute capability 8.0, launches do not overlap\n"));
+  CHECK(has(kAmpere, "linear: stream_sm80 to 64 tokens, then gemm_sm80"));
+  CHECK(has(kBlackwell, "code: for compute capability 12.0, launches overlap\n"));
+  CHECK(has(kBlackwell, "attention: decode_sm80, prefill_sm80"));
+  CHECK(has(kHopper, "attention: decode_sm90, prefill_sm90"));
+  CHECK(has(kTuring, "code: for compute capability 7.5"));
+}
+
+TEST("limit_code() leaves out what later compute capabilities brought") {
+  const auto equal = [](const LoadedCode& a, const LoadedCode& b) {
+    return a.compute_capability == b.compute_capability &&
+           a.has_hopper_bodies == b.has_hopper_bodies &&
+           a.waits_for_previous == b.waits_for_previous;
+  };
+  CHECK(equal(limit_code(kHopper, 0), kHopper));
+  CHECK(equal(limit_code(kHopper, 90), kHopper));
+  CHECK(equal(limit_code(kHopper, 80), kAmpere));
+  CHECK(equal(limit_code(kHopper, 75), kTuring));
+  CHECK(equal(limit_code(kAmpere, 90), kAmpere));  // a limit adds nothing
+}
+
+TEST("fuses_rope() goes by the code that was loaded, what heads need and number of tokens") {
+  const DeviceTraits hopper{kHopper};
   const KvSpec kv{30, 3, 64, 16, DType::kF16};
   QkvShape small;
   small.num_heads = 9;
@@ -38,8 +82,8 @@ TEST("fuses_rope() goes by device, what heads need and number of tokens") {
   CHECK(fuses_rope(hopper, kv, small, 1));
   CHECK(fuses_rope(hopper, kv, small, kMaxStreamTokens));
   CHECK(!fuses_rope(hopper, kv, small, kMaxStreamTokens + 1));
-  CHECK(!fuses_rope({80, false}, kv, small, 1));
-  CHECK(!fuses_rope({90, true}, kv, small, 1));
+  CHECK(!fuses_rope({kAmpere}, kv, small, 1));
+  CHECK(!fuses_rope({kHopper, true}, kv, small, 1));
   const auto fuses = [&](const KvSpec& kv, auto change) {
     QkvShape shape = small;
     change(shape);
@@ -59,30 +103,75 @@ TEST("fuses_rope() goes by device, what heads need and number of tokens") {
   CHECK(!fuses(kv, [&](QkvShape& it) { it.num_heads = most + 1; }));
 }
 
-TEST("choose_prefill() goes by device, KV dtype and head_dim") {
+TEST("choose_attention() goes by the code that was loaded, KV dtype and head_dim") {
   KvSpec kv{2, 4, 128, 16, DType::kF16};
-  CHECK(choose_prefill({90, false}, kv) == AttentionKernel::kSm90);
-  CHECK(choose_prefill({86, false}, kv) == AttentionKernel::kSm80);
-  CHECK(choose_prefill({100, false}, kv) == AttentionKernel::kSm80);
-  CHECK(choose_prefill({75, false}, kv) == AttentionKernel::kExact);
-  CHECK(choose_prefill({90, true}, kv) == AttentionKernel::kExact);
+  CHECK(choose_attention({kHopper}, kv) == AttentionKernel::kSm90);
+  CHECK(choose_attention({kAda}, kv) == AttentionKernel::kSm80);
+  CHECK(choose_attention({kBlackwell}, kv) == AttentionKernel::kSm80);
+  CHECK(choose_attention({kTuring}, kv) == AttentionKernel::kExact);
+  CHECK(choose_attention({kHopper, true}, kv) == AttentionKernel::kExact);
   kv.head_dim = 48;
-  CHECK(choose_prefill({90, false}, kv) == AttentionKernel::kExact);
+  CHECK(choose_attention({kHopper}, kv) == AttentionKernel::kExact);
   kv = {2, 4, 128, 16, DType::kF32};
-  CHECK(choose_prefill({90, false}, kv) == AttentionKernel::kExact);
+  CHECK(choose_attention({kHopper}, kv) == AttentionKernel::kExact);
 }
 
-TEST("group_samples() joins neighbours of one sampler") {
-  const std::vector<SampleRow> rows = {{0, 3, -1, 0, -1}, {0, 3, -1, 1, -1}, {1, -1, 7, 0, 0},
-                                       {1, -1, 8, 0, 0},  {1, 3, -1, 2, -1}, {2, 0, -1, 0, -1}};
-  const std::vector<SampleGroup> groups = group_samples(rows);
-  const std::vector<std::pair<int32_t, int32_t>> expected = {
-      {0, 2}, {2, 1}, {3, 1}, {4, 1}, {5, 1}};
-  CHECK_EQUAL(groups.size(), expected.size());
-  for (size_t i = 0; i < groups.size(); ++i) {
-    CHECK_EQUAL(groups[i].first, expected[i].first);
-    CHECK_EQUAL(groups[i].count, expected[i].second);
+TEST("DispatchTable takes a tuner's entry, else today's constants, and says what it chose") {
+  DispatchTable table({kHopper});
+  LinearChoice tuned;
+  tuned.kernel = LinearKernel::kGemmSm90;
+  tuned.tile_tokens = 128;
+  table.set({DType::kF16, 5120, 5120, 16}, tuned);
+  CHECK(table.choose(DType::kF16, 16, 5120, 5120) == tuned);
+  CHECK(table.choose(DType::kF16, 9, 5120, 5120) == tuned);  // of the same bucket
+  const LinearChoice& other = table.choose(DType::kF16, 8, 5120, 5120);
+  CHECK(other.kernel == LinearKernel::kStreamSm90);
+  CHECK(other == table.choose(DType::kF16, 5, 5120, 5120));
+  for (const int32_t tokens : {1, 2, 16, 17, 64, 65, 1000}) {
+    for (const int32_t rows : {4096, kWideRows}) {
+      DispatchTable fresh({kHopper});
+      CHECK(fresh.choose(DType::kQ8_0, tokens, rows, 64).kernel ==
+            choose_linear({kHopper}, DType::kQ8_0, tokens, rows));
+    }
   }
+  const std::string text = table.describe();
+  CHECK(text.find("linear_5120x5120_fp16: to 8 tokens stream_sm90, to 16 tokens gemm_sm90\n") !=
+        std::string::npos);
+}
+
+TEST("token_bucket() is the next power of two, so that no border of choose_linear() is inside") {
+  CHECK_EQUAL(token_bucket(1), 1);
+  CHECK_EQUAL(token_bucket(3), 4);
+  CHECK_EQUAL(token_bucket(kMaxWideStreamTokens), kMaxWideStreamTokens);
+  CHECK_EQUAL(token_bucket(kMaxStreamTokens), kMaxStreamTokens);
+  CHECK_EQUAL(token_bucket(kMaxStreamTokens + 1), 2 * kMaxStreamTokens);
+}
+
+TEST("RangeAllocator gives out every byte once, and joins what is freed") {
+  std::mt19937 random(1);
+  RangeAllocator pieces(1 << 16);
+  std::vector<std::pair<size_t, size_t>> held;
+  for (int round = 0; round < 2000; ++round) {
+    if (random() % 2 == 0 || held.empty()) {
+      const size_t bytes = 1 + random() % 5000;
+      const auto offset = pieces.allocate(bytes);
+      if (!offset) continue;
+      CHECK_EQUAL(*offset % 256, 0u);
+      CHECK(*offset + bytes <= 1 << 16);
+      for (const auto& [other, size] : held) {
+        CHECK(*offset + bytes <= other || other + size <= *offset);
+      }
+      held.push_back({*offset, bytes});
+    } else {
+      std::swap(held[random() % held.size()], held.back());
+      pieces.free(held.back().first, held.back().second);
+      held.pop_back();
+    }
+  }
+  for (const auto& [offset, bytes] : held) pieces.free(offset, bytes);
+  CHECK_EQUAL(pieces.num_free(), size_t(1) << 16);
+  CHECK(pieces.allocate(1 << 16) == size_t(0));
+  CHECK(!pieces.allocate(1));
 }
 
 /// Two decodes of contexts 20 and 513, in blocks of 16.
@@ -111,43 +200,44 @@ struct Decodes {
 TEST("pack_step() pads a step to the size it is recorded for") {
   const Decodes decodes;
   AttentionPlan plan;
-  plan.make(decodes.input);
+  plan.make(decodes.input, 100);
   CHECK_EQUAL(plan.decodes.size(), 3u);  // 1 chunk and 2
   StepLayout layout;
-  layout.num_tokens = layout.num_sequences = layout.num_logits = 4;
-  layout.num_samples = layout.num_groups = 4;
-  layout.max_blocks = 64;
-  layout.max_decodes = max_decode_items(4, 64 * 16);
+  layout.num_tokens = layout.num_sequences = layout.num_logits = layout.num_samples = 4;
+  layout.num_batches = 1;
+  layout.max_decodes = 4 * num_chunks(64 * 16);
   layout.rope_half = 3;
-  CHECK(layout.max_decodes >= 3);
+  layout.num_blocks = count_blocks(decodes.input, 16);
+  CHECK_EQUAL(layout.num_blocks, 2u + 33u);
   StepView view;
   const size_t bytes = layout.place(nullptr, view);
   std::vector<std::byte> memory(bytes + 64, std::byte{0xee});
-  pack_step(decodes.input, plan, group_samples(decodes.samples), decodes.rope, layout,
-            memory.data());
+  pack_step(decodes.input, plan, {&decodes.rope, 1}, 16, layout, memory.data());
   for (size_t i = bytes; i < memory.size(); ++i) CHECK(memory[i] == std::byte{0xee});
   CHECK_EQUAL(layout.place(memory.data(), view), bytes);
   CHECK_EQUAL(view.token_ids[1], ~0);
   CHECK_EQUAL(view.kv_slots[1], 80);
   CHECK_EQUAL(*view.num_decodes, 3);
-  CHECK_EQUAL(view.block_table[1], 2);
-  CHECK_EQUAL(view.block_table[2], -1);
-  CHECK_EQUAL(view.block_table[64 + 32], 42);
-  CHECK_EQUAL(view.block_table[64 + 33], -1);
+  CHECK_EQUAL(view.blocks_of(0)[0], 7);
+  CHECK_EQUAL(view.blocks_of(0)[1], 2);
+  CHECK(view.blocks_of(1) == view.blocks_of(0) + 2);  // no more than the context fills
+  for (int32_t i = 0; i < 33; ++i) CHECK_EQUAL(view.blocks_of(1)[i], 10 + i);
   CHECK_EQUAL(view.samples[1].num_logprobs, 5);
-  CHECK_EQUAL(view.groups[1].first, 1);
   for (int32_t i = 2; i < 4; ++i) {  // padding
     CHECK_EQUAL(view.token_ids[i], 0);
     CHECK_EQUAL(view.kv_slots[i], -1);
     CHECK_EQUAL(view.context_len[i], 0);
     CHECK_EQUAL(view.query_start[i + 1], i + 1);
-    CHECK_EQUAL(view.block_table[i * 64], -1);
-    CHECK_EQUAL(view.groups[i].count, 0);
+    CHECK_EQUAL(view.first_block[i], 0);
     CHECK(view.samples[i].sampler < 0 && view.samples[i].target < 0);
   }
-  const float* inv_freq = layout.inv_freq(memory.data());
-  CHECK_EQUAL(inv_freq[2], 0.25f);
-  CHECK(reinterpret_cast<const std::byte*>(inv_freq + 3) <= memory.data() + bytes);
+  CHECK_EQUAL(packed_inv_freq(memory.data())[2], 0.25f);
+  // Whatever the contexts, what a recorded step knows stays where it is.
+  StepLayout longer = layout;
+  longer.num_blocks = 5000;
+  StepView other;
+  longer.place(memory.data(), other);
+  CHECK(other.blocks == view.blocks && other.samples == view.samples);
 }
 
 TEST("pack_step() of a step without sequences or samples stays within its memory") {
@@ -155,13 +245,13 @@ TEST("pack_step() of a step without sequences or samples stays within its memory
   StepInput input;
   input.token_ids = input.positions = input.kv_slots = zeros;
   AttentionPlan plan;
-  plan.make(input);
+  plan.make(input, 100);
   CHECK(plan.decodes.empty() && plan.prefills.empty());
   StepLayout layout;
   layout.num_tokens = 3;
   StepView view;
   std::vector<std::byte> memory(layout.place(nullptr, view) + 16, std::byte{0xee});
-  pack_step(input, plan, {}, {}, layout, memory.data());
+  pack_step(input, plan, {}, 16, layout, memory.data());
   for (size_t i = memory.size() - 16; i < memory.size(); ++i) CHECK(memory[i] == std::byte{0xee});
 }
 

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "engine/event_queue.h"
+#include "error.h"
 
 namespace hearth::test {
 namespace {
@@ -74,8 +75,8 @@ TEST("prompt_logprob_event is one token with its alternatives") {
 }
 
 TEST("error_event carries the error as data") {
-  const Event event = error_event(
-      HEARTH_EVENT_FAILED, 0, Error(HEARTH_DEVICE_LOST, "Cannot run a step: the device is gone"));
+  const Event event =
+      error_event(3, to_abi(HEARTH_DEVICE_LOST, "Cannot run a step: the device is gone"));
   hearth_error error;
   CHECK_EQUAL(event.payload.size(), sizeof(error));
   std::memcpy(&error, event.payload.data(), sizeof(error));
@@ -88,7 +89,7 @@ TEST("EventQueue splits over small buffers and loses nothing") {
   EventQueue queue;
   std::vector<Event> events;
   for (uint64_t i = 1; i <= 5; ++i) {
-    events.push_back(error_event(HEARTH_EVENT_ERROR, i, Error(HEARTH_INTERNAL, "x")));
+    events.push_back(error_event(i, to_abi(HEARTH_INTERNAL, "x")));
   }
   queue.push(events);
   queue.close();

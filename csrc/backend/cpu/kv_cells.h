@@ -1,4 +1,4 @@
-// Where K and V lie on the CPU. Inside a (block, layer, K|V, kv_head) cell of backend.h:
+// Where K and V lie on the CPU. Inside a (block, layer, K|V, kv_head) cell of step.h:
 //
 //   K  [head_dim][block_tokens]   the scores of 16 tokens are then sums in 16 lanes
 //   V  [block_tokens][head_dim]   the dimensions of the output are the lanes

@@ -30,7 +30,7 @@ TileRun tile_run(const WeightView& weight, const std::byte* tiles, int32_t num_t
 }
 
 // Calls part(tile, data, num_tiles, second_data) for tiles [begin, end): once, or more often where
-// a weight's segment ends in between. `second` may be null.
+// a page ends in between. `second` may be null.
 template <class Part>
 void for_each_part(const WeightView& first, const WeightView* second, int32_t begin, int32_t end,
                    const Part& part) {
@@ -147,12 +147,12 @@ void LinearOps::run(const float* x, int32_t rows, const NormView& norm,
   int32_t tiles = 0;
   for (const LinearOutput& output : outputs) {
     source.wants_int8 |= takes_int8(output.linear.weight);
-    tiles += num_tiles(output.linear.weight.layout);
+    tiles += output.linear.weight.layout.num_tiles();
   }
   const int32_t item_tiles = choose_item_tiles(tiles, rows, pool_.size());
   int32_t items_per_block = 0;
   for (const LinearOutput& output : outputs) {
-    items_per_block += divide_up(num_tiles(output.linear.weight.layout), item_tiles);
+    items_per_block += divide_up(output.linear.weight.layout.num_tiles(), item_tiles);
   }
 
   const auto item = [&](int32_t index, const Input& input) {
@@ -161,13 +161,13 @@ void LinearOps::run(const float* x, int32_t rows, const NormView& norm,
     index %= items_per_block;
     const LinearOutput* output = outputs.data();
     for (;; ++output) {
-      const int32_t items = divide_up(num_tiles(output->linear.weight.layout), item_tiles);
+      const int32_t items = divide_up(output->linear.weight.layout.num_tiles(), item_tiles);
       if (index < items) break;
       index -= items;
     }
     const WeightView& weight = output->linear.weight;
     const int32_t begin = index * item_tiles;
-    const int32_t end = std::min(begin + item_tiles, num_tiles(weight.layout));
+    const int32_t end = std::min(begin + item_tiles, weight.layout.num_tiles());
     for_each_part(weight, nullptr, begin, end,
                   [&](int32_t tile, const std::byte* data, int32_t count, const std::byte*) {
                     alignas(64) float c[kItemFloats];
@@ -198,7 +198,7 @@ void LinearOps::run_gated(const float* x, int32_t rows, const NormView& norm,
   const bool int8 = takes_int8(first.weight), second_int8 = second ? takes_int8(*second) : int8;
   const Source source{x, rows, up.weight.layout.cols, norm, int8 || second_int8};
   const int32_t out_rows = up.weight.layout.rows;
-  const int32_t tiles = num_tiles(up.weight.layout);
+  const int32_t tiles = up.weight.layout.num_tiles();
   const int32_t item_tiles = choose_item_tiles(tiles, rows, pool_.size());
   const int32_t items_per_block = divide_up(tiles, item_tiles);
 

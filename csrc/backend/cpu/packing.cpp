@@ -5,6 +5,8 @@
 
 #include "../../error.h"
 #include "../half.h"
+#include "kv_cells.h"
+#include "random_weights.h"
 
 namespace hearth {
 namespace {
@@ -66,20 +68,15 @@ void pack_blocks(BlockFormat format, int32_t cols, const std::byte* source, int3
 
 }  // namespace
 
-WeightLayout tile_layout(DType dtype, int32_t rows, int32_t cols) {
-  if (row_bytes(dtype, kGroupCols) == 0) {
-    throw Error(HEARTH_UNSUPPORTED, format("Cannot store weight: dtype must be that of a weights "
-                                           "file: current value is %u",
-                                           unsigned(dtype)));
-  }
-  if (is_quantized(dtype) && cols % kGroupCols != 0) {
+WeightLayout tile_layout(SourceFormat source, int32_t rows, int32_t cols) {
+  if (is_quantized(source) && cols % kGroupCols != 0) {
     throw Error(HEARTH_UNSUPPORTED,
                 format("Cannot store weight: columns of a quantized weight must "
                        "be a multiple of 32: current value is %d",
                        cols));
   }
-  const size_t bytes = row_bytes(dtype, cols) * kTileRows;
-  return {kLayoutId, dtype, rows, cols, kTileRows, (bytes + 63) / 64 * 64};
+  const size_t bytes = row_bytes(source, cols) * kTileRows;
+  return {kLayoutId, source, DType(source), rows, cols, kTileRows, (bytes + 63) / 64 * 64};
 }
 
 void pack_tile(const WeightLayout& layout, const std::byte* source, int32_t num_rows,
@@ -137,15 +134,48 @@ void unpack_row(const WeightLayout& layout, const std::byte* tile, int32_t row, 
   }
 }
 
-TileSpan find_tiles(const WeightView& weight, int32_t tile, int32_t max_tiles) {
-  for (const WeightSegment& segment : weight.segments) {
-    const int32_t offset = tile - segment.first_tile;
-    if (offset >= segment.num_tiles) continue;
-    return {segment.data + offset * weight.layout.tile_bytes,
-            std::min(max_tiles, segment.num_tiles - offset)};
+namespace {
+
+class CpuPacker final : public Packer {
+ public:
+  explicit CpuPacker(Device& device) : device_(device) {}
+
+  WeightLayout layout(SourceFormat format, int32_t rows, int32_t cols) const override {
+    return tile_layout(format, rows, cols);
   }
-  throw Error(HEARTH_INTERNAL,
-              format("Cannot find tile %d of a weight: its segments end before", tile));
+  void check_gated(const WeightLayout&, const WeightLayout&) const override {}
+  Ticket pack(const WeightLayout& layout, const std::byte* source, int32_t num_rows,
+              std::byte* tiles, Ticket after) override {
+    device_.wait(after);
+    const size_t source_row = row_bytes(layout.source, layout.cols);
+    for (int32_t row = 0; row < num_rows; row += kTileRows, tiles += layout.tile_bytes) {
+      pack_tile(layout, source + row * source_row, std::min(kTileRows, num_rows - row), tiles);
+    }
+    return {};
+  }
+
+  Ticket randomize(const WeightLayout& layout, std::byte* tiles, int32_t num_tiles,
+                   uint64_t seed) override {
+    std::vector<std::byte> rows(layout.tile_rows * row_bytes(layout.source, layout.cols));
+    for (int32_t tile = 0; tile < num_tiles; ++tile) {
+      random_rows(layout.source, layout.cols, layout.tile_rows, seed + uint64_t(tile), rows.data());
+      pack_tile(layout, rows.data(), layout.tile_rows, tiles + size_t(tile) * layout.tile_bytes);
+    }
+    return {};
+  }
+
+  int32_t kv_element(const KvSpec& spec, bool is_value, int32_t token, int32_t dim) const override {
+    return kv_cell_element(spec, is_value ? KvPart::kValue : KvPart::kKey, token, dim);
+  }
+
+ private:
+  Device& device_;
+};
+
+}  // namespace
+
+std::unique_ptr<Packer> make_cpu_packer(Device& device) {
+  return std::make_unique<CpuPacker>(device);
 }
 
 }  // namespace hearth

@@ -11,8 +11,10 @@
 // file: the low nibble one of group g < 4, the high nibble the one 16 columns further.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "../backend.h"
 
@@ -22,11 +24,11 @@ inline constexpr int kTileRows = 16;
 /// Columns that share a scale: GGUF's block, of weights and of int8 activations.
 inline constexpr int kGroupCols = 32;
 
-/// Throws Error(HEARTH_UNSUPPORTED) for dtypes that are none of weights, and for quantized rows
-/// that are no multiple of 32.
-WeightLayout tile_layout(DType dtype, int32_t rows, int32_t cols);
+/// Throws Error(HEARTH_UNSUPPORTED) for quantized rows that are no multiple of 32.
+WeightLayout tile_layout(SourceFormat format, int32_t rows, int32_t cols);
 
-/// See Backend::pack().
+/// Packs the rows of one tile into dst, 64-byte aligned: num_rows rows as in the file, 16 or, in
+/// the last tile, less.
 void pack_tile(const WeightLayout& layout, const std::byte* source, int32_t num_rows,
                std::byte* dst);
 
@@ -34,15 +36,23 @@ void pack_tile(const WeightLayout& layout, const std::byte* source, int32_t num_
 /// fp32.
 void unpack_row(const WeightLayout& layout, const std::byte* tile, int32_t row, float* out);
 
-inline int32_t num_tiles(const WeightLayout& layout) {
-  return (layout.rows + layout.tile_rows - 1) / layout.tile_rows;
-}
-
-/// Tiles from `tile` on that lie behind one another, at most max_tiles.
+/// Tiles from `tile` on that lie behind one another in a page, at most max_tiles.
 struct TileSpan {
   const std::byte* data;
   int32_t num_tiles;
 };
-TileSpan find_tiles(const WeightView& weight, int32_t tile, int32_t max_tiles);
+inline TileSpan find_tiles(const WeightView& weight, int32_t tile, int32_t max_tiles) {
+  const size_t tile_bytes = weight.layout.tile_bytes;
+  const int32_t rest = tile - weight.first_tiles;
+  if (rest < 0) {
+    return {weight.pages[0] + weight.first_offset + tile * tile_bytes, std::min(max_tiles, -rest)};
+  }
+  const int32_t within = rest % weight.tiles_per_page;
+  return {weight.pages[1 + rest / weight.tiles_per_page] + within * tile_bytes,
+          std::min(max_tiles, weight.tiles_per_page - within)};
+}
+
+/// Its pack() waits for `after` by the device, which outlives it.
+std::unique_ptr<Packer> make_cpu_packer(Device& device);
 
 }  // namespace hearth

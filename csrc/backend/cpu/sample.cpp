@@ -39,7 +39,7 @@ std::vector<Element> copy(std::span<const Element> span) {
 }  // namespace
 
 /// A sequence's sampling parameters, and what it has drawn.
-struct Samplers::Sampler {
+struct CpuSamplers::Sampler {
   explicit Sampler(const SamplerSpec& from)
       : spec(from), stop_ids(copy(from.stop_ids)), logit_bias(copy(from.logit_bias)),
         bad_words(copy(from.bad_words)),
@@ -82,7 +82,7 @@ struct Samplers::Sampler {
 };
 
 /// Memory of one thread, kept between steps.
-struct Samplers::Workspace {
+struct CpuSamplers::Workspace {
   struct Edit {
     uint32_t token;
     float logit;  // before
@@ -95,7 +95,7 @@ struct Samplers::Workspace {
 };
 
 /// One row of logits.
-class Samplers::Row {
+class CpuSamplers::Row {
  public:
   Row(const VectorKernels& kernels, float* logits, int32_t vocab, Workspace& work)
       : kernels_(kernels), logits_(logits), vocab_(vocab),
@@ -374,10 +374,10 @@ class Samplers::Row {
   double log_sum_ = std::numeric_limits<double>::quiet_NaN();  // of exp(logit), once asked for
 };
 
-Samplers::Samplers(Isa isa) : isa_(isa) {}
-Samplers::~Samplers() = default;
+CpuSamplers::CpuSamplers(Isa isa) : isa_(isa) {}
+CpuSamplers::~CpuSamplers() = default;
 
-int32_t Samplers::bind(const SamplerSpec& spec) {
+int32_t CpuSamplers::bind(const SamplerSpec& spec) {
   size_t index = 0;
   while (index < samplers_.size() && samplers_[index] != nullptr) ++index;
   if (index == samplers_.size()) samplers_.emplace_back();
@@ -385,10 +385,10 @@ int32_t Samplers::bind(const SamplerSpec& spec) {
   return int32_t(index);
 }
 
-void Samplers::release(int32_t sampler) { samplers_[sampler].reset(); }
+void CpuSamplers::release(int32_t sampler) { samplers_[sampler].reset(); }
 
-void Samplers::sample(ThreadPool& pool, const StepInput& input, float* logits, int32_t vocab,
-                      int32_t first_row, int32_t num_rows, std::vector<SampleResult>& results) {
+void CpuSamplers::sample(ThreadPool& pool, const StepInput& input, float* logits, int32_t vocab,
+                         int32_t first_row, int32_t num_rows, std::vector<SampleResult>& results) {
   const VectorKernels& kernels = vector_kernels(isa_);
   const auto row_begin = [&](int32_t row) {
     return std::lower_bound(

@@ -21,14 +21,13 @@
 
 namespace hearth {
 
-class Samplers {
+class CpuSamplers final : public Samplers {
  public:
-  explicit Samplers(Isa isa);
-  ~Samplers();
+  explicit CpuSamplers(Isa isa);
+  ~CpuSamplers() override;
 
-  /// Copies the spec; the index names it until release().
-  int32_t bind(const SamplerSpec& spec);
-  void release(int32_t sampler);
+  int32_t bind(const SamplerSpec& spec) override;
+  void release(int32_t sampler) override;
 
   /// Appends one result for each of input.samples whose logits_row is in [first_row, + num_rows),
   /// and tells the samplers what was drawn.

@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int32_t position =
       args.step.context_len[sequence] - (args.step.query_start[sequence + 1] - token);
   if (position < 0) return;  // padding
-  const int32_t* const blocks = args.step.block_table + size_t(sequence) * args.step.max_blocks;
+  const int32_t first_block = args.step.first_block[sequence];
 
   float* const q = queries[threadIdx.x / 32];
   for (int32_t i = lane; i < head_dim; i += 32) q[i] = args.q[size_t(row) * head_dim + i];
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kWarps * 32)
     float score = kMinusInfinity;
     const bool is_visible = visible.contains(first + lane);
     if (is_visible) {
-      const int32_t block = blocks[(first + lane) / spec.block_tokens];
+      const int32_t block = args.step.blocks[first_block + (first + lane) / spec.block_tokens];
       const int32_t at = kv_cell_element(spec, (first + lane) % spec.block_tokens, 0);
       const Element* k = reinterpret_cast<const Element*>(
                              cell_address(args.kv, args.spec.layer, block, 0, kv_head)) +

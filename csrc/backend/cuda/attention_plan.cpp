@@ -3,20 +3,19 @@
 #include <algorithm>
 
 namespace hearth::cuda {
-namespace {
-
-int32_t num_chunks(int32_t context_len) { return (context_len + kChunkTokens - 1) / kChunkTokens; }
-
-}  // namespace
-
-void AttentionPlan::make(const StepInput& input) {
+void AttentionPlan::make(const StepInput& input, int32_t max_items) {
   decodes.clear();
+  batches.clear();
   prefills.clear();
   for (int32_t s = 0; s < input.num_sequences(); ++s) {
     const int32_t first = input.query_start[s], end = input.query_start[s + 1];
     if (end - first == 1) {
       const int32_t chunks = num_chunks(input.context_len[s]);
-      for (int32_t chunk = 0; chunk < chunks; ++chunk) decodes.push_back({s, chunk});
+      if (batches.empty() || batches.back() + chunks > max_items) batches.push_back(0);
+      batches.back() += chunks;
+      for (int32_t chunk = 0; chunk < chunks; ++chunk) {
+        decodes.push_back({s, chunk, input.context_len[s], 0});
+      }
     } else {
       for (int32_t token = first; token < end; token += kPrefillTile) {
         prefills.push_back({s, token, std::min(kPrefillTile, end - token), 0});
@@ -30,10 +29,6 @@ void AttentionPlan::make(const StepInput& input) {
   std::stable_sort(
       prefills.begin(), prefills.end(),
       [&](const PrefillItem& a, const PrefillItem& b) { return tokens_seen(a) > tokens_seen(b); });
-}
-
-int32_t max_decode_items(int32_t num_sequences, int32_t max_context) {
-  return num_sequences * num_chunks(max_context);
 }
 
 }  // namespace hearth::cuda

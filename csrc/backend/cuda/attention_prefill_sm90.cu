@@ -142,7 +142,7 @@ __device__ __forceinline__ void load_tiles(const AttentionArgs& args, Shared<hea
                                            RingPosition<Shape<head_dim>::kSlots>& ring) {
   const KvSpec& spec = args.kv.spec;
   const int lane = threadIdx.x % 32;
-  const int32_t* blocks = args.step.block_table + size_t(piece.sequence) * args.step.max_blocks;
+  const int32_t* blocks = args.step.blocks_of(piece.sequence);
   const int32_t kv_head = piece.head / (args.spec.num_heads / spec.num_kv_heads);
   const uint32_t cell_bytes = spec.block_tokens * head_dim * 2;
   const int32_t in_tile = lane * spec.block_tokens;  // the lane's first token

@@ -11,9 +11,19 @@ namespace {
 
 constexpr int32_t kHeadDims[] = {64, 80, 96, 128, 256};
 
-bool has_tensor_cores(const DeviceTraits& traits) { return traits.compute_capability >= 80; }
-// wgmma exists on this architecture alone.
-bool is_hopper(const DeviceTraits& traits) { return traits.compute_capability == 90; }
+bool has_tensor_cores(const DeviceTraits& traits) { return traits.code.has_tensor_cores(); }
+bool is_hopper(const DeviceTraits& traits) { return traits.code.has_hopper_bodies; }
+
+const char* kernel_name(LinearKernel kernel) {
+  switch (kernel) {
+    case LinearKernel::kExact: return "exact";
+    case LinearKernel::kStreamSm80: return "stream_sm80";
+    case LinearKernel::kStreamSm90: return "stream_sm90";
+    case LinearKernel::kGemmSm80: return "gemm_sm80";
+    case LinearKernel::kGemmSm90: return "gemm_sm90";
+  }
+  return "none";
+}
 
 }  // namespace
 
@@ -42,7 +52,7 @@ bool fuses_rope(const DeviceTraits& traits, const KvSpec& kv, const QkvShape& sh
          kv.head_dim % pair_rows == 0 && has_core_matrices(kv);
 }
 
-AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv) {
+AttentionKernel choose_attention(const DeviceTraits& traits, const KvSpec& kv) {
   const bool has_kernel =
       std::find(std::begin(kHeadDims), std::end(kHeadDims), kv.head_dim) != std::end(kHeadDims);
   if (traits.exact || !has_tensor_cores(traits) || !has_core_matrices(kv) || !has_kernel) {
@@ -51,16 +61,58 @@ AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv) {
   return is_hopper(traits) ? AttentionKernel::kSm90 : AttentionKernel::kSm80;
 }
 
-std::string describe_choices(const DeviceTraits& traits) {
-  if (traits.exact || !has_tensor_cores(traits)) {
-    return "activation_dtype: fp32\nlinear: exact\nattention: exact\n";
+int32_t token_bucket(int32_t num_tokens) {
+  int32_t bucket = 1;
+  while (bucket < num_tokens) bucket *= 2;
+  return bucket;
+}
+
+void DispatchTable::set(const LinearKey& key, const LinearChoice& choice) {
+  const std::lock_guard lock(mutex_);
+  choices_.insert_or_assign(key, choice);
+}
+
+const LinearChoice& DispatchTable::choose(DType dtype, int32_t num_tokens, int32_t rows,
+                                          int32_t cols) {
+  const LinearKey key{dtype, rows, cols, token_bucket(num_tokens)};
+  const auto known = choices_.find(key);
+  if (known != choices_.end()) return known->second;
+  LinearChoice choice;
+  choice.kernel = choose_linear(traits_, dtype, num_tokens, rows);
+  const std::lock_guard lock(mutex_);
+  return choices_.emplace(key, choice).first->second;
+}
+
+std::string DispatchTable::describe() const {
+  std::string text = format("code: for compute capability %s, launches %s\n",
+                            capability_name(traits_.code.compute_capability).c_str(),
+                            traits_.code.waits_for_previous ? "overlap" : "do not overlap");
+  if (traits_.exact || !has_tensor_cores(traits_)) {
+    text += "activation_dtype: fp32\nlinear: exact\nattention: exact\n";
+  } else {
+    const char* family = is_hopper(traits_) ? "sm90" : "sm80";
+    text += format(
+        "activation_dtype: 16-bit\n"
+        "linear: stream_%s to %d tokens, then gemm_%s (fp32 weights: exact)\n"
+        "attention: decode_%s, prefill_%s (head_dim 64, 80, 96, 128, 256; others: exact)\n",
+        family, kMaxStreamTokens, family, family, family);
   }
-  const char* family = is_hopper(traits) ? "sm90" : "sm80";
-  return format(
-      "activation_dtype: 16-bit\n"
-      "linear: stream_%s to %d tokens, then gemm_%s (fp32 weights: exact)\n"
-      "attention: decode_%s, prefill_%s (head_dim 64, 80, 96, 128, 256; others: exact)\n",
-      family, kMaxStreamTokens, family, family, family);
+  // linear_5120x13824_fp16: to 16 tokens stream_sm90, to 64 gemm_sm90
+  const std::lock_guard lock(mutex_);
+  const LinearKey* last = nullptr;
+  for (const auto& [key, choice] : choices_) {
+    const bool same = last != nullptr && last->dtype == key.dtype && last->rows == key.rows &&
+                      last->cols == key.cols;
+    if (same) {
+      text += ",";
+    } else {
+      if (last != nullptr) text += "\n";
+      text += format("linear_%dx%d_%s:", key.rows, key.cols, dtype_name(key.dtype));
+    }
+    text += format(" to %d tokens %s", key.token_bucket, kernel_name(choice.kernel));
+    last = &key;
+  }
+  return last == nullptr ? text : text + "\n";
 }
 
 }  // namespace hearth::cuda

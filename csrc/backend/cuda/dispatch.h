@@ -1,10 +1,17 @@
-// Which kernel takes an op: by compute capability, dtype, shape and number of tokens. Host code
-// without CUDA, so that the choice is tested where there is no GPU.
+// Which kernel takes an op, and how it is cut: by the code that was loaded, dtype, shape and number
+// of tokens. Host code without CUDA, so that the choice is tested where there is no GPU.
+//
+// No choice changes a bit of any result (docs/decisions/0007-cuda-numerics.md), so that a tuner
+// only has to write the table.
 #pragma once
 
+#include <compare>
+#include <map>
+#include <mutex>
 #include <string>
 
 #include "../backend.h"
+#include "loaded_code.h"
 
 namespace hearth::cuda {
 
@@ -20,8 +27,8 @@ inline constexpr int32_t kMaxStreamTokens = 64, kMaxWideStreamTokens = 16, kWide
 inline constexpr int32_t kMaxFusedWarps = 132 * 7;
 
 struct DeviceTraits {
-  int32_t compute_capability = 0;  // 90 for 9.0; kernels for more than this are not chosen
-  bool exact = false;              // fp32 activations
+  LoadedCode code;     // not the device: kernels that it has no body for are not chosen
+  bool exact = false;  // fp32 activations
 };
 
 /// What an op makes q, K and V of, and what it does with them.
@@ -38,14 +45,59 @@ bool is_exact(const DeviceTraits& traits, DType weight);
 /// rows: out features, of all weights of the launch.
 LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num_tokens,
                            int32_t rows);
+
+/// How a linear op runs. A kernel looks at its own figures alone.
+struct LinearChoice {
+  LinearKernel kernel = LinearKernel::kExact;
+  // kStreamSm90
+  int32_t ring_bytes = 200 << 10;   // of a multiprocessor's stages
+  int32_t range_bytes = 384 << 10;  // of weights that a CTA takes at a time, at least
+  int32_t range_strips = 3;         // and as few: fewer warps multiply slower than memory reads
+  int32_t max_ctas_each = 2;        // on a multiprocessor, where tokens leave room for few strips
+  // kStreamSm80
+  int32_t strip_warps = 8;  // that share a CTA's operand, at most
+  // kGemmSm90
+  int32_t tile_tokens = 0;  // 64, 128 or 256; 0: by an estimate of rounds
+
+  bool operator==(const LinearChoice&) const = default;
+};
+
+/// What a choice is made for. rows: out features of all weights of the launch.
+struct LinearKey {
+  DType dtype;
+  int32_t rows;
+  int32_t cols;
+  int32_t token_bucket;
+
+  auto operator<=>(const LinearKey&) const = default;
+};
+/// Numbers of tokens with one choice: up to the next power of two, which is what it returns.
+int32_t token_bucket(int32_t num_tokens);
+
+/// The choices of one device. The engine's thread chooses; describe() may come from any.
+class DispatchTable {
+ public:
+  explicit DispatchTable(const DeviceTraits& traits) : traits_(traits) {}
+
+  const DeviceTraits& traits() const { return traits_; }
+  /// What a tuner found. Before the first choose() of that key.
+  void set(const LinearKey& key, const LinearChoice& choice);
+  /// The entry of the table; else choose_linear()'s kernel with the figures above.
+  const LinearChoice& choose(DType dtype, int32_t num_tokens, int32_t rows, int32_t cols);
+  /// `code: ...`, `linear: ...` and `attention: ...` lines, and one for each linear shape that was
+  /// chosen for.
+  std::string describe() const;
+
+ private:
+  const DeviceTraits traits_;
+  mutable std::mutex mutex_;
+  std::map<LinearKey, LinearChoice> choices_;
+};
 /// Whether the linear kernel also rotates q and K and writes K and V (LinearArgs::qkv), a kernel
 /// less where latency is all; else rope_and_write_kv() does.
 bool fuses_rope(const DeviceTraits& traits, const KvSpec& kv, const QkvShape& shape,
                 int32_t num_tokens);
-/// For queries of sequences that have several in the step; kExact: for all others too.
-AttentionKernel choose_prefill(const DeviceTraits& traits, const KvSpec& kv);
-
-/// `linear: ...` and `attention: ...` lines.
-std::string describe_choices(const DeviceTraits& traits);
+/// For decodes and prefills alike.
+AttentionKernel choose_attention(const DeviceTraits& traits, const KvSpec& kv);
 
 }  // namespace hearth::cuda

@@ -53,13 +53,8 @@ constexpr int32_t block_bytes(DType dtype) {
   return 0;
 }
 
-/// Throws Error(HEARTH_UNSUPPORTED) for dtypes that are none of weights, and for quantized rows
-/// that are no multiple of 32.
-WeightLayout strip_layout(DType dtype, int32_t rows, int32_t cols);
-
-/// See Backend::pack(). dst: a whole strip.
-void pack_strip(const WeightLayout& layout, const std::byte* source, int32_t num_rows,
-                std::byte* dst);
+/// Throws Error(HEARTH_UNSUPPORTED) for quantized rows that are no multiple of 32.
+WeightLayout strip_layout(SourceFormat format, int32_t rows, int32_t cols);
 
 /// Element (row, col) of an operand, in elements from its beginning. padded_rows: a multiple of 8.
 constexpr size_t operand_element(int32_t row, int32_t col, int32_t padded_rows) {
@@ -92,19 +87,33 @@ constexpr std::byte* cell_address(const KvCache& kv, int32_t layer, int32_t bloc
   return kv.data + cell * kv.spec.cell_bytes();
 }
 
-/// Where the strips of a weight lie, small enough to be a kernel's argument. Segments of a
-/// WeightView hold equally many strips but for the first and the last.
-struct StripMap {
-  static constexpr int kMaxSegments = 144;
+/// A weight as a kernel's argument: its first page's entry in the page table, and how its strips
+/// lie in the pages. What a WeightView says, in 40 bytes.
+struct WeightRef {
+  const std::byte* const* pages = nullptr;
   int32_t rows = 0;    // of the weight; 0: none
   int32_t blocks = 0;  // of a strip
   int32_t strip_bytes = 0;
-  int32_t first = 0;  // strips in segment 0
-  int32_t per_segment = 1;
-  const std::byte* segments[kMaxSegments];
+  uint32_t first_offset = 0;  // bytes, of strip 0 in its page
+  int32_t first_strips = 0;   // in the first page
+  int32_t strips_per_page = 1;
+
+  constexpr WeightRef() = default;
+  explicit constexpr WeightRef(const WeightView& view)
+      : pages(view.pages), rows(view.layout.rows),
+        blocks(round_up(view.layout.cols, kBlockCols) / kBlockCols),
+        strip_bytes(int32_t(view.layout.tile_bytes)), first_offset(view.first_offset),
+        first_strips(view.first_tiles), strips_per_page(view.tiles_per_page) {}
 };
 
-/// Fills map with the strips of a weight. Throws Error(HEARTH_UNSUPPORTED) beyond kMaxSegments.
-void map_strips(const WeightView& view, StripMap& map);
+/// Where a strip lies now. load(entry) reads an entry of the page table.
+template <class Load>
+constexpr const std::byte* strip_address(const WeightRef& weight, int32_t strip, const Load& load) {
+  const int32_t rest = strip - weight.first_strips;
+  if (rest < 0)
+    return load(weight.pages) + weight.first_offset + size_t(strip) * weight.strip_bytes;
+  return load(weight.pages + 1 + rest / weight.strips_per_page) +
+         size_t(rest % weight.strips_per_page) * weight.strip_bytes;
+}
 
 }  // namespace hearth::cuda

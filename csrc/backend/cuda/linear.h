@@ -3,13 +3,15 @@
 #pragma once
 
 #include "device.h"
+#include "dispatch.h"
 #include "layout.h"
+#include "step_view.h"
 
 namespace hearth::cuda {
 
 /// One weight of a launch: out[t, r] = x[t] · weight[r] + bias[r] (+ residual[t, r]).
 struct LinearOutput {
-  StripMap weight;
+  WeightRef weight;
   const float* bias = nullptr;      // [weight.rows], or null
   const float* residual = nullptr;  // [rows, weight.rows], or null; may be out
   void* out = nullptr;              // float[rows, weight.rows]; see LinearArgs::out_is_operand
@@ -20,16 +22,14 @@ struct LinearOutput {
 struct QkvTarget {
   KvCache kv;  // data null: outputs go to their own out
   int32_t layer = 0;
-  int32_t rope_half = 0;              // half of head_dim; 0: no RoPE
   const int32_t* kv_slots = nullptr;  // [rows]; negative: K and V are not stored
-  const float* rope_cos = nullptr;    // [rows, rope_half]
-  const float* rope_sin = nullptr;
+  RopeAngles angles;                  // half: of head_dim, or 0
 };
 
 /// Strips of 16 rows of a head of q, K or V.
 constexpr int32_t head_strips(const KvSpec& spec) { return spec.head_dim / kStripRows; }
 
-/// A kernel's argument, by value (__grid_constant__: its arrays are indexed at run time).
+/// A kernel's argument, by value (__grid_constant__: its array is indexed at run time).
 struct LinearArgs {
   static constexpr int kMaxOutputs = 3;
 
@@ -54,20 +54,23 @@ struct LinearArgs {
 
   constexpr bool has_qkv() const { return qkv.kv.data != nullptr; }
 };
-static_assert(sizeof(LinearArgs) <= 4096 - 64, "with a plan beside it, 4 KiB of parameters");
 
 /// Stream the weights once for up to kMaxStreamTokens (dispatch.h): for decode. By cp.async (8.0
 /// and up), or by bulk copies (9.0).
-void linear_stream_sm80(Stream& stream, DType dtype, const LinearArgs& args);
-void linear_stream_sm90(Stream& stream, DType dtype, const LinearArgs& args);
+void linear_stream_sm80(Stream& stream, const LinearChoice& choice, DType dtype,
+                        const LinearArgs& args);
+void linear_stream_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
+                        const LinearArgs& args);
 /// Whether linear_stream_sm90() takes args.raw: a kernel less where latency is all.
 constexpr bool norms_itself(int32_t rows, int32_t cols) {
   return rows == 1 && cols <= 1024 && cols % 4 == 0;
 }
 /// Tiles for many tokens: mma.sync (8.0 and up), or wgmma and bulk copies (9.0).
-void linear_gemm_sm80(Stream& stream, DType dtype, const LinearArgs& args);
-void linear_gemm_sm90(Stream& stream, DType dtype, const LinearArgs& args);
+void linear_gemm_sm80(Stream& stream, const LinearChoice& choice, DType dtype,
+                      const LinearArgs& args);
+void linear_gemm_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
+                      const LinearArgs& args);
 /// fp32 inputs and products, one fixed order over k, any device. args.x is float.
-void linear_exact(Stream& stream, DType dtype, const LinearArgs& args);
+void linear_exact(Stream& stream, const LinearChoice& choice, DType dtype, const LinearArgs& args);
 
 }  // namespace hearth::cuda

@@ -22,7 +22,7 @@ __device__ __forceinline__ float add_lanes(float value) {
 }
 
 __device__ __forceinline__ void dot_rows(const LinearArgs& args, DType dtype,
-                                         const StripMap& weight, int32_t r, int32_t first_token,
+                                         const WeightRef& weight, int32_t r, int32_t first_token,
                                          int32_t tokens, int lane, float (&sums)[kTokens]) {
   const std::byte* strip = strip_address(weight, r / kStripRows);
   const float* x = static_cast<const float*>(args.x) + size_t(first_token) * args.cols;
@@ -87,7 +87,8 @@ __global__ void __launch_bounds__(kWarps * 32)
 
 }  // namespace
 
-void linear_exact(Stream& stream, DType dtype, const LinearArgs& args) {
+void linear_exact(Stream& stream, const LinearChoice& /*choice*/, DType dtype,
+                  const LinearArgs& args) {
   int32_t rows = 0;
   const int num_outputs = args.has_activation ? 1 : args.num_outputs;
   for (int i = 0; i < num_outputs; ++i) rows += args.outputs[i].weight.rows;

@@ -97,7 +97,7 @@ __device__ __forceinline__ const std::byte* tile_strip(const LinearArgs& args, c
                                                        int i) {
   const int gate = has_gate(args) ? i / (kTileStrips / 2) : 0;
   const int32_t strip = tile.first_row / kStripRows + i - gate * (kTileStrips / 2);
-  const StripMap& map = args.outputs[tile.output + gate].weight;
+  const WeightRef& map = args.outputs[tile.output + gate].weight;
   return strip * kStripRows < map.rows ? strip_address(map, strip) : nullptr;
 }
 

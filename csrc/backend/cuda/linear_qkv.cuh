@@ -38,7 +38,7 @@ class QkvRows {
     dim_ = row - head * spec.head_dim;
     first_token_ = first_token + lane % 4 * 2;
     is_query_ = output == 0;
-    turns_ = output < 2 && args.qkv.rope_half > 0;
+    turns_ = output < 2 && args.qkv.angles.half > 0;
     has_bias_ = from.bias != nullptr;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -67,10 +67,10 @@ class QkvRows {
     for (int i = 0; i < kOctets * 2; ++i) {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const size_t at = size_t(token(i)) * qkv.rope_half + dim_ + r * 8;
+        const size_t at = size_t(token(i)) * qkv.angles.half + dim_ + r * 8;
         const bool is_there = turns_ && to_[i] != nullptr;
-        cosines_[i][r] = is_there ? qkv.rope_cos[at] : 0;
-        sines_[i][r] = is_there ? qkv.rope_sin[at] : 0;
+        cosines_[i][r] = is_there ? qkv.angles.cos[at] : 0;
+        sines_[i][r] = is_there ? qkv.angles.sin[at] : 0;
       }
     }
   }

@@ -255,7 +255,8 @@ __device__ __forceinline__ void store_sums(const LinearArgs& args, const Place& 
 /// Calls run<dtype, warp_octets, strips>() for a launch; dtypes without tensor cores and more
 /// tokens than these kernels are for are refused.
 template <template <DType, int, int> class Run>
-void choose_stream(Stream& stream, DType dtype, const LinearArgs& args) {
+void choose_stream(Stream& stream, const LinearChoice& choice, DType dtype,
+                   const LinearArgs& args) {
   if (args.rows > kMaxStreamTokens) {
     throw Error(HEARTH_UNSUPPORTED, format("Cannot stream weights for %d tokens: at most %d",
                                            args.rows, kMaxStreamTokens));
@@ -264,9 +265,11 @@ void choose_stream(Stream& stream, DType dtype, const LinearArgs& args) {
   const bool is_pair = (args.has_activation && args.num_outputs == 2) || args.has_qkv();
   const auto choose = [&]<DType kType>() {
     if (is_pair) {
-      is_wide ? Run<kType, 2, 2>::run(stream, args) : Run<kType, 1, 2>::run(stream, args);
+      is_wide ? Run<kType, 2, 2>::run(stream, choice, args)
+              : Run<kType, 1, 2>::run(stream, choice, args);
     } else {
-      is_wide ? Run<kType, 2, 1>::run(stream, args) : Run<kType, 1, 1>::run(stream, args);
+      is_wide ? Run<kType, 2, 1>::run(stream, choice, args)
+              : Run<kType, 1, 1>::run(stream, choice, args);
     }
   };
   switch (dtype) {

@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
   const StripRange range = find_range(plan, blockIdx.x);
   const bool is_own = strip_warp < range.count;  // else it is another CTA's
   const Place place = find_place(args, range.first + strip_warp);
-  const StripMap& first_map = args.outputs[place.output].weight;
+  const WeightRef& first_map = args.outputs[place.output].weight;
   const bool has_strip = is_own && place.strip * kStripRows < first_map.rows;
   const int32_t num_stages = first_map.blocks;
   const int32_t padded_rows = round_up(args.rows, 8);
@@ -130,10 +130,10 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
 
 template <DType dtype, int kOctets, int kStrips>
 struct StreamSm80 {
-  static void run(Stream& stream, const LinearArgs& args) {
+  static void run(Stream& stream, const LinearChoice& choice, const LinearArgs& args) {
     StreamPlan plan = count_work(args);
     const int32_t total = plan.num_strips;
-    int strip_warps = 8 / kStrips;
+    int strip_warps = std::max(choice.strip_warps / kStrips, 1);
     while (strip_warps > 1 && total / strip_warps < stream.num_multiprocessors) strip_warps /= 2;
     plan.cut(divide_up(total, std::min(strip_warps, max_warps(kStrips) / plan.groups)), 1);
     plan.stages = kStages;
@@ -149,8 +149,9 @@ struct StreamSm80 {
 
 }  // namespace
 
-void linear_stream_sm80(Stream& stream, DType dtype, const LinearArgs& args) {
-  choose_stream<StreamSm80>(stream, dtype, args);
+void linear_stream_sm80(Stream& stream, const LinearChoice& choice, DType dtype,
+                        const LinearArgs& args) {
+  choose_stream<StreamSm80>(stream, choice, dtype, args);
 }
 
 }  // namespace hearth::cuda

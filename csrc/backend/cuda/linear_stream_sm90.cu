@@ -40,11 +40,8 @@
 namespace hearth::cuda {
 namespace {
 
-constexpr int kStageBlocks = 2;        // of 64 columns
-constexpr int kRingBytes = 200 << 10;  // of a multiprocessor
+constexpr int kStageBlocks = 2;  // of 64 columns
 constexpr int kMaxStages = 24;
-constexpr int kRangeBytes = 384 << 10;  // of a round, at least
-constexpr int kRangeStrips = 3;         // and as few: fewer warps multiply slower than memory reads
 constexpr int kBarrierBytes = kMaxStages * 16;  // full, empty
 // That multiply, for so many strips a warp: pairs need more than 128 registers.
 constexpr int max_warps(int strips) { return strips == 2 ? 7 : 15; }
@@ -258,17 +255,17 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
 
 template <DType dtype, int kOctets, int kStrips>
 struct StreamSm90 {
-  static void run(Stream& stream, const LinearArgs& args) {
+  static void run(Stream& stream, const LinearChoice& choice, const LinearArgs& args) {
     const int32_t num_multiprocessors = stream.num_multiprocessors;
     StreamPlan plan = count_work(args);
     const int32_t held = max_warps(kStrips) / plan.groups;  // strips of a CTA at a time
     const int32_t wanted = divide_up(plan.num_strips, num_multiprocessors * held);
-    const int32_t ctas_each = plan.groups == 1 ? 1 : std::min(wanted, 2);
+    const int32_t ctas_each = plan.groups == 1 ? 1 : std::min(wanted, choice.max_ctas_each);
     int32_t most_strips = held;  // of a range
     if (plan.groups == 1 && wanted > 1) {
       const int32_t strips_bytes = kStrips * args.outputs[0].weight.strip_bytes;
-      most_strips =
-          std::clamp(divide_up(kRangeBytes, strips_bytes), divide_up(kRangeStrips, kStrips), held);
+      most_strips = std::clamp(divide_up(choice.range_bytes, strips_bytes),
+                               divide_up(choice.range_strips, kStrips), held);
     }
     const int32_t ctas = std::min(plan.num_strips, num_multiprocessors * ctas_each);
     plan.cut(ctas, divide_up(plan.num_strips, ctas * most_strips));
@@ -277,7 +274,7 @@ struct StreamSm90 {
     const int32_t stage_bytes = kStageBlocks * (plan.strip_warps() * kStrips * block_bytes(dtype) +
                                                 plan.groups * kOctets * kOctetBytes);
     const int32_t num_blocks = args.outputs[0].weight.blocks;
-    plan.stages = std::min({kRingBytes / ctas_each / stage_bytes, kMaxStages,
+    plan.stages = std::min({choice.ring_bytes / ctas_each / stage_bytes, kMaxStages,
                             plan.rounds * divide_up(num_blocks, kStageBlocks)});
     const bool norms = args.raw != nullptr;
     const size_t shared_bytes =
@@ -294,8 +291,9 @@ struct StreamSm90 {
 
 }  // namespace
 
-void linear_stream_sm90(Stream& stream, DType dtype, const LinearArgs& args) {
-  choose_stream<StreamSm90>(stream, dtype, args);
+void linear_stream_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
+                        const LinearArgs& args) {
+  choose_stream<StreamSm90>(stream, choice, dtype, args);
 }
 
 }  // namespace hearth::cuda

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <initializer_list>
 
-#include "../philox.h"
 #include "eights.cuh"
 #include "fragments.cuh"
 #include "rope_kv.cuh"
@@ -108,7 +107,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    rope_table_kernel(StepView step, const float* inv_freq, int32_t half, float scale) {
+    rope_table_kernel(StepView step, const float* inv_freq, int32_t half, float scale, float* cos,
+                      float* sin) {
   let_next_begin();
   wait_for_previous();
   const int32_t index = blockIdx.x * kThreads + threadIdx.x;
@@ -116,14 +116,13 @@ __global__ void __launch_bounds__(kThreads)
   const float angle = __fmul_rn(float(step.positions[index / half]), inv_freq[index % half]);
   double sine, cosine;
   sincos(double(angle), &sine, &cosine);
-  const_cast<float*>(step.rope_cos)[index] = __fmul_rn(float(cosine), scale);
-  const_cast<float*>(step.rope_sin)[index] = __fmul_rn(float(sine), scale);
+  cos[index] = __fmul_rn(float(cosine), scale);
+  sin[index] = __fmul_rn(float(sine), scale);
 }
 
 /// What the step before drew is there already: this step's input was copied in between.
 __global__ void __launch_bounds__(kThreads)
-    embed_kernel(StepView step, DType dtype, const __grid_constant__ StripMap table, int32_t cols,
-                 float* out) {
+    embed_kernel(StepView step, DType dtype, WeightRef table, int32_t cols, float* out) {
   let_next_begin();
   const int32_t col = blockIdx.y * kThreads + threadIdx.x;
   float value = 0;
@@ -137,8 +136,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    add_position_kernel(StepView step, DType dtype, const __grid_constant__ StripMap table,
-                        int32_t offset, int32_t cols, float* x) {
+    add_position_kernel(StepView step, DType dtype, WeightRef table, int32_t offset, int32_t cols,
+                        float* x) {
   let_next_begin();
   const int32_t col = blockIdx.y * kThreads + threadIdx.x;
   float value = 0;
@@ -164,8 +163,7 @@ struct RopeKvArgs {
   KvCache kv;
   AttentionSpec attention;
   NormView q_norm, k_norm;
-  int32_t rope_half;
-  bool interleaved;
+  RopeAngles angles;
   int32_t lanes;  // of a head, a power of two
   float* q;
   const float* k;
@@ -192,7 +190,7 @@ __global__ void __launch_bounds__(kHeadThreads)
     rope_kv_kernel(const __grid_constant__ RopeKvArgs args) {
   let_next_begin();
   const KvSpec& spec = args.kv.spec;
-  const int32_t token = blockIdx.x, head_dim = spec.head_dim, half = args.rope_half;
+  const int32_t token = blockIdx.x, head_dim = spec.head_dim, half = args.angles.half;
   const int32_t num_heads = args.attention.num_heads, num_kv_heads = spec.num_kv_heads;
   // Of q's heads, then K's, then V's.
   const int32_t index = (blockIdx.y * kHeadThreads + threadIdx.x) / args.lanes;
@@ -222,7 +220,7 @@ __global__ void __launch_bounds__(kHeadThreads)
   const auto load_angles = [&](const float* table, float(&to)[kEight]) {
     table += size_t(token) * half;
     if constexpr (kVector) {
-      if (!args.interleaved) {
+      if (!args.angles.interleaved) {
         return load_eight<true>(table + (first < half ? first : first - half), turned, to);
       }
       const float4 four =
@@ -233,13 +231,13 @@ __global__ void __launch_bounds__(kHeadThreads)
 #pragma unroll
       for (int i = 0; i < kEight; ++i) {
         const int32_t dim = first + i;
-        const int32_t pair = args.interleaved ? dim / 2 : dim < half ? dim : dim - half;
+        const int32_t pair = args.angles.interleaved ? dim / 2 : dim < half ? dim : dim - half;
         to[i] = i < turned ? table[pair] : 0;
       }
     }
   };
-  load_angles(args.step.rope_cos, cosines);
-  load_angles(args.step.rope_sin, sines);
+  load_angles(args.angles.cos, cosines);
+  load_angles(args.angles.sin, sines);
 
   const auto any_norm = [&](NormKind kind) {  // shuffles need all lanes
     return args.q_norm.kind == kind || args.k_norm.kind == kind;
@@ -255,7 +253,7 @@ __global__ void __launch_bounds__(kHeadThreads)
   }
 
   float others[kEight];  // of the pairs
-  if (args.interleaved) {
+  if (args.angles.interleaved) {
 #pragma unroll
     for (int i = 0; i < kEight; ++i) others[i] = x[i ^ 1];
   } else if constexpr (kVector) {
@@ -277,50 +275,13 @@ __global__ void __launch_bounds__(kHeadThreads)
 #pragma unroll
   for (int i = 0; i < kEight; ++i) {
     if (i >= turned) continue;
-    const bool is_first = args.interleaved ? i % 2 == 0 : first + i < half;
+    const bool is_first = args.angles.interleaved ? i % 2 == 0 : first + i < half;
     x[i] = rotated(x[i], others[i], cosines[i], sines[i], is_first);
   }
   if (is_query) {
     store_eight<kVector>(q, count, x);
   } else if (slot >= 0) {
     store_kv<kVector>(spec, cell, element, count, x);
-  }
-}
-
-/// A number in (-1, 1) by Philox of the seed and an index.
-__device__ __forceinline__ float random_unit(uint64_t seed, uint64_t index) {
-  const auto bits = philox({uint32_t(index), uint32_t(index >> 32), 0, 0},
-                           {uint32_t(seed), uint32_t(seed >> 32)});
-  return (float(bits[0] >> 8) + 0.5f) * 0x1p-23f - 1;
-}
-
-/// Fills words of 32 bits: two 16-bit values, or quants; scales and minima come behind them.
-__global__ void randomize_kernel(DType dtype, std::byte* strips, size_t num_blocks, float largest,
-                                 uint64_t seed) {
-  const int32_t words = block_bytes(dtype) / 4;
-  const int32_t quant_words = dtype == DType::kQ8_0 ? 256 : 128;
-  for (size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < num_blocks * words;
-       i += size_t(gridDim.x) * blockDim.x) {
-    const int32_t word = int32_t(i % words);
-    uint32_t value;
-    if (dtype == DType::kF32) {
-      value = __float_as_uint(random_unit(seed, i) * largest);
-    } else if (dtype == DType::kBF16) {
-      const float low = random_unit(seed, 2 * i), high = random_unit(seed, 2 * i + 1);
-      value = round_pair<__nv_bfloat16>(low * largest, high * largest);
-    } else if (dtype == DType::kF16) {
-      const float low = random_unit(seed, 2 * i), high = random_unit(seed, 2 * i + 1);
-      value = round_pair<__half>(low * largest, high * largest);
-    } else if (word < quant_words) {
-      value = philox({uint32_t(i), uint32_t(i >> 32), 1, 0}, {uint32_t(seed), 0})[0];
-    } else {
-      // Quants reach from -128 to 127, -8 to 7 or 0 to 15: scale them to the range, move the last.
-      const float scale = largest / (dtype == DType::kQ8_0 ? 128.f : 8.f);
-      const bool is_minimum = word >= quant_words + 16;
-      value =
-          is_minimum ? round_pair<__half>(-largest, -largest) : round_pair<__half>(scale, scale);
-    }
-    reinterpret_cast<uint32_t*>(strips)[i] = value;
   }
 }
 
@@ -346,20 +307,20 @@ void launch_norm(Stream& stream, const float* x, int32_t rows, int32_t cols, con
 }  // namespace
 
 void rope_table(Stream& stream, const StepView& step, const float* inv_freq, int32_t half,
-                float scale) {
+                float scale, float* cos, float* sin) {
   const int32_t total = step.num_tokens * half;
   if (total == 0) return;
   launch(stream, rope_table_kernel, dim3((total + kThreads - 1) / kThreads), dim3(kThreads), 0,
-         step, inv_freq, half, scale);
+         step, inv_freq, half, scale, cos, sin);
 }
 
-void embed(Stream& stream, const StepView& step, DType dtype, const StripMap& table, int32_t cols,
+void embed(Stream& stream, const StepView& step, DType dtype, const WeightRef& table, int32_t cols,
            float* out) {
   launch(stream, embed_kernel, grid_of(step.num_tokens, cols), dim3(kThreads), 0, step, dtype,
          table, cols, out);
 }
 
-void add_position(Stream& stream, const StepView& step, DType dtype, const StripMap& table,
+void add_position(Stream& stream, const StepView& step, DType dtype, const WeightRef& table,
                   int32_t offset, int32_t cols, float* x) {
   launch(stream, add_position_kernel, grid_of(step.num_tokens, cols), dim3(kThreads), 0, step,
          dtype, table, offset, cols, x);
@@ -392,8 +353,8 @@ void operand_to_floats(Stream& stream, const void* operand, int32_t rows, int32_
 
 void rope_and_write_kv(Stream& stream, const StepView& step, const KvCache& kv,
                        const AttentionSpec& attention, const NormView& q_norm,
-                       const NormView& k_norm, int32_t rope_half, bool interleaved, float* q,
-                       const float* k, const float* v) {
+                       const NormView& k_norm, const RopeAngles& angles, float* q, const float* k,
+                       const float* v) {
   const int32_t head_dim = kv.spec.head_dim;
   if (head_dim > 32 * kEight) {
     throw Error(HEARTH_UNSUPPORTED,
@@ -403,10 +364,9 @@ void rope_and_write_kv(Stream& stream, const StepView& step, const KvCache& kv,
   int32_t lanes = 1;
   while (lanes * kEight < head_dim) lanes *= 2;
   const int32_t heads = attention.num_heads + 2 * kv.spec.num_kv_heads;
-  const RopeKvArgs args{step,        kv,    attention, q_norm, k_norm, rope_half,
-                        interleaved, lanes, q,         k,      v};
+  const RopeKvArgs args{step, kv, attention, q_norm, k_norm, angles, lanes, q, k, v};
   const bool is_vector =
-      head_dim % kEight == 0 && rope_half % (interleaved ? kEight / 2 : kEight) == 0 &&
+      head_dim % kEight == 0 && angles.half % (angles.interleaved ? kEight / 2 : kEight) == 0 &&
       are_aligned({q, k, v, q_norm.weight, q_norm.bias, k_norm.weight, k_norm.bias});
   launch(stream, is_vector ? rope_kv_kernel<true> : rope_kv_kernel<false>,
          dim3(step.num_tokens, (heads * lanes + kHeadThreads - 1) / kHeadThreads),
@@ -417,15 +377,6 @@ void gather(Stream& stream, const StepView& step, const float* x, int32_t cols, 
             int32_t num_rows, float* out) {
   launch(stream, gather_kernel, grid_of(num_rows, cols), dim3(kThreads), 0, step, x, cols,
          first_row, out);
-}
-
-void randomize_strips(Stream& stream, const WeightLayout& layout, std::byte* strips,
-                      int32_t num_strips, uint64_t seed) {
-  const size_t blocks = size_t(num_strips) * layout.tile_bytes / block_bytes(layout.dtype);
-  const float largest = sqrtf(3.f / float(layout.cols));  // a uniform distribution's deviation
-  randomize_kernel<<<stream.num_multiprocessors * 8, kThreads, 0, stream.handle>>>(
-      layout.dtype, strips, blocks, largest, seed);
-  check(cudaGetLastError(), "Cannot launch a kernel");
 }
 
 }  // namespace hearth::cuda

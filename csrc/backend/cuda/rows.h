@@ -7,16 +7,16 @@
 
 namespace hearth::cuda {
 
-/// cos and sin of every token's angles, times scale, into step.rope_cos and rope_sin. As the CPU:
-/// the angle is position times inv_freq in fp32, its cosine is rounded once. inv_freq: [half].
+/// cos and sin of every token's angles, times scale: [T, half] each. As the CPU: the angle is
+/// position times inv_freq in fp32, its cosine is rounded once. inv_freq: [half].
 void rope_table(Stream& stream, const StepView& step, const float* inv_freq, int32_t half,
-                float scale);
+                float scale, float* cos, float* sin);
 
 /// out[t] = table[id[t]] in fp32; an id ~r is what row r of the last step drew.
-void embed(Stream& stream, const StepView& step, DType dtype, const StripMap& table, int32_t cols,
+void embed(Stream& stream, const StepView& step, DType dtype, const WeightRef& table, int32_t cols,
            float* out);
 /// x[t] += table[position[t] + offset]
-void add_position(Stream& stream, const StepView& step, DType dtype, const StripMap& table,
+void add_position(Stream& stream, const StepView& step, DType dtype, const WeightRef& table,
                   int32_t offset, int32_t cols, float* x);
 
 /// out = norm(x), float[rows, cols]; out may be x.
@@ -33,15 +33,11 @@ void operand_to_floats(Stream& stream, const void* operand, int32_t rows, int32_
 /// q: [T, num_heads * head_dim]; k, v: [T, num_kv_heads * head_dim].
 void rope_and_write_kv(Stream& stream, const StepView& step, const KvCache& kv,
                        const AttentionSpec& attention, const NormView& q_norm,
-                       const NormView& k_norm, int32_t rope_half, bool interleaved, float* q,
-                       const float* k, const float* v);
+                       const NormView& k_norm, const RopeAngles& angles, float* q, const float* k,
+                       const float* v);
 
 /// out[r] = x[logits_tokens[first_row + r]]
 void gather(Stream& stream, const StepView& step, const float* x, int32_t cols, int32_t first_row,
             int32_t num_rows, float* out);
-
-/// Random 16-bit or quantized weights, uniform with a deviation of 1 / sqrt(cols); fp32 too.
-void randomize_strips(Stream& stream, const WeightLayout& layout, std::byte* strips,
-                      int32_t num_strips, uint64_t seed);
 
 }  // namespace hearth::cuda

@@ -1,7 +1,6 @@
 #include "sampler.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <limits>
 #include <unordered_map>
@@ -10,7 +9,14 @@ namespace hearth::cuda {
 namespace {
 
 constexpr float kBanningBias = -100;  // hearth_logit_bias: at and below, a token is banned
-constexpr size_t kFirstRoom = 64;     // tokens that a sampler may remember before its list moves
+/// What one request may ask for besides penalties (hearth.h: stop ids, biases, bad words), in
+/// bytes.
+constexpr size_t kRequestBytes = 1 << 20;
+/// Slots for each sequence that runs: those that were preempted keep theirs.
+constexpr int32_t kSlotsEach = 2;
+/// Of all samplers at most: 128 sequences that remember 20,000 tokens each fit.
+constexpr size_t kMaxArenaBytes = 64 << 20;
+constexpr size_t kStagingBytes = 2 << 20;
 
 bool penalizes(const SamplerSpec& spec) {
   return spec.repetition_penalty != 1 || spec.presence_penalty != 0 || spec.frequency_penalty != 0;
@@ -85,47 +91,48 @@ void append(std::vector<std::byte>& to, const std::vector<T>& values) {
 
 }  // namespace
 
-DevicePool::Block DevicePool::allocate(size_t bytes) {
-  if (bytes == 0) return {};
-  bytes = std::bit_ceil(std::max(bytes, kLeastBytes));
-  std::vector<std::byte*>& free = free_[std::countr_zero(bytes)];
-  if (!free.empty()) {
-    const Block block{free.back(), bytes};
-    free.pop_back();
-    return block;
+size_t CudaSamplers::reserved_bytes(const StepSizes& sizes) {
+  if (sizes.vocab_size > kMaxVocab) {
+    throw Error(
+        HEARTH_UNSUPPORTED,
+        format("Cannot open model: vocab_size must be at most %d to sample on CUDA: current "
+               "value is %d",
+               kMaxVocab, sizes.vocab_size));
   }
-  if (rest_.bytes < bytes) {
-    arenas_.emplace_back(std::max(bytes, kArenaBytes));
-    rest_ = {arenas_.back().data(), arenas_.back().bytes()};
-    bytes_ += rest_.bytes;
-  }
-  const Block block{rest_.data, bytes};
-  rest_ = {rest_.data + bytes, rest_.bytes - bytes};
-  return block;
+  if (sizes.sequences == 0) return 0;
+  const size_t tokens = std::min(sizes.vocab_size, sizes.max_context);
+  const size_t each = RangeAllocator::rounded(kRequestBytes + tokens * sizeof(TokenEdit));
+  // One sequence always fits.
+  const size_t arena = std::min(each * sizes.sequences, std::max(each, kMaxArenaBytes));
+  return arena + size_t(sizes.sequences) * kSlotsEach * sizeof(SamplerSlot);
 }
 
-void DevicePool::free(const Block& block) {
-  if (block.bytes > 0) free_[std::countr_zero(block.bytes)].push_back(block.data);
-}
-
-DeviceSamplers::DeviceSamplers(Stream& stream)
-    : stream_(stream), slots_(kMaxSamplers * sizeof(SamplerSlot)) {}
-
-DeviceSamplers::~DeviceSamplers() {
+void CudaSamplers::reserve(const StepSizes& sizes) {
+  if (sizes.sequences == 0) return;
+  vocab_size_ = size_t(sizes.vocab_size);
+  const size_t num_slots = size_t(sizes.sequences) * kSlotsEach;
+  slots_ = device_.allocate(num_slots * sizeof(SamplerSlot));
+  arena_ = device_.allocate(reserved_bytes(sizes) - slots_.bytes());
+  pieces_ = RangeAllocator(arena_.bytes());
+  samplers_.resize(num_slots);
+  slots_image_.resize(num_slots);
   for (Staging& staging : stagings_) {
-    if (staging.copied == nullptr) continue;
-    cudaEventSynchronize(staging.copied);
-    cudaEventDestroy(staging.copied);
+    staging.memory = device_.allocate(kStagingBytes, Tier::kHost);
+    staging.copied = make_event(cudaEventDisableTiming);
   }
 }
 
-int32_t DeviceSamplers::bind(const SamplerSpec& spec) {
-  size_t index = 0;
-  while (index < samplers_.size() && samplers_[index].is_bound) ++index;
-  if (index == kMaxSamplers) {
-    throw Error(HEARTH_OUT_OF_MEMORY,
-                format("Cannot bind sampler: there are %zu already", kMaxSamplers));
+CudaSamplers::~CudaSamplers() {
+  for (Staging& staging : stagings_) {
+    if (staging.copied != nullptr) cudaEventSynchronize(staging.copied);
   }
+}
+
+int32_t CudaSamplers::bind(const SamplerSpec& spec) {
+  const auto unbound = std::find_if(samplers_.begin(), samplers_.end(),
+                                    [](const Sampler& sampler) { return !sampler.is_bound; });
+  if (unbound == samplers_.end()) return kNoRoom;
+  const int32_t index = int32_t(unbound - samplers_.begin());
 
   SamplerSlot slot = {};
   slot.seed = spec.seed;
@@ -150,96 +157,76 @@ int32_t DeviceSamplers::bind(const SamplerSpec& spec) {
   if (slot.edited_until > 0) {
     const EditList list(spec);
     append(sampler.image, first_history(spec, list.edits().size(), slot));
-    sampler.history_bytes = sampler.image.size();
+    const size_t history_bytes = sampler.image.size();
     append(sampler.image, list.edits());
-    sampler.most_edits = list.edits().size();
-    const size_t room = slot.remembers_tokens ? kFirstRoom * sizeof(TokenEdit) : 0;
-    sampler.memory = pool_.allocate(sampler.image.size() + room);
-  }
-  if (index == samplers_.size()) {
-    samplers_.emplace_back();
-    slots_image_.emplace_back();
+    // A draw makes a penalizing sampler remember one more token at most.
+    const size_t to_come = spec.max_output - std::min<size_t>(spec.max_output, spec.output.size());
+    const size_t known = list.edits().size(), most = std::min(known + to_come, vocab_size_);
+    const size_t room = slot.remembers_tokens ? most - std::min(most, known) : 0;
+    sampler.bytes = sampler.image.size() + room * sizeof(TokenEdit);
+    const std::optional<size_t> offset = pieces_.allocate(sampler.bytes);
+    if (!offset) return kNoRoom;
+    sampler.offset = *offset;
+    slot.history = reinterpret_cast<SamplerHistory*>(arena_.data() + sampler.offset);
+    slot.edits = reinterpret_cast<TokenEdit*>(arena_.data() + sampler.offset + history_bytes);
   }
   samplers_[index] = std::move(sampler);
   slots_image_[index] = slot;
-  place(int32_t(index), samplers_[index].memory);
-  return int32_t(index);
-}
-
-void DeviceSamplers::release(int32_t index) {
-  pool_.free(samplers_[index].memory);
-  samplers_[index] = {};
-}
-
-void DeviceSamplers::place(int32_t index, const DevicePool::Block& memory) {
-  Sampler& sampler = samplers_[index];
-  sampler.memory = memory;
-  slots_image_[index].history = reinterpret_cast<SamplerHistory*>(memory.data);
-  slots_image_[index].edits = reinterpret_cast<TokenEdit*>(memory.data + sampler.history_bytes);
   changed_.push_back(index);
+  return index;
 }
 
-void DeviceSamplers::grow(int32_t index) {
+void CudaSamplers::release(int32_t index) {
   Sampler& sampler = samplers_[index];
-  const DevicePool::Block from = sampler.memory, to = pool_.allocate(from.bytes * 2);
-  if (sampler.image.empty()) {
-    check(cudaMemcpyAsync(to.data, from.data, from.bytes, cudaMemcpyDeviceToDevice, stream_.handle),
-          "Cannot copy samplers");
-  }
-  place(index, to);
-  pool_.free(from);
+  if (sampler.bytes > 0) pieces_.free(sampler.offset, sampler.bytes);
+  sampler = {};
 }
 
-void DeviceSamplers::upload_changes(std::span<const SampleRow> samples) {
-  for (const SampleRow& row : samples) {
-    if (row.sampler < 0 || !slots_image_[row.sampler].remembers_tokens) continue;
-    Sampler& sampler = samplers_[row.sampler];
-    if (++sampler.most_edits > sampler.room()) grow(row.sampler);
-  }
-  if (changed_.empty()) return;
-
-  const auto [first, last] = std::minmax_element(changed_.begin(), changed_.end());
-  const size_t slots_bytes = (*last + 1 - *first) * sizeof(SamplerSlot);
-  size_t bytes = slots_bytes;
-  for (const int32_t index : changed_) bytes += samplers_[index].image.size();
-
-  Staging& staging = stagings_[next_staging_++ % stagings_.size()];
-  if (staging.copied == nullptr) {
-    check(cudaEventCreateWithFlags(&staging.copied, cudaEventDisableTiming),
-          "Cannot copy samplers");
-  }
+void CudaSamplers::wait_for(Staging& staging) {
   check(cudaEventSynchronize(staging.copied), "Cannot copy samplers");
-  if (staging.memory.bytes() < bytes) staging.memory = PinnedBuffer(bytes * 2);
+}
 
-  std::byte* from = staging.memory.data();
-  const auto copy = [&](void* to, const void* source, size_t size) {
-    std::memcpy(from, source, size);
-    check(cudaMemcpyAsync(to, from, size, cudaMemcpyHostToDevice, stream_.handle),
+// `used` of the staging memory is on its way; where it is full, all of it is waited for.
+void CudaSamplers::copy_through(Staging& staging, std::byte* to, const void* from, size_t bytes,
+                                size_t& used) {
+  const cudaStream_t stream = device_.stream().handle;
+  while (bytes > 0) {
+    if (used == staging.memory.bytes()) {
+      check(cudaEventRecord(staging.copied, stream), "Cannot copy samplers");
+      wait_for(staging);
+      used = 0;
+    }
+    const size_t size = std::min(bytes, staging.memory.bytes() - used);
+    std::memcpy(staging.memory.data() + used, from, size);
+    check(cudaMemcpyAsync(to, staging.memory.data() + used, size, cudaMemcpyHostToDevice, stream),
           "Cannot copy samplers");
-    from += size;
-  };
-  copy(slots_.data<SamplerSlot>() + *first, &slots_image_[*first], slots_bytes);
+    used += size, to += size, from = static_cast<const std::byte*>(from) + size, bytes -= size;
+  }
+}
+
+void CudaSamplers::upload_changes() {
+  if (changed_.empty()) return;
+  Staging& staging = stagings_[next_staging_++ % stagings_.size()];
+  wait_for(staging);
+  size_t used = 0;
+  const auto [first, last] = std::minmax_element(changed_.begin(), changed_.end());
+  copy_through(staging, slots_.data() + *first * sizeof(SamplerSlot), &slots_image_[*first],
+               (*last + 1 - *first) * sizeof(SamplerSlot), used);
   for (const int32_t index : changed_) {
     std::vector<std::byte>& image = samplers_[index].image;
-    if (image.empty()) continue;
-    copy(samplers_[index].memory.data, image.data(), image.size());
+    copy_through(staging, arena_.data() + samplers_[index].offset, image.data(), image.size(),
+                 used);
     image = {};
   }
-  check(cudaEventRecord(staging.copied, stream_.handle), "Cannot copy samplers");
+  check(cudaEventRecord(staging.copied, device_.stream().handle), "Cannot copy samplers");
   changed_.clear();
 }
 
-void DeviceSamplers::sample(const StepView& step, float* logits, int32_t vocab, int32_t first_row,
-                            int32_t num_rows, DeviceSample* results) {
-  if (vocab > kMaxVocab) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot sample: the vocabulary must be of at most %d tokens: current value "
-                       "is %d",
-                       kMaxVocab, vocab));
-  }
+void CudaSamplers::sample(const StepView& step, float* logits, int32_t vocab, int32_t first_row,
+                          int32_t num_rows, DeviceSample* results) {
   if (num_rows == 0 || step.num_samples == 0) return;
-  launch_sample(stream_, {step, logits, vocab, first_row, slots_.data<SamplerSlot>(), results},
-                num_rows);
+  launch_sample(device_.stream(),
+                {step, logits, vocab, first_row, slots_.as<SamplerSlot>(), results}, num_rows);
 }
 
 }  // namespace hearth::cuda

@@ -2,60 +2,47 @@
 //
 // DESIGN
 //   State    A sampler is a slot of an array on the device, at an address that never changes. What
-//            does not fit there (bias, bad words, tokens seen) lies in blocks of a pool.
+//            does not fit there (bias, bad words, tokens seen) lies in one piece of an arena that is
+//            as large as its sequence will ever need, so that nothing grows while it draws.
 //            Parameters are the host's, what was drawn is the device's: at pipeline depth 2 the
 //            host does not know it yet.
-//   Order    The host changes device memory by copies in the stream alone. A block or a slot may be
+//   Order    The host changes device memory by copies in the stream alone. A piece or a slot may be
 //            reused at once: what overwrites it comes behind the steps that still read it.
-//   Room     A draw makes a penalizing sampler remember one more token at most. The host counts
-//            draws, and moves a list before it could be full.
+//   Memory   Slots, arena and what uploads go through are taken when a model is opened. Where the
+//            arena is full, a sequence waits for one that ends.
 #pragma once
 
 #include <array>
 #include <span>
 #include <vector>
 
-#include "device.h"
+#include "cuda_device.h"
+#include "range_allocator.h"
 #include "sample_kernel.h"
 #include "step_view.h"
 
 namespace hearth::cuda {
 
-/// Device memory in blocks of powers of two bytes. It grows and never shrinks.
-class DevicePool {
- public:
-  struct Block {
-    std::byte* data = nullptr;
-    size_t bytes = 0;
-  };
-
-  /// At least `bytes`; none for 0. Throws Error(HEARTH_OUT_OF_MEMORY).
-  Block allocate(size_t bytes);
-  void free(const Block& block);
-  size_t bytes() const { return bytes_; }
-
- private:
-  static constexpr size_t kLeastBytes = 256, kArenaBytes = 1 << 20;
-
-  std::vector<DeviceBuffer> arenas_;
-  Block rest_;                                    // of the last arena
-  std::array<std::vector<std::byte*>, 64> free_;  // by the logarithm of the bytes
-  size_t bytes_ = 0;
-};
-
 /// The sampling state of all sequences, on the device. bind() and release() are called between
 /// steps. The device is the current one in every call.
-class DeviceSamplers {
+class CudaSamplers final : public Samplers {
  public:
-  explicit DeviceSamplers(Stream& stream);
-  ~DeviceSamplers();
+  /// The device outlives it.
+  explicit CudaSamplers(CudaDevice& device) : device_(device) {}
+  ~CudaSamplers() override;
 
-  /// Throws Error(HEARTH_OUT_OF_MEMORY), and then has changed nothing.
-  int32_t bind(const SamplerSpec& spec);
-  void release(int32_t sampler);
+  /// Takes the memory for samplers of sizes.sequences sequences. Throws
+  /// Error(HEARTH_OUT_OF_MEMORY), and as reserved_bytes().
+  void reserve(const StepSizes& sizes);
+  /// Device bytes that reserve() takes. Throws Error(HEARTH_UNSUPPORTED) for a vocabulary that no
+  /// kernel can draw from.
+  static size_t reserved_bytes(const StepSizes& sizes);
 
-  /// Enqueues what the device must know before a step that draws these rows. Not while recording.
-  void upload_changes(std::span<const SampleRow> samples);
+  int32_t bind(const SamplerSpec& spec) override;
+  void release(int32_t sampler) override;
+
+  /// Enqueues what the device must know before a step. Not while recording.
+  void upload_changes();
 
   /// Draws and scores the rows of step.samples whose logits_row is in [first_row, + num_rows), and
   /// tells step.drawn and the samplers what was drawn. Addresses and grid depend on the sizes in
@@ -66,34 +53,27 @@ class DeviceSamplers {
   void sample(const StepView& step, float* logits, int32_t vocab, int32_t first_row,
               int32_t num_rows, DeviceSample* results);
 
-  /// Device memory in use.
-  size_t bytes() const { return slots_.bytes() + pool_.bytes(); }
-
  private:
-  static constexpr size_t kMaxSamplers = 16384;
-
   struct Sampler {
     bool is_bound = false;
-    DevicePool::Block memory;      // a SamplerHistory, and behind it TokenEdits
-    size_t history_bytes = 0;      // before the edits
-    size_t most_edits = 0;         // that there may be by now
-    std::vector<std::byte> image;  // of the memory's beginning; empty once the device has it
-
-    size_t room() const { return (memory.bytes - history_bytes) / sizeof(TokenEdit); }
+    size_t offset = 0, bytes = 0;  // in the arena: a SamplerHistory, and behind it TokenEdits
+    std::vector<std::byte> image;  // of its beginning; empty once the device has it
   };
-  /// Memory that the device copies from, until the event.
+  /// Host memory that the device copies from, until the event.
   struct Staging {
-    PinnedBuffer memory;
-    cudaEvent_t copied = nullptr;
+    Memory memory;
+    Event copied;
   };
 
-  void place(int32_t index, const DevicePool::Block& memory);
-  void grow(int32_t index);
+  void copy_through(Staging& staging, std::byte* to, const void* from, size_t bytes, size_t& used);
+  void wait_for(Staging& staging);
 
-  Stream& stream_;
-  DevicePool pool_;
-  DeviceBuffer slots_;                    // SamplerSlot[kMaxSamplers]
-  std::vector<SamplerSlot> slots_image_;  // the same on the host
+  CudaDevice& device_;
+  size_t vocab_size_ = 0;
+  Memory slots_;                          // SamplerSlot, one a sampler
+  Memory arena_;                          // what samplers have besides
+  RangeAllocator pieces_{0};              // of the arena
+  std::vector<SamplerSlot> slots_image_;  // the same as slots_, on the host
   std::vector<Sampler> samplers_;
   std::vector<int32_t> changed_;  // slots that the device does not have
   std::array<Staging, 4> stagings_;

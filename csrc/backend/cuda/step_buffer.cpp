@@ -1,7 +1,6 @@
 #include "step_buffer.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace hearth::cuda {
 namespace {
@@ -14,9 +13,9 @@ class Layouter {
   explicit Layouter(const std::byte* base) : base_(base) {}
 
   template <class T>
-  const T* array(int32_t count) {
+  const T* array(size_t count) {
     const std::byte* at = base_ + bytes_;
-    bytes_ += (size_t(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    bytes_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
     return reinterpret_cast<const T*>(at);
   }
   size_t bytes() const { return bytes_; }
@@ -38,60 +37,59 @@ void fill(const T* to, const Values& values, int32_t count, const T& padding) {
   std::fill(end, writable(to) + count, padding);
 }
 
-}  // namespace
+int32_t blocks_of_context(int32_t context_len, int32_t block_tokens) {
+  return (context_len + block_tokens - 1) / block_tokens;
+}
 
-size_t StepLayout::place(const std::byte* base, StepView& view) const {
+/// Arrays in their order. inv_freq lies first: nothing that varies comes before it.
+size_t lay_out(const StepLayout& layout, const std::byte* base, StepView& view,
+               const float*& inv_freq) {
   Layouter layouter(base);
-  view.num_tokens = num_tokens;
-  view.num_sequences = num_sequences;
-  view.max_blocks = max_blocks;
-  view.max_decodes = max_decodes;
-  view.num_prefills = num_prefills;
-  view.num_samples = num_samples;
-  view.num_groups = num_groups;
-  view.token_ids = layouter.array<int32_t>(num_tokens);
-  view.positions = layouter.array<int32_t>(num_tokens);
-  view.kv_slots = layouter.array<int32_t>(num_tokens);
-  view.query_start = layouter.array<int32_t>(num_sequences + 1);
-  view.context_len = layouter.array<int32_t>(num_sequences);
-  view.block_table = layouter.array<int32_t>(num_sequences * max_blocks);
-  view.logits_tokens = layouter.array<int32_t>(num_logits);
-  view.num_decodes = layouter.array<int32_t>(1);
-  view.decodes = layouter.array<DecodeItem>(max_decodes);
-  view.prefills = layouter.array<PrefillItem>(num_prefills);
-  view.samples = layouter.array<SampleRow>(num_samples);
-  view.groups = layouter.array<SampleGroup>(num_groups);
-  layouter.array<float>(rope_half);
+  inv_freq = layouter.array<float>(size_t(layout.rope_half));
+  view.num_tokens = layout.num_tokens;
+  view.num_sequences = layout.num_sequences;
+  view.max_decodes = layout.max_decodes;
+  view.num_prefills = layout.num_prefills;
+  view.num_samples = layout.num_samples;
+  view.token_ids = layouter.array<int32_t>(size_t(layout.num_tokens));
+  view.positions = layouter.array<int32_t>(size_t(layout.num_tokens));
+  view.kv_slots = layouter.array<int32_t>(size_t(layout.num_tokens));
+  view.query_start = layouter.array<int32_t>(size_t(layout.num_sequences) + 1);
+  view.context_len = layouter.array<int32_t>(size_t(layout.num_sequences));
+  view.first_block = layouter.array<int32_t>(size_t(layout.num_sequences));
+  view.logits_tokens = layouter.array<int32_t>(size_t(layout.num_logits));
+  view.num_decodes = layouter.array<int32_t>(size_t(layout.num_batches));
+  view.decodes = layouter.array<DecodeItem>(size_t(layout.max_decodes));
+  view.prefills = layouter.array<PrefillItem>(size_t(layout.num_prefills));
+  view.samples = layouter.array<SampleRow>(size_t(layout.num_samples));
+  view.blocks = layouter.array<int32_t>(layout.num_blocks);
   return layouter.bytes();
 }
 
-const float* StepLayout::inv_freq(const std::byte* base) const {
-  StepView view;
-  place(base, view);
-  const size_t bytes =
-      (size_t(num_groups) * sizeof(SampleGroup) + kAlignment - 1) / kAlignment * kAlignment;
-  return reinterpret_cast<const float*>(reinterpret_cast<const std::byte*>(view.groups) + bytes);
+}  // namespace
+
+size_t StepLayout::place(const std::byte* base, StepView& view) const {
+  const float* inv_freq = nullptr;
+  return lay_out(*this, base, view, inv_freq);
 }
 
-std::vector<SampleGroup> group_samples(std::span<const SampleRow> samples) {
-  std::vector<SampleGroup> groups;
-  for (int32_t i = 0; i < int32_t(samples.size()); ++i) {
-    const bool same =
-        i > 0 && samples[i].sampler >= 0 && samples[i].sampler == samples[i - 1].sampler;
-    if (same) {
-      ++groups.back().count;
-    } else {
-      groups.push_back({i, 1});
-    }
+size_t count_blocks(const StepInput& input, int32_t block_tokens) {
+  size_t blocks = 0;
+  for (const int32_t context : input.context_len) {
+    blocks += size_t(blocks_of_context(context, block_tokens));
   }
-  return groups;
+  return blocks;
 }
 
-void pack_step(const StepInput& input, const AttentionPlan& plan,
-               const std::vector<SampleGroup>& groups, const RopeView& rope,
-               const StepLayout& layout, std::byte* to) {
+void pack_step(const StepInput& input, const AttentionPlan& plan, std::span<const RopeView> ropes,
+               int32_t block_tokens, const StepLayout& layout, std::byte* to) {
   StepView view;
-  layout.place(to, view);
+  const float* inv_freq = nullptr;
+  lay_out(layout, to, view, inv_freq);
+  float* frequency = writable(inv_freq);
+  for (const RopeView& rope : ropes) {
+    frequency = std::copy(rope.inv_freq.begin(), rope.inv_freq.end(), frequency);
+  }
   fill(view.token_ids, input.token_ids, layout.num_tokens, 0);
   fill(view.positions, input.positions, layout.num_tokens, 0);
   fill(view.kv_slots, input.kv_slots, layout.num_tokens, -1);
@@ -101,22 +99,21 @@ void pack_step(const StepInput& input, const AttentionPlan& plan,
     writable(view.query_start)[s] = s == 0 ? 0 : view.query_start[s - 1] + 1;
   }
   fill(view.context_len, input.context_len, layout.num_sequences, 0);
-  for (int32_t s = 0; s < layout.num_sequences; ++s) {
-    int32_t* row = writable(view.block_table) + size_t(s) * layout.max_blocks;
-    int32_t* end = row;
-    if (s < input.num_sequences()) {
-      end = std::copy_n(input.block_table.begin() + size_t(s) * input.max_blocks, input.max_blocks,
-                        row);
-    }
-    std::fill(end, row + layout.max_blocks, -1);
+  fill(view.first_block, std::span<const int32_t>(), layout.num_sequences, 0);
+  int32_t* block = writable(view.blocks);
+  for (int32_t s = 0; s < input.num_sequences(); ++s) {
+    writable(view.first_block)[s] = int32_t(block - view.blocks);
+    block = std::copy_n(input.block_table.begin() + size_t(s) * input.max_blocks,
+                        blocks_of_context(input.context_len[s], block_tokens), block);
   }
   fill(view.logits_tokens, input.logits_tokens, layout.num_logits, 0);
-  *writable(view.num_decodes) = int32_t(plan.decodes.size());
-  fill(view.decodes, plan.decodes, layout.max_decodes, DecodeItem{0, 0});
+  fill(view.num_decodes, plan.batches, layout.num_batches, 0);
+  fill(view.decodes, plan.decodes, layout.max_decodes, DecodeItem{});
+  for (size_t i = 0; i < plan.decodes.size(); ++i) {
+    writable(view.decodes)[i].first_block = view.first_block[plan.decodes[i].sequence];
+  }
   fill(view.prefills, plan.prefills, layout.num_prefills, PrefillItem{});
   fill(view.samples, input.samples, layout.num_samples, SampleRow{0, -1, -1, 0, -1});
-  fill(view.groups, groups, layout.num_groups, SampleGroup{0, 0});
-  fill(layout.inv_freq(to), rope.inv_freq, layout.rope_half, 0.f);
 }
 
 }  // namespace hearth::cuda

@@ -12,10 +12,13 @@ inline constexpr int kChunkTokens = 512;  // of a context: reduced alone, then m
 inline constexpr int kTileTokens = 128;   // of a chunk: a step of the online softmax
 inline constexpr int kPrefillTile = 128;  // queries of a PrefillItem at most
 
-/// One sequence of a step with a single query, by one chunk of its context.
-struct DecodeItem {
+/// One sequence of a step with a single query, by one chunk of its context. What a kernel would
+/// have to look up by the sequence is here as well: a look costs half a microsecond, once a layer.
+struct alignas(16) DecodeItem {
   int32_t sequence;
   int32_t chunk;  // kChunkTokens each, from position 0
+  int32_t context_len;
+  int32_t first_block;  // of the context, in StepView::blocks
 };
 
 /// Up to kPrefillTile queries of a sequence that has several.
@@ -26,26 +29,20 @@ struct PrefillItem {
   int32_t padding;
 };
 
-/// Sample rows first to first + count, all of one sampler, are drawn one after the other.
-struct SampleGroup {
-  int32_t first;
-  int32_t count;
-};
-
 /// By value in kernel arguments; all pointers are the device's. Meaning as in StepInput. Padding
 /// that fills a step up to its recorded size: kv_slots -1, context_len 0, token id 0.
 struct StepView {
   int32_t num_tokens = 0;
   int32_t num_sequences = 0;
-  int32_t max_blocks = 0;  // columns of block_table
   const int32_t* token_ids = nullptr;
   const int32_t* positions = nullptr;
   const int32_t* kv_slots = nullptr;
   const int32_t* query_start = nullptr;
   const int32_t* context_len = nullptr;
-  const int32_t* block_table = nullptr;
   const int32_t* logits_tokens = nullptr;
-  const BlockCopy* block_copies = nullptr;
+  /// Block i of sequence s: blocks[first_block[s] + i], as many as its context fills.
+  const int32_t* first_block = nullptr;
+  const int32_t* blocks = nullptr;
 
   // The plan of attention. num_decodes lies on the device: a recorded step has room for
   // max_decodes.
@@ -56,15 +53,22 @@ struct StepView {
   int32_t num_prefills = 0;
 
   const SampleRow* samples = nullptr;
-  const SampleGroup* groups = nullptr;  // count 0: padding
   int32_t num_samples = 0;
-  int32_t num_groups = 0;
-
-  /// What each sample row of the last step drew; token_ids ~r names row r.
+  /// What each sample row of the last step drew; token_ids ~r names row r. The sampler writes it.
   int32_t* drawn = nullptr;
-  // cos and sin of RoPE, scaled: [num_tokens, rope dim / 2]. Made by the step's first kernel.
-  const float* rope_cos = nullptr;
-  const float* rope_sin = nullptr;
+
+  constexpr const int32_t* blocks_of(int32_t sequence) const {
+    return blocks + first_block[sequence];
+  }
+};
+
+/// cos and sin of a RoPE table's angles, scaled: [num_tokens, half]. Made by a step's first
+/// kernels.
+struct RopeAngles {
+  const float* cos = nullptr;
+  const float* sin = nullptr;
+  int32_t half = 0;  // 0: no RoPE
+  bool interleaved = false;
 };
 
 }  // namespace hearth::cuda

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "../hearth.h"
-#include "../model/weights.h"
+#include "../model/tensor_table.h"
 
 namespace hearth {
 

@@ -7,25 +7,13 @@
 
 namespace hearth {
 
-namespace {
-
-const char* dtype_name(uint32_t dtype) {
-  switch (dtype) {
-    case HEARTH_DTYPE_F32: return "fp32";
-    case HEARTH_DTYPE_F16: return "fp16";
-    case HEARTH_DTYPE_BF16: return "bf16";
-    default: return "int8";
-  }
-}
-
-}  // namespace
-
 NativeModel::NativeModel(const ModelSource& source) {
   const std::vector<hearth_device> devices = list_devices(source.options.device_kind);
-  const hearth_device device = choose_device(
-      source.options.device_kind, source.options.device_index, devices, "Cannot open engine");
+  hearth_device device = choose_device(source.options.device_kind, source.options.device_index,
+                                       devices, "Cannot open engine");
   const hearth_engine_options options = check_engine_options(source.options, device);
   spec_ = parse_spec(source.spec, source.flat, options.flat_bytes);
+  check_layers(spec_);
   std::vector<TensorSource> tensors = parse_tensors(
       source.tensors, options.num_tensors, options.num_files, source.flat, options.flat_bytes);
   std::vector<std::string> paths =
@@ -37,20 +25,24 @@ NativeModel::NativeModel(const ModelSource& source) {
   if (device.kind == HEARTH_DEVICE_CUDA) {
     backend_ = make_cuda_backend(
         {.device_index = int32_t(device.index), .exact = types.activations == DType::kF32});
+    device.free_bytes = cuda_free_bytes(int32_t(device.index));
   } else {
     isa = uint32_t(choose_isa(options.isa));
     backend_ = make_cpu_backend({isa, num_threads, types.activations});
   }
-  weights_ = std::make_unique<Weights>(*backend_, spec_, std::move(tensors), std::move(paths),
+  weights_ = std::make_unique<Weights>(backend_, spec_, std::move(tensors), std::move(paths),
                                        options.load_format == HEARTH_LOAD_DUMMY);
 
-  kv_.spec = {spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, int32_t(options.block_size),
+  kv_.spec = {spec_.num_layers(), spec_.num_kv_heads, spec_.head_dim, int32_t(options.block_size),
               types.kv};
-  const TransformerLimits limits{int32_t(options.max_num_batched_tokens),
-                                 int32_t(options.max_num_seqs)};
-  const MemoryNeeds needs{weights_->device_bytes(),
-                          Transformer::workspace_bytes(*backend_, spec_, limits),
-                          kv_.spec.block_bytes(), spec_.max_position};
+  // Contexts can be no longer than this; how long the KV cache lets them be comes out below.
+  const int32_t longest =
+      options.max_model_len > 0 ? int32_t(options.max_model_len) : spec_.max_position;
+  workspace_bytes_ = Transformer::workspace_bytes(
+      backend_, spec_, *weights_, kv_.spec,
+      {int32_t(options.max_num_batched_tokens), int32_t(options.max_num_seqs), longest});
+  const MemoryNeeds needs{weights_->device_bytes(), workspace_bytes_, kv_.spec.block_bytes(),
+                          spec_.max_position};
   const KvPlan plan = plan_kv(options, needs, device);
   kv_.num_blocks = plan.num_blocks;
 
@@ -87,60 +79,23 @@ NativeModel::NativeModel(const ModelSource& source) {
   stats.device_index = device.index;
 }
 
-NativeModel::~NativeModel() {
-  if (kv_.data != nullptr) backend_->free(kv_.data);
-}
-
 std::string NativeModel::describe() const {
-  return backend_->describe() +
+  return backend_.describe() +
          format("kv_cache_dtype: %s\nkv_blocks: %d of %d tokens\nmax_model_len: %d\n",
-                dtype_name(config_.stats.kv_cache_dtype), kv_.num_blocks, kv_.spec.block_tokens,
+                dtype_name(kv_.spec.dtype), kv_.num_blocks, kv_.spec.block_tokens,
                 config_.limits.max_model_len);
 }
 
 void NativeModel::load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled) {
   weights_->load(int32_t(config_.stats.num_threads), bytes_loaded, cancelled);
-  kv_.data = backend_->allocate(config_.stats.kv_bytes);
+  kv_memory_ = backend_.device->allocate(config_.stats.kv_bytes);
+  kv_.data = kv_memory_.data();
   const SchedulerOptions& scheduler = config_.scheduler;
   transformer_ = std::make_unique<Transformer>(
-      *backend_, spec_, *weights_, kv_,
-      TransformerLimits{scheduler.max_num_batched_tokens, scheduler.max_num_seqs});
-}
-
-uint64_t NativeModel::workspace_bytes() const {
-  const SchedulerOptions& scheduler = config_.scheduler;
-  return Transformer::workspace_bytes(*backend_, spec_,
-                                      {scheduler.max_num_batched_tokens, scheduler.max_num_seqs});
-}
-
-void NativeModel::run(const StepInput& input) {
-  try {
-    transformer_->run(input);
-    ++num_in_flight_;
-  } catch (...) {
-    has_abandoned_ = true;
-    if (num_in_flight_ == 0) drop_abandoned();
-    throw;
-  }
-}
-
-const StepResult& NativeModel::finish() {
-  --num_in_flight_;  // whatever finish() throws
-  try {
-    const StepResult& result = transformer_->finish();
-    if (num_in_flight_ == 0) drop_abandoned();
-    return result;
-  } catch (...) {
-    if (num_in_flight_ == 0) drop_abandoned();
-    throw;
-  }
-}
-
-// The backend has begun a step that run() could not stage; it is the one after those in flight,
-// since nothing is staged behind a step that failed (pipeline.cpp).
-void NativeModel::drop_abandoned() {
-  if (has_abandoned_) transformer_->finish();
-  has_abandoned_ = false;
+      backend_, spec_, *weights_, kv_,
+      TransformerLimits{scheduler.max_num_batched_tokens, scheduler.max_num_seqs,
+                        config_.limits.max_model_len});
+  transformer_->warm_up();
 }
 
 }  // namespace hearth

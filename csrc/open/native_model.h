@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
+#include "../engine/engine_loop.h"
+#include "../engine/step_runner.h"
 #include "../model/transformer.h"
-#include "engine_loop.h"
-#include "step_runner.h"
 
 namespace hearth {
 
@@ -23,33 +23,30 @@ class NativeModel final : public StepRunner {
  public:
   /// Checks everything that can be checked without reading weights, and plans memory. Throws Error.
   explicit NativeModel(const ModelSource& source);
-  ~NativeModel() override;
 
   const EngineConfig& config() const { return config_; }
   /// `key: value` lines.
   std::string describe() const;
 
   void load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled) override;
-  uint64_t workspace_bytes() const override;
-  void run(const StepInput& input) override;
-  const StepResult& finish() override;
+  uint64_t workspace_bytes() const override { return workspace_bytes_; }
+  void run(const StepInput& input) override { transformer_->run(input); }
+  const StepResult& finish() override { return transformer_->finish(); }
   Cost last_cost() const override { return transformer_->last_cost(); }
-  uint64_t num_launches() const override { return backend_->num_launches(); }
-  uint64_t device_nanoseconds() const override { return backend_->device_nanoseconds(); }
-  int32_t bind_sampler(const SamplerSpec& spec) override { return backend_->bind_sampler(spec); }
-  void release_sampler(int32_t sampler) override { backend_->release_sampler(sampler); }
+  uint64_t num_launches() const override { return backend_.ops->num_launches(); }
+  uint64_t device_nanoseconds() const override { return backend_.ops->device_nanoseconds(); }
+  int32_t bind_sampler(const SamplerSpec& spec) override { return backend_.samplers->bind(spec); }
+  void release_sampler(int32_t sampler) override { backend_.samplers->release(sampler); }
 
  private:
-  void drop_abandoned();
-
   ModelSpec spec_;
-  std::unique_ptr<Backend> backend_;
+  Backend backend_;
   std::unique_ptr<Weights> weights_;
-  std::unique_ptr<Transformer> transformer_;  // after load()
+  Memory kv_memory_;
   KvCache kv_;
+  std::unique_ptr<Transformer> transformer_;  // after load()
+  uint64_t workspace_bytes_ = 0;
   EngineConfig config_;
-  int32_t num_in_flight_ = 0;
-  bool has_abandoned_ = false;
 };
 
 }  // namespace hearth
