@@ -143,7 +143,6 @@ export type EngineErrorCode =
   | "unsupported"
   | "device_lost"
   | "io_error"
-  | "device_lost"
   | "internal";
 
 /** What an {@linkcode EngineError} tells programs beside its code; all of it may be absent. */
