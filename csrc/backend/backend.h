@@ -1,7 +1,9 @@
 // A backend: a device, how weights lie on it, its samplers and its ops.
 //
-//   Device     memory by tier, copies with tickets          Samplers   state of sequences that draw
-//   Packer     how weights and KV lie                       Ops        what a forward pass is made of
+//   Device     memory by tier, copies with tickets
+//   Packer     how weights and KV lie
+//   Samplers   state of sequences that draw
+//   Ops        what a forward pass is made of
 #pragma once
 
 #include <memory>

@@ -9,8 +9,8 @@
 //     page   |tile 0|tile 1|tile 2| ... |  |tile k| ...     a tile never straddles two pages
 //
 //   Pages are 16 MiB (the unit that a pager moves), the last one only as long as needed. Ops find
-//   them through a PageTable; this class owns the pages and is the only one to write it. Norm weights
-//   and biases are small and always there: float32 in memory of their own, named by address.
+//   them through a PageTable; this class owns the pages and is the only one to write it. Norm
+//   weights and biases are small and always there: float32 in memory of their own, named by address.
 #pragma once
 
 #include <atomic>

@@ -6,7 +6,7 @@
 
 #include "check.h"
 #include "engine/engine_loop.h"
-#include "engine/native_model.h"
+#include "open/native_model.h"
 #include "test_device.h"
 #include "tiny_model.h"
 
@@ -47,7 +47,8 @@ Bits generate(Engine& engine) {
   std::vector<hearth_event> events(64);
   alignas(8) uint8_t payload[4096];
   int32_t count;
-  while ((count = engine.poll(events.data(), 64, payload, sizeof(payload), {})) > 0) {
+  while ((count = engine.poll(events.data(), sizeof(hearth_event), 64, payload, sizeof(payload),
+                              {})) > 0) {
     for (int32_t i = 0; i < count; ++i) {
       const hearth_event& event = events[size_t(i)];
       CHECK(event.kind != HEARTH_EVENT_ERROR);
@@ -108,8 +109,8 @@ std::string wait_until_loaded(Engine& engine) {
   for (;;) {
     hearth_event event;
     alignas(8) uint8_t payload[4096];
-    const int32_t count =
-        engine.poll(&event, 1, payload, sizeof(payload), std::chrono::milliseconds(20000));
+    const int32_t count = engine.poll(&event, sizeof(event), 1, payload, sizeof(payload),
+                                      std::chrono::milliseconds(20000));
     CHECK_EQUAL(count, 1);
     if (event.kind == HEARTH_EVENT_READY) return "";
     if (event.kind == HEARTH_EVENT_FAILED) {
@@ -160,8 +161,9 @@ TEST("An engine that is stopped while copies are under way closes") {
       was_stopped.notify_one();
       hearth_event event;
       alignas(8) uint8_t payload[4096];
-      CHECK_EQUAL(engine.poll(&event, 1, payload, sizeof(payload), std::chrono::seconds(20)),
-                  int32_t(HEARTH_CLOSED));
+      CHECK_EQUAL(
+          engine.poll(&event, sizeof(event), 1, payload, sizeof(payload), std::chrono::seconds(20)),
+          int32_t(HEARTH_CLOSED));
     }
     faults.check();
   }

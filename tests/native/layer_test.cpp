@@ -318,7 +318,8 @@ TEST("WarmUpInput is a step of that shape which writes no KV, and gives its samp
         Case{1, 0, 64, 1}}) {
     CountedSamplers samplers;
     {
-      const WarmUpInput input(samplers, {sequences, tokens_each, StepUse::kOnce}, kv, max_context);
+      const WarmUpInput input(samplers, {sequences, tokens_each, tokens_each, StepUse::kOnce}, kv,
+                              max_context);
       const StepInput& step = input.step();
       CHECK_EQUAL(step.num_sequences(), sequences);
       CHECK_EQUAL(step.num_tokens(), sequences * expected_tokens);

@@ -4,8 +4,8 @@
 //   Decodes    A sequence with one query: an item for each chunk of its context, so that a long
 //              context spreads over the device. Chunks lie at fixed positions: the same sums in any
 //              batch.
-//   Batches    Partial results of decodes need memory, which is taken when a model is opened. Where a
-//              step has more items than fit, launches of whole sequences follow one another.
+//   Batches    Partial results of decodes need memory, which is taken when a model is opened. Where
+//              a step has more items than fit, launches of whole sequences follow one another.
 //   Prefills   A sequence with several: tiles of kPrefillTile queries, each over all its context. A
 //              tile's time is what its last query sees: the longest begin first.
 #pragma once

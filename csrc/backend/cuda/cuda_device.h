@@ -5,8 +5,8 @@
 //             uploads of many threads overlap; what follows a copy stays in its queue.
 //   Tickets   A ticket is an event behind the work it stands for. Events are kept in order by queue
 //             and used again once they are done.
-//   Edges     Order between queues is by events: a kernel behind wait_for() starts when all that the
-//             ticket stands for has ended. Programmatic launches (device.h) reach over kernels
+//   Edges     Order between queues is by events: a kernel behind wait_for() starts when all that
+//             the ticket stands for has ended. Programmatic launches (device.h) reach over kernels
 //             alone, never over an event.
 #pragma once
 

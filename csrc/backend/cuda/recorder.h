@@ -3,11 +3,13 @@
 // DESIGN
 //   When      Recording takes milliseconds and memory: it happens in warm-up steps, which run
 //             nothing. A live step takes what is there, or is launched kernel by kernel.
-//   Key       The number of sequences, each with one token, and the chunks of their contexts at most,
-//             both rounded up: they decide every address in step memory, and every grid. Attention of
-//             short contexts must not launch the CTAs of long ones: that costs 2 us a layer.
+//   Key       The number of sequences, each with one token, and the chunks of their contexts at
+//             most, both rounded up: they decide every address in step memory, and every grid.
+//             Attention of short contexts must not launch the CTAs of long ones: that costs 2 us a
+//             layer.
 //   Most      kMost graphs; the one that was used least comes out first.
-//   Failure   A shape that cannot be recorded is left alone: its steps are launched kernel by kernel.
+//   Failure   A shape that cannot be recorded is left alone: its steps are launched kernel by
+//             kernel.
 #pragma once
 
 #include <compare>

@@ -2,8 +2,8 @@
 //
 // DESIGN
 //   State    A sampler is a slot of an array on the device, at an address that never changes. What
-//            does not fit there (bias, bad words, tokens seen) lies in one piece of an arena that is
-//            as large as its sequence will ever need, so that nothing grows while it draws.
+//            does not fit there (bias, bad words, tokens seen) lies in one piece of an arena that
+//            is as large as its sequence will ever need, so that nothing grows while it draws.
 //            Parameters are the host's, what was drawn is the device's: at pipeline depth 2 the
 //            host does not know it yet.
 //   Order    The host changes device memory by copies in the stream alone. A piece or a slot may be
