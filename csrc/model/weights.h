@@ -10,7 +10,7 @@
 //
 //   Pages are 16 MiB (the unit that a pager moves), the last one only as long as needed. Ops find
 //   them through a PageTable; this class owns the pages and is the only one to write it. Norm
-//   weights and biases are small and always there: float32 in memory of their own, named by address.
+//   weights and biases are small and always there: float32 in memory of their own, with addresses.
 #pragma once
 
 #include <atomic>
