@@ -55,6 +55,7 @@ const ENGINE_ERRORS: Record<
   not_ready: [503, "not_ready"],
   closing: [503, "closing"],
   out_of_memory: [503, "out_of_memory"],
+  device_lost: [503, "device_lost"],
   io_error: undefined,
   internal: undefined,
 };
@@ -67,6 +68,12 @@ function typeOf(status: number): string {
   if (status === 429) return "rate_limit_error";
   if (status >= 500) return "server_error";
   return "invalid_request_error";
+}
+
+/** Why an engine has failed, in words that callers may read. */
+export function failureReason(failure: EngineError | undefined): string {
+  const known = failure !== undefined && ENGINE_ERRORS[failure.code] !== undefined;
+  return known ? failure.message : "the log of the server has more";
 }
 
 /** Any thrown value as an answer. What is not meant for the caller goes to the log alone. */

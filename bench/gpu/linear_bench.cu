@@ -364,7 +364,7 @@ void bench_decode_linear(Stream& stream, const Options& options, const Ceilings&
                          Cublas* cublas) {
   std::vector<int> tokens = {1, 2, 4, 8, 12, 16, 32, 64};
   if (options.quick) tokens = {1, 12, 64};
-  const DeviceTraits traits{stream.compute_capability, false};
+  const DeviceTraits traits{stream.code, false};
   int num_missed = 0;
   std::printf("\ndecode linear      M   floor    ours  cuBLAS  over   x cuBLAS  gemm    spread\n");
   for (const Shape& shape : model_shapes()) {
@@ -420,7 +420,7 @@ void bench_decode_linear(Stream& stream, const Options& options, const Ceilings&
 
 void bench_prefill_linear(Stream& stream, const Options& options, const Ceilings& ceilings,
                           Cublas* cublas) {
-  const DeviceTraits traits{stream.compute_capability, false};
+  const DeviceTraits traits{stream.code, false};
   const int t = kPrefillTokens;
   const LinearKernel kernel = choose_linear(traits, DType::kF16, t, kPrefillTokens);
   Options few = options;

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <memory>
 
+#include "backend/cuda/devices.h"
 #include "bench.cuh"
 #include "cublas.h"
 
@@ -22,15 +23,13 @@ using namespace hearth::bench;
 Stream open_stream() {
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, 0), "Cannot open the device");
-  Stream stream;
-  stream.compute_capability = properties.major * 10 + properties.minor;
-  stream.num_multiprocessors = properties.multiProcessorCount;
+  const cuda::OpenDevice device = cuda::open_device(0);
   // Ordered with copies and fills that name no stream.
-  check(cudaStreamCreate(&stream.handle), "Cannot open the device");
-  stream.counter = cuda::zeroed_buffer(sizeof(int32_t));
-  std::printf("%s, compute capability %d.%d, %d multiprocessors, L2 %d MB\n", properties.name,
-              properties.major, properties.minor, properties.multiProcessorCount,
-              properties.l2CacheSize >> 20);
+  Stream stream(device.code, int32_t(device.info.num_cores), cudaStreamDefault);
+  std::printf("%s, compute capability %d.%d (code for %s), %d multiprocessors, L2 %d MB\n",
+              properties.name, properties.major, properties.minor,
+              cuda::capability_name(device.code.compute_capability).c_str(),
+              properties.multiProcessorCount, properties.l2CacheSize >> 20);
   std::fflush(stdout);
   return stream;
 }

@@ -65,11 +65,13 @@ Deno.test("engineError() knows every status but HEARTH_NOT_FOUND by a code of it
     CLOSING: "closing",
     CLOSED: "closing",
     OUT_OF_MEMORY: "out_of_memory",
+    DEVICE_LOST: "device_lost",
     IO_ERROR: "io_error",
     UNSUPPORTED: "unsupported",
     NOT_FOUND: "internal",
     NOT_READY: "not_ready",
     DEADLINE: "deadline",
+    DEVICE_LOST: "device_lost",
     INTERNAL: "internal",
   });
 });

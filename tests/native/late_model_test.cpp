@@ -6,7 +6,7 @@
 
 #include "check.h"
 #include "engine/engine_loop.h"
-#include "engine/native_model.h"
+#include "open/native_model.h"
 #include "test_device.h"
 #include "tiny_model.h"
 

@@ -4,11 +4,12 @@
 //   Late     A copy starts when its `after` is done, and reads its source then. It ends when
 //            somebody waits for it, or for what comes after it; else by chance, in some later call.
 //            The seed decides which copies end there, and in which order.
-//   Poison   From its start to its end, both ends of a copy hold poison: NaN as a number, no page as
-//            an address. Then the source has its bytes back, and the target has them too; the target
-//            of a copy that failed keeps the poison. Memory that was just allocated holds it too.
+//   Poison   From its start to its end, both ends of a copy hold poison: NaN as a number, no page
+//            as an address. Then the source has its bytes back, and the target has them too; the
+//            target of a copy that failed keeps the poison. Memory that was just allocated holds it.
 //   Faults   An end that somebody writes before the copy's own end, two copies that meet, memory
-//            that is freed while a copy needs it, a copy that nobody waited for: DeviceFaults tells.
+//            that is freed while a copy needs it, a copy that nobody waited for: DeviceFaults
+//            tells.
 //   Ops      They run at once, so that what they were called for is done when mark() returns, and
 //            wait_for() ends the copy before it returns.
 #pragma once

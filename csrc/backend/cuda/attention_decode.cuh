@@ -61,6 +61,11 @@ struct Piece {
   __device__ __forceinline__ bool stores_padding() const {
     return is_first_chunk() && first_head == 0;
   }
+  /// For lane i the id of the chunk's block i. first_block: PieceRange's.
+  __device__ __forceinline__ int32_t block_ids(const AttentionArgs& args,
+                                               int32_t first_block) const {
+    return load_block_ids(args, first_block, chunk, chunk * kChunkTokens + visible.end);
+  }
   /// Its visible parts of the chunk, cut into so many tokens each.
   __device__ __forceinline__ int32_t first_part(int32_t tokens) const {
     return visible.begin / tokens;
@@ -88,6 +93,10 @@ class PieceRange {
     }
   }
 
+  /// Of the context of the piece that was found last: not in Piece, since those who multiply hold a
+  /// piece in registers and do not need it.
+  __device__ __forceinline__ int32_t first_block() const { return first_block_; }
+
   /// The next piece that has something to see.
   __device__ __forceinline__ bool find(const AttentionArgs& args, Piece& piece) {
     while (next_ < end_) {
@@ -95,7 +104,7 @@ class PieceRange {
       // One of the sequence's items, whichever it is: they lie side by side.
       const DecodeItem item = args.step.decodes[index / per_item_];
       const int32_t first_item = index / per_item_ - item.chunk;
-      const int32_t context_len = args.step.context_len[item.sequence];
+      const int32_t context_len = item.context_len;
       const int32_t chunks = (context_len + kChunkTokens - 1) / kChunkTokens;
       const int32_t within = index - first_item * per_item_, part = within / chunks;
       const int32_t chunk = within - part * chunks, chunk_begin = chunk * kChunkTokens;
@@ -106,6 +115,7 @@ class PieceRange {
       piece.item = first_item + chunk;
       piece.sequence = item.sequence;
       piece.chunk = chunk;
+      first_block_ = item.first_block;
       piece.token = args.step.query_start[item.sequence];
       piece.first_chunk = visible.begin / kChunkTokens;
       piece.num_chunks = (visible.end - 1) / kChunkTokens - piece.first_chunk + 1;
@@ -121,6 +131,7 @@ class PieceRange {
  private:
   int32_t group_, passes_, per_item_;
   int32_t next_, end_;
+  int32_t first_block_ = 0;
 };
 
 // ---------------------------------------------------------------------------------------- end

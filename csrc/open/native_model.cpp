@@ -9,8 +9,8 @@ namespace hearth {
 
 NativeModel::NativeModel(const ModelSource& source) {
   const std::vector<hearth_device> devices = list_devices(source.options.device_kind);
-  const hearth_device device = choose_device(
-      source.options.device_kind, source.options.device_index, devices, "Cannot open engine");
+  hearth_device device = choose_device(source.options.device_kind, source.options.device_index,
+                                       devices, "Cannot open engine");
   const hearth_engine_options options = check_engine_options(source.options, device);
   spec_ = parse_spec(source.spec, source.flat, options.flat_bytes);
   check_layers(spec_);
@@ -25,6 +25,7 @@ NativeModel::NativeModel(const ModelSource& source) {
   if (device.kind == HEARTH_DEVICE_CUDA) {
     backend_ = make_cuda_backend(
         {.device_index = int32_t(device.index), .exact = types.activations == DType::kF32});
+    device.free_bytes = cuda_free_bytes(int32_t(device.index));
   } else {
     isa = uint32_t(choose_isa(options.isa));
     backend_ = source.cpu_backend({isa, num_threads, types.activations});
@@ -95,36 +96,6 @@ void NativeModel::load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bo
       TransformerLimits{scheduler.max_num_batched_tokens, scheduler.max_num_seqs,
                         config_.limits.max_model_len});
   transformer_->warm_up();
-}
-
-void NativeModel::run(const StepInput& input) {
-  try {
-    transformer_->run(input);
-    ++num_in_flight_;
-  } catch (...) {
-    has_abandoned_ = true;
-    if (num_in_flight_ == 0) drop_abandoned();
-    throw;
-  }
-}
-
-const StepResult& NativeModel::finish() {
-  --num_in_flight_;  // whatever finish() throws
-  try {
-    const StepResult& result = transformer_->finish();
-    if (num_in_flight_ == 0) drop_abandoned();
-    return result;
-  } catch (...) {
-    if (num_in_flight_ == 0) drop_abandoned();
-    throw;
-  }
-}
-
-// The backend has begun a step that run() could not stage; it is the one after those in flight,
-// since nothing is staged behind a step that failed (pipeline.cpp).
-void NativeModel::drop_abandoned() {
-  if (has_abandoned_) transformer_->finish();
-  has_abandoned_ = false;
 }
 
 }  // namespace hearth
