@@ -6,7 +6,7 @@
 //            The seed decides which copies end there, and in which order.
 //   Poison   From its start to its end, both ends of a copy hold poison: NaN as a number, no page
 //            as an address. Then the source has its bytes back, and the target has them too; the
-//            target of a copy that failed keeps the poison. Memory that was just allocated holds it.
+//            target of a copy that failed keeps the poison. Fresh memory holds it.
 //   Faults   An end that somebody writes before the copy's own end, two copies that meet, memory
 //            that is freed while a copy needs it, a copy that nobody waited for: DeviceFaults
 //            tells.
