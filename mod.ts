@@ -22,6 +22,7 @@ export { Engine, type OpenOptions } from "./engine/engine.ts";
 export {
   EngineError,
   type EngineErrorCode,
+  type EngineErrorDetails,
   type EngineOptions,
   type EngineStats,
   type FinishReason,

@@ -1,7 +1,7 @@
 // hearth.h, function by function: checks what a caller can get wrong, lets nothing be thrown
 // across.
 #include <algorithm>
-#include <exception>
+#include <cstring>
 
 #include "abi_border.h"
 #include "engine/engine_loop.h"
@@ -9,6 +9,8 @@
 #include "hearth.h"
 #include "open/devices.h"
 #include "open/native_model.h"
+#include "open/option_groups.h"
+#include "sized_struct.h"
 
 #ifndef HEARTH_BUILD_COMMIT
 #define HEARTH_BUILD_COMMIT "unknown"
@@ -16,13 +18,14 @@
 
 using namespace hearth;
 
+static_assert(sizeof(hearth_error) == 2048);
 static_assert(sizeof(hearth_device) == 152);
 static_assert(sizeof(hearth_model_spec) == 112);
 static_assert(sizeof(hearth_tensor) == 64);
 static_assert(sizeof(hearth_file) == 16);
-static_assert(sizeof(hearth_engine_options) == 112);
+static_assert(sizeof(hearth_engine_options) == 120);
 static_assert(sizeof(hearth_request_options) == 120);
-static_assert(sizeof(hearth_event) == 56);
+static_assert(sizeof(hearth_event) == 64);
 static_assert(sizeof(hearth_engine_stats) == 280);
 
 struct hearth_engine {
@@ -35,30 +38,55 @@ struct hearth_engine {
 
 namespace {
 
-constexpr uint32_t kMinPayload = 4096;
-static_assert(kMaxErrorText <= kMinPayload);
+// Sizes of in structs in their first version. They never change: fields that came later are 0 for
+// callers who lack them.
+constexpr uint32_t kFirstModelSpec = 112;
+constexpr uint32_t kFirstTensor = 64;
+constexpr uint32_t kFirstFile = 16;
+constexpr uint32_t kFirstEngineOptions = 112;
+constexpr uint32_t kFirstRequestOptions = 120;
 
-void require(bool holds, const char* message) {
-  if (!holds) throw Error(HEARTH_INVALID_ARGUMENT, message);
+constexpr char kOpening[] = "Cannot open engine";
+constexpr char kSubmitting[] = "Cannot submit request";
+constexpr char kStepping[] = "Cannot step";
+constexpr char kChecking[] = "Cannot check integrity";
+constexpr char kAnswering[] = "Cannot answer";  // calls that return a status alone
+
+/// may_be_null: where nothing is to be read or written there.
+void require_pointer(const char* doing, const char* field, const void* pointer,
+                     bool may_be_null = false) {
+  if (pointer == nullptr && !may_be_null) refuse(doing, field, "not be NULL");
 }
 
+/// An array of in structs, `count` of them, as this library knows them.
 template <class Struct>
-void require_size(const Struct* value, const char* name) {
-  if (value == nullptr) throw Error(HEARTH_INVALID_ARGUMENT, format("%s must not be NULL", name));
-  if (value->size != sizeof(Struct)) {
-    throw Error(HEARTH_INVALID_ARGUMENT, format("%s.size must be %zu: current value is %u", name,
-                                                sizeof(Struct), value->size));
+std::vector<Struct> read_structs(const std::string& name, const Struct* from, uint32_t count,
+                                 uint32_t first_size) {
+  std::vector<Struct> values;
+  if (count == 0) return values;
+  require_pointer(kOpening, name.c_str(), from);
+  const uint32_t stride = from->size;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(from);
+  for (uint32_t i = 0; i < count; ++i, bytes += stride) {
+    const std::string element = format("%s[%u]", name.c_str(), i);
+    values.push_back(read_struct<Struct>(kOpening, element, bytes, first_size));
+    uint32_t size;
+    std::memcpy(&size, bytes, sizeof(size));
+    if (size == stride) continue;
+    refuse(kOpening, element + ".size", format("be %u, that of %s[0]", stride, name.c_str()),
+           std::to_string(size));
   }
+  return values;
 }
 
-Engine& engine_of(hearth_engine* handle) {
-  require(handle != nullptr, "engine must not be NULL");
+Engine& engine_of(const char* doing, hearth_engine* handle) {
+  require_pointer(doing, "engine", handle);
   return handle->engine;
 }
 
-void require_manual(const hearth_engine& handle) {
+void require_manual(const char* doing, const hearth_engine& handle) {
   if (handle.model->config().manual) return;
-  throw Error(HEARTH_UNSUPPORTED, "Cannot step: manual must be 1: current value is 0");
+  throw Error(HEARTH_UNSUPPORTED, doing, "manual", "be 1", "0");
 }
 
 }  // namespace
@@ -69,26 +97,30 @@ uint32_t hearth_abi_version(void) { return HEARTH_ABI_VERSION; }
 
 int32_t hearth_build_info(char* text, uint32_t capacity) {
   int32_t length = 0;
-  const hearth_status status = guarded(nullptr, 0, [&] {
-    length = write_text(format("hearth abi %d, numerics %d, commit %s, compiler %s, cpu generic"
+  const hearth_status status = guarded(nullptr, [&] {
+    length =
+        write_text(format("hearth abi %d, numerics %d, commit %s, compiler %s, cpu generic"
 #if defined(__x86_64__)
-                               " avx2 avx512 amx"
+                          " avx2 avx512 amx"
 #endif
-                               "%s%s",
-                               HEARTH_ABI_VERSION, HEARTH_NUMERICS, HEARTH_BUILD_COMMIT,
-                               __VERSION__, built_with_cuda() ? ", cuda " : "",
-                               cuda_architectures()),
-                        text, capacity);
+                          "%s%s",
+                          HEARTH_ABI_VERSION, HEARTH_NUMERICS, HEARTH_BUILD_COMMIT, __VERSION__,
+                          built_with_cuda() ? ", cuda " : "", cuda_architectures()),
+                   text, capacity);
   });
   return status == HEARTH_OK ? length : status;
 }
 
-int32_t hearth_devices(hearth_device* devices, uint32_t capacity) {
+int32_t hearth_devices(hearth_device* devices, uint32_t device_size, uint32_t capacity) {
   int32_t count = 0;
-  const hearth_status status = guarded(nullptr, 0, [&] {
-    require(devices != nullptr || capacity == 0, "devices must not be NULL");
+  const hearth_status status = guarded(nullptr, [&] {
+    require_pointer(kAnswering, "devices", devices, capacity == 0);
+    require_out_size(kAnswering, "device_size", device_size);
     const std::vector<hearth_device> found = list_devices();
-    std::copy_n(found.begin(), std::min<size_t>(found.size(), capacity), devices);
+    auto* to = reinterpret_cast<uint8_t*>(devices);
+    for (size_t i = 0; i < std::min<size_t>(found.size(), capacity); ++i) {
+      write_struct(found[i], to + i * device_size, device_size);
+    }
     count = int32_t(found.size());
   });
   return status == HEARTH_OK ? count : status;
@@ -97,15 +129,19 @@ int32_t hearth_devices(hearth_device* devices, uint32_t capacity) {
 hearth_status hearth_engine_open(const hearth_engine_options* options,
                                  const hearth_model_spec* spec, const hearth_tensor* tensors,
                                  const hearth_file* files, const uint8_t* flat,
-                                 hearth_engine** engine, char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
-    require_size(options, "options");
-    require_size(spec, "spec");
-    require(tensors != nullptr || options->num_tensors == 0, "tensors must not be NULL");
-    require(files != nullptr || options->num_files == 0, "files must not be NULL");
-    require(flat != nullptr || options->flat_bytes == 0, "flat must not be NULL");
-    require(engine != nullptr, "engine must not be NULL");
-    auto model = std::make_unique<NativeModel>(ModelSource{*options, *spec, tensors, files, flat});
+                                 hearth_engine** engine, hearth_error* error) {
+  return guarded(error, [&] {
+    const auto own_options =
+        read_struct<hearth_engine_options>(kOpening, "options", options, kFirstEngineOptions);
+    const auto own_spec = read_struct<hearth_model_spec>(kOpening, "spec", spec, kFirstModelSpec);
+    const auto own_tensors =
+        read_structs("tensors", tensors, own_options.num_tensors, kFirstTensor);
+    const auto own_files = read_structs("files", files, own_options.num_files, kFirstFile);
+    require_pointer(kOpening, "flat", flat, own_options.flat_bytes == 0);
+    require_pointer(kOpening, "engine", engine);
+    check_option_groups(own_options, flat);
+    auto model = std::make_unique<NativeModel>(
+        ModelSource{own_options, own_spec, own_tensors.data(), own_files.data(), flat});
     auto handle = std::make_unique<hearth_engine>(std::move(model));
     handle->engine.start();
     *engine = handle.release();
@@ -113,15 +149,15 @@ hearth_status hearth_engine_open(const hearth_engine_options* options,
 }
 
 void hearth_engine_stop(hearth_engine* engine, uint32_t drain) {
-  guarded(nullptr, 0, [&] { engine_of(engine).stop(drain != 0); });
+  guarded(nullptr, [&] { engine_of(kAnswering, engine).stop(drain != 0); });
 }
 
 void hearth_engine_close(hearth_engine* engine) { delete engine; }
 
 int32_t hearth_engine_describe(hearth_engine* engine, char* text, uint32_t capacity) {
   int32_t length = 0;
-  const hearth_status status = guarded(nullptr, 0, [&] {
-    engine_of(engine);
+  const hearth_status status = guarded(nullptr, [&] {
+    engine_of(kAnswering, engine);
     length = write_text(engine->model->describe(), text, capacity);
   });
   return status == HEARTH_OK ? length : status;
@@ -129,65 +165,74 @@ int32_t hearth_engine_describe(hearth_engine* engine, char* text, uint32_t capac
 
 hearth_status hearth_submit(hearth_engine* engine, const uint32_t* tokens, uint32_t num_tokens,
                             const hearth_request_options* options, const uint8_t* flat,
-                            uint64_t* request, char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
-    Engine& target = engine_of(engine);
-    require_size(options, "options");
-    require(tokens != nullptr || num_tokens == 0, "tokens must not be NULL");
-    require(flat != nullptr || options->flat_bytes == 0, "flat must not be NULL");
-    require(request != nullptr, "request must not be NULL");
-    *request = target.submit(tokens, num_tokens, *options, flat);
+                            uint64_t* request, hearth_error* error) {
+  return guarded(error, [&] {
+    Engine& target = engine_of(kSubmitting, engine);
+    const auto own =
+        read_struct<hearth_request_options>(kSubmitting, "options", options, kFirstRequestOptions);
+    require_pointer(kSubmitting, "tokens", tokens, num_tokens == 0);
+    require_pointer(kSubmitting, "flat", flat, own.flat_bytes == 0);
+    require_pointer(kSubmitting, "request", request);
+    *request = target.submit(tokens, num_tokens, own, flat);
   });
 }
 
 hearth_status hearth_cancel(hearth_engine* engine, uint64_t request, int32_t sequence,
                             uint32_t reason, uint32_t keep_tokens) {
   hearth_status result = HEARTH_OK;
-  const hearth_status status = guarded(nullptr, 0, [&] {
-    Engine& target = engine_of(engine);
-    require(reason <= HEARTH_CANCEL_STOP, "reason must be CLIENT or STOP");
+  const hearth_status status = guarded(nullptr, [&] {
+    Engine& target = engine_of(kAnswering, engine);
+    if (reason > HEARTH_CANCEL_STOP) {
+      refuse(kAnswering, "reason", "be CLIENT (0) or STOP (1)", std::to_string(reason));
+    }
     result = target.cancel(request, sequence, reason, keep_tokens);
   });
   return status == HEARTH_OK ? result : status;
 }
 
-int32_t hearth_poll(hearth_engine* engine, hearth_event* events, uint32_t capacity,
-                    uint8_t* payload, uint32_t payload_capacity, uint32_t timeout_ms) {
+int32_t hearth_poll(hearth_engine* engine, hearth_event* events, uint32_t event_size,
+                    uint32_t capacity, uint8_t* payload, uint32_t payload_capacity,
+                    uint32_t timeout_ms) {
   int32_t count = 0;
-  const hearth_status status = guarded(nullptr, 0, [&] {
-    Engine& target = engine_of(engine);
-    require(events != nullptr && capacity > 0, "events must have room for one event");
-    require(payload != nullptr && payload_capacity >= kMinPayload,
-            "payload must have room for 4096 bytes");
-    count = target.poll(events, capacity, payload, payload_capacity,
+  const hearth_status status = guarded(nullptr, [&] {
+    Engine& target = engine_of(kAnswering, engine);
+    require_pointer(kAnswering, "events", events);
+    require_out_size(kAnswering, "event_size", event_size);
+    if (capacity == 0) refuse(kAnswering, "capacity", "be >= 1", "0");
+    require_pointer(kAnswering, "payload", payload);
+    if (payload_capacity < HEARTH_MIN_PAYLOAD_BYTES) {
+      refuse(kAnswering, "payload_capacity", format("be >= %d", HEARTH_MIN_PAYLOAD_BYTES),
+             std::to_string(payload_capacity));
+    }
+    count = target.poll(events, event_size, capacity, payload, payload_capacity,
                         std::chrono::milliseconds(timeout_ms));
   });
   return status == HEARTH_OK ? count : status;
 }
 
-hearth_status hearth_step(hearth_engine* engine, uint32_t* num_tokens, char* error,
-                          uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
-    Engine& target = engine_of(engine);
-    require(num_tokens != nullptr, "num_tokens must not be NULL");
-    require_manual(*engine);
+hearth_status hearth_step(hearth_engine* engine, uint32_t* num_tokens, hearth_error* error) {
+  return guarded(error, [&] {
+    Engine& target = engine_of(kStepping, engine);
+    require_pointer(kStepping, "num_tokens", num_tokens);
+    require_manual(kStepping, *engine);
     *num_tokens = uint32_t(target.step());
   });
 }
 
-hearth_status hearth_check_integrity(hearth_engine* engine, char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
-    Engine& target = engine_of(engine);
-    require_manual(*engine);
+hearth_status hearth_check_integrity(hearth_engine* engine, hearth_error* error) {
+  return guarded(error, [&] {
+    Engine& target = engine_of(kChecking, engine);
+    require_manual(kChecking, *engine);
     target.check_integrity();
   });
 }
 
 hearth_status hearth_stats(hearth_engine* engine, hearth_engine_stats* stats) {
-  return guarded(nullptr, 0, [&] {
-    Engine& target = engine_of(engine);
-    require(stats != nullptr, "stats must not be NULL");
-    *stats = target.stats();
+  return guarded(nullptr, [&] {
+    Engine& target = engine_of(kAnswering, engine);
+    require_pointer(kAnswering, "stats", stats);
+    require_out_size(kAnswering, "stats.size", stats->size);
+    write_struct(target.stats(), stats, stats->size);
   });
 }
 

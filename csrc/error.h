@@ -1,5 +1,5 @@
-// The exceptions of the library: thrown inside, caught at the ABI (abi.cpp) and in the engine's
-// thread, never let out.
+// The exceptions of the library: thrown inside, caught at the ABI (abi_border.h) and in the
+// engine's thread, never let out.
 #pragma once
 
 #include <algorithm>
@@ -15,14 +15,24 @@
 
 namespace hearth {
 
+/// A status, a sentence and, where a field breaks a rule, the parts that the sentence is made of.
 class Error : public std::runtime_error {
  public:
   Error(hearth_status status, const std::string& message)
       : std::runtime_error(message), status_(status) {}
+  /// "{doing}: {field} must {rule}: current value is {value}"; without a value it ends behind the
+  /// rule. See hearth_error for what the parts mean.
+  Error(hearth_status status, const std::string& doing, std::string field, std::string rule,
+        std::string value);
+
   hearth_status status() const { return status_; }
+  const std::string& field() const { return field_; }
+  const std::string& rule() const { return rule_; }
+  const std::string& value() const { return value_; }
 
  private:
   hearth_status status_;
+  std::string field_, rule_, value_;
 };
 
 /// The device is gone for this process. Whoever fails single steps or requests lets this one pass:
@@ -31,6 +41,16 @@ class DeviceLost : public Error {
  public:
   explicit DeviceLost(const std::string& message) : Error(HEARTH_DEVICE_LOST, message) {}
 };
+
+/// Throws the INVALID_ARGUMENT of a field that breaks a rule. doing: how the sentence begins,
+/// "Cannot open engine". value: empty where there is nothing to show.
+[[noreturn]] void refuse(const std::string& doing, std::string field, std::string rule,
+                         std::string value = "");
+
+/// The error as it crosses the ABI, texts cut to fit. Allocates nothing.
+hearth_error to_abi(const Error& error) noexcept;
+/// The same of an error that is a sentence alone.
+hearth_error to_abi(hearth_status status, std::string_view message) noexcept;
 
 /// printf into a std::string.
 __attribute__((format(printf, 1, 2))) inline std::string format(const char* pattern, ...) {
@@ -52,9 +72,8 @@ inline size_t cut_length(std::string_view text, size_t limit) {
   return length;
 }
 
-/// snprintf's rule: at most capacity bytes with NUL, no
-/// half characters; returns the whole length.
-inline int32_t write_text(const std::string& text, char* target, uint32_t capacity) {
+/// snprintf's rule: at most capacity bytes with NUL, no half characters; returns the whole length.
+inline int32_t write_text(std::string_view text, char* target, uint32_t capacity) {
   if (target != nullptr && capacity > 0) {
     const size_t length = cut_length(text, capacity - 1);
     std::memcpy(target, text.data(), length);

@@ -1,18 +1,33 @@
 /*
  * hearth.h: the C ABI of libhearth.so. What is not in this header is not API.
  *
- * Conventions
- *   - Every struct begins with `uint32_t size`, set by the caller to its sizeof (events and stats:
- *     by the library). A size that the library does not know is HEARTH_INVALID_ARGUMENT.
+ * Structs
+ *   - Every struct begins with `uint32_t size`, which the caller sets to its own sizeof, 4096 at
+ *     most. New fields are only ever appended, so that a caller and a library of different age
+ *     understand each other:
+ *       in   (the library reads it)   A smaller struct is taken down to the size of the struct's
+ *            first version, and the fields that it lacks are 0, which is their default. A larger
+ *            one is taken as long as what this library does not know of it is 0.
+ *       out  (the library writes it)  The library writes min(the caller's size, its own) bytes, and
+ *            sets `size` to that number. Bytes behind are left as they were: who sets them to 0
+ *            before the call reads 0 for what an older library does not know.
+ *   - Arrays of in structs have one stride, the size of their first element; arrays of out structs
+ *     have theirs as a parameter.
+ *   - What will never grow (hearth_logit_bias, hearth_token_logprob, hearth_option_group) has no
+ *     size.
  *   - No struct holds a pointer. Variable-length parts lie in one flat buffer beside the struct and
  *     are addressed by (offset in bytes, count in elements); every range is checked; offsets are
  *     multiples of the element size.
- *   - Every fallible call takes `char* error, uint32_t error_capacity`: UTF-8, ends in NUL, cut at
- *     the capacity, untouched on success. `error` may be NULL when error_capacity is 0.
- *   - Nothing aborts and nothing throws across this border. Memory that is passed in is copied
- *     before the call returns, except for hearth_poll's buffers, which must stay valid until it
- *     returns.
- *   - Threads: every call may come from any thread; hearth_poll from one thread at a time.
+ *
+ * Errors
+ *   - Calls whose failure needs words take `hearth_error* error`, an out struct of the caller's,
+ *     untouched on success; NULL: the status alone is wanted. The others return a status alone.
+ *   - Nothing aborts and nothing throws across this border.
+ *
+ * Memory and threads
+ *   - Memory that is passed in is copied before the call returns, except for hearth_poll's buffers,
+ *     which must stay valid until it returns.
+ *   - Every call may come from any thread; hearth_poll from one thread at a time.
  */
 #ifndef HEARTH_H
 #define HEARTH_H
@@ -25,8 +40,13 @@ extern "C" {
 
 #define HEARTH_API __attribute__((visibility("default")))
 
-/** Raised whenever a struct, a prototype or an enumerator below changes. */
-#define HEARTH_ABI_VERSION 2
+/**
+ * Raised when a caller that was made for the header before would be misunderstood: a prototype
+ * changes, a field or an enumerator changes its place or its meaning, an event comes that it does
+ * not know. Fields appended to a struct, new functions and option groups, and whatever comes only
+ * to a caller who asked for it, do not raise it.
+ */
+#define HEARTH_ABI_VERSION 3
 
 /**
  * Names the numerics: raised whenever any token or log probability gets other bits on purpose, on
@@ -37,7 +57,7 @@ extern "C" {
 typedef int32_t hearth_status;
 enum {
   HEARTH_OK = 0,
-  HEARTH_INVALID_ARGUMENT = -1, /* the message names the field, its value and what is allowed */
+  HEARTH_INVALID_ARGUMENT = -1, /* hearth_error names the field, the rule and the value */
   HEARTH_QUEUE_FULL = -2,       /* nothing was queued; hearth_stats.expected_wait_ms tells when */
   HEARTH_CLOSING = -3,          /* the engine drains and takes no new requests */
   HEARTH_CLOSED = -4,           /* the engine has stopped; only hearth_engine_close is left */
@@ -50,6 +70,21 @@ enum {
   HEARTH_INTERNAL = -11,        /* a defect of the library; the message says where */
   HEARTH_DEVICE_LOST = -12 /* the device is gone for this process: only a new one gets it back */
 };
+
+/**
+ * Why a call or a request failed. The texts are UTF-8, end in NUL and are cut between two
+ * characters where they are too long. Where a field breaks a rule, the message is made of the
+ * parts: "Cannot ...: {field} must {rule}: current value is {value}". out, but with a size below
+ * 2048 the call is refused, since a text would lose its NUL. 2048 bytes.
+ */
+typedef struct hearth_error {
+  uint32_t size;
+  hearth_status status; /* never HEARTH_OK */
+  char field[64];       /* by its name in this header, or a tensor; empty: none in particular */
+  char rule[256];       /* what follows "must": "be 0 to 65536"; empty without a field */
+  char value[192];      /* what the field held, as text; empty where there is nothing to show */
+  char message[1528];   /* the whole sentence, for people */
+} hearth_error;
 
 typedef struct hearth_engine hearth_engine;
 
@@ -75,7 +110,7 @@ enum {
   HEARTH_ISA_AMX = 4      /* AVX512 and AMX-INT8 */
 };
 
-/** A device this process can run on. 152 bytes. */
+/** A device this process can run on. out. 152 bytes. */
 typedef struct hearth_device {
   uint32_t size;
   uint32_t kind;      /* HEARTH_DEVICE_CPU or _CUDA */
@@ -88,8 +123,11 @@ typedef struct hearth_device {
   char name[112];        /* UTF-8, NUL-terminated */
 } hearth_device;
 
-/** Fills at most capacity devices; returns how many there are. */
-HEARTH_API int32_t hearth_devices(hearth_device* devices, uint32_t capacity);
+/**
+ * Fills at most capacity devices, device_size bytes apart (the caller's sizeof(hearth_device)).
+ * Returns how many there are, or HEARTH_INVALID_ARGUMENT.
+ */
+HEARTH_API int32_t hearth_devices(hearth_device* devices, uint32_t device_size, uint32_t capacity);
 
 /* ---------------------------------------------------------------------------- the model */
 
@@ -116,7 +154,7 @@ enum { HEARTH_POSITION_ROPE = 1, HEARTH_POSITION_LEARNED = 2 };
  *  GGUF files of architecture llama. */
 enum { HEARTH_ROPE_HALF = 1, HEARTH_ROPE_INTERLEAVED = 2 };
 
-/** One description for all families. Shapes as in config.json. 112 bytes. */
+/** One description for all families. Shapes as in config.json. in. 112 bytes. */
 typedef struct hearth_model_spec {
   uint32_t size;
   uint32_t vocab_size;
@@ -179,7 +217,7 @@ enum {
   HEARTH_TENSOR_DOWN_BIAS = 35
 };
 
-/** Where a tensor lies. 64 bytes. */
+/** Where a tensor lies. in. 64 bytes. */
 typedef struct hearth_tensor {
   uint32_t size;
   uint32_t role;
@@ -194,7 +232,7 @@ typedef struct hearth_tensor {
   uint32_t name_bytes;
 } hearth_tensor;
 
-/** A weights file. 16 bytes. */
+/** A weights file. in. 16 bytes. */
 typedef struct hearth_file {
   uint32_t size;
   uint32_t path_offset; /* UTF-8, no NUL, in the flat buffer */
@@ -210,7 +248,25 @@ enum {
   HEARTH_LOAD_DUMMY = 1 /* random, made on the device: for benchmarks; no file is opened */
 };
 
-/** 0 means the default wherever a default is named. 112 bytes. */
+/**
+ * Options that belong to one subject lie in a group: a struct in the flat buffer that begins with
+ * `uint32_t size` and grows as every in struct does. Ids are never used again for something else.
+ * No group has a field besides its size yet.
+ */
+enum {
+  HEARTH_OPTIONS_MEMORY = 1,     /* tiers of memory, and the weights and KV blocks in them */
+  HEARTH_OPTIONS_KV = 2,         /* what is kept of the KV cache, and for how long */
+  HEARTH_OPTIONS_SPECULATION = 3 /* drafts of the next tokens */
+};
+
+/** Where the flat buffer holds a group of options; each id once. 12 bytes. */
+typedef struct hearth_option_group {
+  uint32_t id;     /* HEARTH_OPTIONS_*; one that this library lacks is HEARTH_UNSUPPORTED */
+  uint32_t offset; /* a multiple of 8 */
+  uint32_t bytes;  /* the group's `size` says the same */
+} hearth_option_group;
+
+/** 0 means the default wherever a default is named. in, 112 bytes at least. 120 bytes. */
 typedef struct hearth_engine_options {
   uint32_t size;
   uint32_t device_kind;  /* HEARTH_DEVICE_*; AUTO: the first CUDA device, else the CPU */
@@ -241,6 +297,8 @@ typedef struct hearth_engine_options {
   uint32_t num_files;
   uint32_t load_format;         /* HEARTH_LOAD_* */
   float gpu_memory_utilization; /* CUDA: share of the device's memory to take; 0: 0.9; at most 1 */
+  uint32_t groups_offset;       /* hearth_option_group[], in the flat buffer */
+  uint32_t groups_count;
 } hearth_engine_options;
 
 /**
@@ -262,7 +320,7 @@ HEARTH_API hearth_status hearth_engine_open(const hearth_engine_options* options
                                             const hearth_model_spec* spec,
                                             const hearth_tensor* tensors, const hearth_file* files,
                                             const uint8_t* flat, hearth_engine** engine,
-                                            char* error, uint32_t error_capacity);
+                                            hearth_error* error);
 
 /**
  * Take no new requests. drain = 1: running and waiting requests finish first; drain = 0: they are
@@ -285,7 +343,23 @@ HEARTH_API int32_t hearth_engine_describe(hearth_engine* engine, char* text, uin
 
 enum { HEARTH_LOGPROBS_NONE = -1 };
 
-/** One request. 120 bytes. Arrays lie in the flat buffer of hearth_submit. */
+/** Continuations of one request. */
+#define HEARTH_MAX_SEQUENCES 128
+/** Alternatives to a token whose log probabilities are told. */
+#define HEARTH_MAX_LOGPROBS 20
+/*
+ * Lists of one request. They cost time at every token that it draws, the engine's thread's or the
+ * device's, and so everybody's: each bound is far above what a request has a use for, and keeps the
+ * longest list below the cost of a row of logits.
+ */
+/** Stop ids of a request; a model has a handful. */
+#define HEARTH_MAX_STOP_IDS 1024
+/** Biases of a request; OpenAI takes 300, this many ban half of a vocabulary of 32,000. */
+#define HEARTH_MAX_LOGIT_BIASES 16384
+/** Ids of all bad words of a request together, such as 256 phrases of 64. */
+#define HEARTH_MAX_BAD_WORD_IDS 16384
+
+/** One request. Arrays lie in the flat buffer of hearth_submit. in. 120 bytes. */
 typedef struct hearth_request_options {
   uint32_t size;
   uint32_t num_sequences;   /* n: continuations that share the prompt's blocks, 1 to 128 and at
@@ -299,14 +373,15 @@ typedef struct hearth_request_options {
   float repetition_penalty; /* > 0; 1: off; over prompt and output, as Transformers */
   float presence_penalty;   /* [-2, 2]; 0: off; over output */
   float frequency_penalty;  /* [-2, 2]; 0: off; over output */
-  int32_t logprobs;         /* -1: none; k: the chosen token's and the top k's, k at most 20 */
-  int32_t prompt_logprobs;  /* -1: none; k: of every prompt token but the first, k at most 20 */
+  int32_t logprobs;         /* -1: none; k: the chosen token's and the top k's */
+  int32_t prompt_logprobs;  /* -1: none; k: of every prompt token but the first */
   int32_t priority;         /* 0 goes first, then 1, ...; then arrival; -1000 to 1000 */
   uint64_t seed;            /* same seed, same text, whatever the batch; see has_seed */
   uint32_t has_seed;        /* 0: the library draws one */
   uint32_t deadline_ms;     /* from now until the last token; 0: none */
   uint64_t salt[2];         /* requests share prefix blocks only under the same salt */
-  uint32_t stop_ids_offset; /* u32[]: a sequence that samples one finishes with STOP */
+  uint32_t stop_ids_offset; /* u32[]: a sequence that samples one finishes with STOP; order and
+                               repetition mean nothing */
   uint32_t stop_ids_count;
   uint32_t logit_bias_offset; /* hearth_logit_bias[] */
   uint32_t logit_bias_count;
@@ -339,8 +414,7 @@ typedef struct hearth_logit_bias {
  */
 HEARTH_API hearth_status hearth_submit(hearth_engine* engine, const uint32_t* tokens,
                                        uint32_t num_tokens, const hearth_request_options* options,
-                                       const uint8_t* flat, uint64_t* request, char* error,
-                                       uint32_t error_capacity);
+                                       const uint8_t* flat, uint64_t* request, hearth_error* error);
 
 enum { HEARTH_CANCEL_CLIENT = 0, HEARTH_CANCEL_STOP = 1, HEARTH_CANCEL_ALL_SEQUENCES = -1 };
 
@@ -361,13 +435,13 @@ HEARTH_API hearth_status hearth_cancel(hearth_engine* engine, uint64_t request, 
                                        uint32_t reason, uint32_t keep_tokens);
 
 enum {
-  HEARTH_EVENT_TOKEN = 1,          /* token, logprob; payload: hearth_token_logprob[top n] */
-  HEARTH_EVENT_FINISH = 2,         /* finish_reason of a sequence; its last event */
-  HEARTH_EVENT_ERROR = 3,          /* a request failed: every sequence of it; payload: text */
-  HEARTH_EVENT_PROMPT_LOGPROB = 4, /* token, logprob of prompt token `sequence`; payload as TOKEN */
+  HEARTH_EVENT_TOKEN = 1,  /* tokens of a sequence, in order; payload: see below */
+  HEARTH_EVENT_FINISH = 2, /* finish_reason of a sequence; its last event */
+  HEARTH_EVENT_ERROR = 3,  /* a request failed: every sequence of it; payload: hearth_error */
+  HEARTH_EVENT_PROMPT_LOGPROB = 4, /* of prompt token number `sequence`; payload as TOKEN's */
   HEARTH_EVENT_READY = 5,          /* the weights are loaded; request 0 */
   HEARTH_EVENT_FAILED = 6, /* no step will run any more: loading has failed, or the device is
-                              lost; request 0; payload: text. Whatever request has not
+                              lost; request 0; payload: hearth_error. Whatever request has not
                               ended by then has failed with it. */
   HEARTH_EVENT_START = 7   /* a request is in its first step; before its other events */
 };
@@ -379,22 +453,40 @@ enum {
   HEARTH_FINISH_DEADLINE = 4
 };
 
-/** One thing that happened to one request. 56 bytes. */
+/** Tokens of one event: every payload fits the smallest payload buffer. */
+#define HEARTH_MAX_EVENT_TOKENS 16
+/** The smallest payload buffer of hearth_poll. */
+#define HEARTH_MIN_PAYLOAD_BYTES 4096
+
+/**
+ * One thing that happened to one request.
+ *
+ * The tokens of TOKEN and PROMPT_LOGPROB: the first is in the event itself, so that an event of one
+ * token without alternatives has no payload. The payload holds hearth_token_logprob only, the other
+ * tokens first, then num_top alternatives for each token, best first:
+ *
+ *   token 2 ... token num_tokens | top of token 1 | top of token 2 | ... | top of token num_tokens
+ *
+ * out. 64 bytes.
+ */
 typedef struct hearth_event {
   uint32_t size;
-  uint32_t kind;
+  uint32_t kind; /* HEARTH_EVENT_* */
   uint64_t request;
-  uint32_t sequence; /* 0 to n - 1; PROMPT_LOGPROB: index of the prompt token */
-  uint32_t token;
-  float logprob;           /* natural logarithm, of the raw logits; NaN when not asked for */
-  uint32_t finish_reason;  /* FINISH; ERROR: the hearth_status, negated */
-  uint32_t cached_tokens;  /* prompt tokens taken from the prefix cache; START, TOKEN, FINISH */
-  uint32_t payload_offset; /* into the payload buffer, a multiple of 8 */
-  uint32_t payload_bytes;
-  uint32_t num_output_tokens;  /* TOKEN: this one's number, from 1; FINISH: that count */
+  uint32_t sequence;          /* 0 to n - 1; PROMPT_LOGPROB: index of the prompt token */
+  uint32_t token;             /* the first of num_tokens */
+  float logprob;              /* its natural logarithm, of the raw logits; NaN when not asked for */
+  uint32_t num_tokens;        /* TOKEN: 1 to HEARTH_MAX_EVENT_TOKENS; PROMPT_LOGPROB: 1; else 0 */
+  uint32_t num_top;           /* alternatives of each token: 0 to HEARTH_MAX_LOGPROBS */
+  uint32_t finish_reason;     /* FINISH: HEARTH_FINISH_* */
+  uint32_t cached_tokens;     /* prompt tokens taken from the prefix cache; START, TOKEN, FINISH */
+  uint32_t payload_offset;    /* into the payload buffer, a multiple of 8 */
+  uint32_t payload_bytes;     /* 0: none */
+  uint32_t num_output_tokens; /* TOKEN: number of the last of them, from 1; FINISH: that count */
   uint64_t queue_microseconds; /* START: from hearth_submit to the first step */
 } hearth_event;
 
+/** A token and its log probability. 8 bytes. */
 typedef struct hearth_token_logprob {
   uint32_t token;
   float logprob;
@@ -403,25 +495,29 @@ typedef struct hearth_token_logprob {
 /**
  * Wait until there is at least one event, or timeout_ms, and hand over what there is.
  * Returns early when either buffer is full; the rest comes with the next call. Events of one
- * sequence are in order. payload_capacity must be at least 4096.
+ * sequence are in order.
+ *
+ * events            out: room for capacity events, event_size bytes apart
+ * event_size        the caller's sizeof(hearth_event)
+ * payload           out: payload_capacity bytes, at least HEARTH_MIN_PAYLOAD_BYTES
  *
  * Returns the number of events (0 after the timeout), HEARTH_CLOSED after the last one, or another
  * negative status for bad arguments.
  */
-HEARTH_API int32_t hearth_poll(hearth_engine* engine, hearth_event* events, uint32_t capacity,
-                               uint8_t* payload, uint32_t payload_capacity, uint32_t timeout_ms);
+HEARTH_API int32_t hearth_poll(hearth_engine* engine, hearth_event* events, uint32_t event_size,
+                               uint32_t capacity, uint8_t* payload, uint32_t payload_capacity,
+                               uint32_t timeout_ms);
 
 /**
  * Manual mode: run exactly one scheduler step (plan, run, commit). out_num_tokens: input tokens
  * computed; 0 means there was nothing to do. HEARTH_UNSUPPORTED when the engine has its own thread.
  */
-HEARTH_API hearth_status hearth_step(hearth_engine* engine, uint32_t* num_tokens, char* error,
-                                     uint32_t error_capacity);
+HEARTH_API hearth_status hearth_step(hearth_engine* engine, uint32_t* num_tokens,
+                                     hearth_error* error);
 
 /** Manual mode: verify that free + cached + held = total, that reference counts equal the holders
  *  and that no two names share a block; HEARTH_INTERNAL with a message otherwise. */
-HEARTH_API hearth_status hearth_check_integrity(hearth_engine* engine, char* error,
-                                                uint32_t error_capacity);
+HEARTH_API hearth_status hearth_check_integrity(hearth_engine* engine, hearth_error* error);
 
 enum {
   HEARTH_STATE_LOADING = 1,
@@ -431,7 +527,7 @@ enum {
   HEARTH_STATE_CLOSED = 5
 };
 
-/** Counters since open and gauges of now. 280 bytes. */
+/** Counters since open and gauges of now. out. 280 bytes. */
 typedef struct hearth_engine_stats {
   uint32_t size;
   uint32_t state;
@@ -480,7 +576,8 @@ typedef struct hearth_engine_stats {
   uint32_t reserved;
 } hearth_engine_stats;
 
-/** Fill stats. Cheap; takes no lock that a step holds for long. */
+/** Fill stats, of which the caller has set `size`. Cheap; takes no lock that a step holds for long.
+ *  Returns HEARTH_OK or HEARTH_INVALID_ARGUMENT. */
 HEARTH_API hearth_status hearth_stats(hearth_engine* engine, hearth_engine_stats* stats);
 
 #ifdef __cplusplus

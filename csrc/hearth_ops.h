@@ -1,7 +1,9 @@
 /*
  * hearth_ops.h: each op of a backend alone on host buffers, for correctness tests and
- * micro-benchmarks. Conventions as in hearth.h. Not needed to serve.
+ * micro-benchmarks. Not needed to serve.
  *
+ *   - Conventions as in hearth.h, but for growth: a struct's size must be its sizeof here, since
+ *     nothing in this header is a promise to programs made for another version.
  *   - Every call makes a backend, uploads its inputs, runs the op and downloads the outputs.
  *   - Matrices are row-major. Activations and vectors are float; weights are as in a file of their
  *     dtype. Outputs are written on HEARTH_OK only.
@@ -108,11 +110,8 @@ typedef struct hearth_op_sample_row {
   uint32_t sampler;    /* index; unused with a target */
   int32_t target;      /* token whose logprob is wanted; -1: draw one */
   uint32_t output_index;
-  int32_t num_logprobs; /* -1: none; k: of the token and of the k most likely, k at most 20 */
+  int32_t num_logprobs; /* -1: none; k: of the token and of the k most likely */
 } hearth_op_sample_row;
-
-/** Entries of `top` for each sample row of hearth_op_sample. */
-#define HEARTH_OP_MAX_LOGPROBS 20
 
 /**
  * out[t] = weight[ids[t]] (+ position_weight[positions[t] + position_offset])
@@ -126,20 +125,19 @@ HEARTH_API hearth_status hearth_op_embed(hearth_op_context* context,
                                          const hearth_op_linear_shape* shape, const uint8_t* weight,
                                          const uint8_t* position_weight, uint32_t position_rows,
                                          uint32_t position_offset, const int32_t* ids,
-                                         const int32_t* positions, float* out, char* error,
-                                         uint32_t error_capacity);
+                                         const int32_t* positions, float* out, hearth_error* error);
 
 /** out[r] = x[indices[r]]. x: [num_tokens, cols]. indices: [rows], ascending. out: [rows, cols]. */
 HEARTH_API hearth_status hearth_op_gather(hearth_op_context* context,
                                           const hearth_op_linear_shape* shape,
                                           const int32_t* indices, const float* x, float* out,
-                                          char* error, uint32_t error_capacity);
+                                          hearth_error* error);
 
 /** out = norm(x), both [num_tokens, cols]. weight: [cols]. bias: [cols], NULL: none. */
 HEARTH_API hearth_status hearth_op_norm(hearth_op_context* context,
                                         const hearth_op_linear_shape* shape, const float* weight,
-                                        const float* bias, const float* x, float* out, char* error,
-                                        uint32_t error_capacity);
+                                        const float* bias, const float* x, float* out,
+                                        hearth_error* error);
 
 /**
  * out = norm(x) weightᵀ + bias + residual
@@ -156,7 +154,7 @@ HEARTH_API hearth_status hearth_op_linear(hearth_op_context* context,
                                           const uint8_t* weight, const float* bias,
                                           const float* norm_weight, const float* norm_bias,
                                           const float* x, const float* residual, float* out,
-                                          char* error, uint32_t error_capacity);
+                                          hearth_error* error);
 
 /**
  * out = act(norm(x) gateᵀ + gate_bias) * (norm(x) upᵀ + up_bias), or act(norm(x) upᵀ + up_bias)
@@ -171,7 +169,7 @@ HEARTH_API hearth_status hearth_op_gate_up(hearth_op_context* context,
                                            const float* gate_bias, const uint8_t* up,
                                            const float* up_bias, const float* norm_weight,
                                            const float* norm_bias, const float* x, float* out,
-                                           char* error, uint32_t error_capacity);
+                                           hearth_error* error);
 
 /**
  * q = rope(head_norm(norm(x) wqᵀ + bq)); K and V likewise (V without head norm and RoPE) into the
@@ -196,8 +194,8 @@ HEARTH_API hearth_status hearth_op_qkv(hearth_op_context* context,
                                        const float* norm_weight, const float* norm_bias,
                                        const float* head_norms, const float* inv_freq,
                                        const int32_t* positions, const int32_t* slots,
-                                       const float* x, float* q, float* k, float* v, char* error,
-                                       uint32_t error_capacity);
+                                       const float* x, float* q, float* k, float* v,
+                                       hearth_error* error);
 
 /**
  * out[t, h] = softmax(scale q[t, h] · K) V over the token's context, causal, within the window.
@@ -215,8 +213,7 @@ HEARTH_API hearth_status hearth_op_attention(hearth_op_context* context,
                                              const int32_t* query_start, const int32_t* context_len,
                                              const int32_t* block_table, const int32_t* copies,
                                              uint32_t num_copies, const float* q, const float* k,
-                                             const float* v, float* out, char* error,
-                                             uint32_t error_capacity);
+                                             const float* v, float* out, hearth_error* error);
 
 /**
  * Draws tokens and tells logprobs.
@@ -226,8 +223,8 @@ HEARTH_API hearth_status hearth_op_attention(hearth_op_context* context,
  * rows      [num_rows]; a sampler that several rows name draws in their order
  * flat      flat_bytes bytes that samplers address; NULL when 0
  * results   out: [num_rows] token and its logprob, NaN when not asked for
- * top       out: [num_rows, HEARTH_OP_MAX_LOGPROBS] the most likely ones; only num_logprobs are
- * written
+ * top       out: [num_rows, HEARTH_MAX_LOGPROBS] the most likely ones; only num_logprobs are
+ *           written
  */
 HEARTH_API hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
                                           uint32_t num_logits_rows, uint32_t vocab_size,
@@ -235,24 +232,21 @@ HEARTH_API hearth_status hearth_op_sample(hearth_op_context* context, const floa
                                           const hearth_op_sample_row* rows, uint32_t num_rows,
                                           const uint8_t* flat, uint32_t flat_bytes,
                                           hearth_token_logprob* results, hearth_token_logprob* top,
-                                          char* error, uint32_t error_capacity);
+                                          hearth_error* error);
 
 /** CPU: bytes a second that context->num_threads threads read together of num_bytes. */
 HEARTH_API hearth_status hearth_op_read_bandwidth(hearth_op_context* context, uint64_t num_bytes,
-                                                  double* bytes_per_second, char* error,
-                                                  uint32_t error_capacity);
+                                                  double* bytes_per_second, hearth_error* error);
 
 /** CPU: operations a second (2 a multiply-add) of the int8 instruction of context->isa. */
 HEARTH_API hearth_status hearth_op_int8_peak(hearth_op_context* context,
-                                             double* operations_per_second, char* error,
-                                             uint32_t error_capacity);
+                                             double* operations_per_second, hearth_error* error);
 
 /**
  * CUDA: runs a kernel that traps, so that the device is lost to this process and to all its
  * engines. For tests of what is said then: it never returns HEARTH_OK, but HEARTH_DEVICE_LOST.
  */
-HEARTH_API hearth_status hearth_op_trap(hearth_op_context* context, char* error,
-                                        uint32_t error_capacity);
+HEARTH_API hearth_status hearth_op_trap(hearth_op_context* context, hearth_error* error);
 
 #ifdef __cplusplus
 }

@@ -117,7 +117,7 @@ export class Encoder {
         field ?? "text"
       }: it must fit the model's length of ${maxModelLen} tokens: ` +
         `current length is ${text.length} characters, at least ${numTokens} tokens`,
-      field,
+      { field },
     );
   }
 
@@ -130,8 +130,7 @@ export class Encoder {
       "queue_full",
       `Cannot encode text: at most ${maxQueuedRequests} long texts may wait: ` +
         `current number is ${texts.length}`,
-      undefined,
-      length * MS_PER_UNIT,
+      { retryAfterMs: length * MS_PER_UNIT },
     );
   }
 

@@ -8,7 +8,8 @@
  * @module
  */
 import { openLibrary } from "../ffi/library.ts";
-import { NativeEngine, type NativeEvent } from "../ffi/native_engine.ts";
+import type { NativeEvent } from "../ffi/events.ts";
+import { NativeEngine } from "../ffi/native_engine.ts";
 import { loadModel } from "../model/load.ts";
 import type { Model } from "../model/spec.ts";
 import { Encoder } from "./encoder.ts";
@@ -139,7 +140,7 @@ export class Engine implements AsyncDisposable {
    * } catch (error) {
    *   assert.ok(error instanceof EngineError);
    *   assert.equal(error.code, "invalid_argument");
-   *   assert.equal(error.param, "temperature");
+   *   assert.equal(error.field, "temperature");
    * }
    * ```
    */

@@ -4,8 +4,10 @@
  *
  * @module
  */
-import { EngineError, type EngineOptions } from "./types.ts";
+import { refuse } from "./refuse.ts";
+import type { EngineOptions } from "./types.ts";
 
+const DOING = "Cannot open engine";
 const MAX_UINT32 = 0xffff_ffff;
 
 const LARGEST = {
@@ -29,36 +31,28 @@ const CHOICES = {
   pipelineDepth: [1, 2],
 } as const satisfies { readonly [K in keyof EngineOptions]?: readonly EngineOptions[K][] };
 
-/** @throws {EngineError} `invalid_argument` with the option in `param` */
+/** @throws {EngineError} `invalid_argument` with the option in `field` */
 export function checkOptions(options: EngineOptions): void {
   for (const field of Object.keys(LARGEST) as (keyof typeof LARGEST)[]) {
     const value = options[field];
     if (value === undefined) continue;
     if (!Number.isInteger(value) || value < 1 || value > LARGEST[field]) {
-      refuse(field, `an integer >= 1 and <= ${LARGEST[field]}`, value);
+      refuse(DOING, field, `be an integer >= 1 and <= ${LARGEST[field]}`, value);
     }
   }
   for (const field of Object.keys(CHOICES) as (keyof typeof CHOICES)[]) {
     const value = options[field];
     const allowed: readonly unknown[] = CHOICES[field];
     if (value !== undefined && !allowed.includes(value)) {
-      refuse(field, `one of ${allowed.join(", ")}`, value);
+      refuse(DOING, field, `be one of ${allowed.join(", ")}`, value);
     }
   }
   const share = options.gpuMemoryUtilization;
   if (share !== undefined && !(share > 0 && share <= 1)) {
-    refuse("gpuMemoryUtilization", "above 0 and at most 1", share);
+    refuse(DOING, "gpuMemoryUtilization", "be above 0 and at most 1", share);
   }
   const device = options.device ?? "auto";
   if (!/^(auto|cpu|cuda|cuda:\d{1,4})$/.test(device)) {
-    refuse("device", "one of auto, cpu, cuda, cuda:N", device);
+    refuse(DOING, "device", "be one of auto, cpu, cuda, cuda:N", device);
   }
-}
-
-function refuse(field: string, rule: string, found: number | string): never {
-  throw new EngineError(
-    "invalid_argument",
-    `Cannot open engine: ${field} must be ${rule}: current value is ${found}`,
-    field,
-  );
 }

@@ -25,7 +25,7 @@ function renderMessages(request: GenerateRequest, model: Model): string {
     throw new EngineError(
       "invalid_argument",
       `Cannot submit request: messages need a chat template and ${model.name} carries none: use prompt`,
-      "messages",
+      { field: "messages" },
     );
   }
   try {
@@ -35,7 +35,7 @@ function renderMessages(request: GenerateRequest, model: Model): string {
     throw new EngineError(
       "invalid_argument",
       `Cannot submit request: messages were refused by the model's chat template: ${reason}`,
-      "messages",
+      { field: "messages" },
     );
   }
 }

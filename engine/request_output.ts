@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { NativeEvent } from "../ffi/native_engine.ts";
+import type { NativeEvent } from "../ffi/events.ts";
 import type { Tokenizer } from "../model/spec.ts";
 import { Detokenizer } from "./detokenizer.ts";
 import { StopMatcher } from "./stop.ts";
@@ -86,13 +86,16 @@ export class RequestOutput {
     const sequence = this.#sequences[event.sequence]!;
     if (sequence.ended) return undefined;
     this.numCachedTokens = event.cachedTokens;
-    const chunk = sequence.token(event);
-    if (sequence.ended) this.#options.stopSequence(event.sequence, event.numOutputTokens);
+    const chunk = sequence.take(event.tokens);
+    if (sequence.ended) {
+      const numBehind = event.tokens.length - chunk.tokens.length;
+      this.#options.stopSequence(event.sequence, event.numOutputTokens - numBehind);
+    }
     return chunk;
   }
 
-  #promptLogprob({ position, token, logprob, top }: PromptLogprobEvent): void {
-    if (this.promptLogprobs !== undefined) this.promptLogprobs[position] = { token, logprob, top };
+  #promptLogprob({ position, token }: PromptLogprobEvent): void {
+    if (this.promptLogprobs !== undefined) this.promptLogprobs[position] = token;
   }
 
   #finish(event: FinishEvent): GenerateChunk | undefined {
@@ -125,21 +128,21 @@ class SequenceOutput {
     });
   }
 
-  token(event: TokenEvent): GenerateChunk {
-    const { token, logprob, top } = event;
-    const { request } = this.#options;
-    this.numTokens++;
-    this.#lastToken = token;
-    const logprobs = request.logprobs === undefined ? undefined : [{ token, logprob, top }];
-    const { text, stop } = this.#textOf(token);
-    if (stop === undefined) return this.#chunk(text, { tokens: [token], logprobs });
-    this.ended = true;
-    return this.#chunk(text, {
-      tokens: [token],
-      logprobs,
-      finishReason: "stop",
-      stopReason: stop,
-    });
+  /** Tokens behind the one that completes a stop text are left out: they do not count. */
+  take(drawn: readonly PositionLogprobs[]): GenerateChunk {
+    const taken: PositionLogprobs[] = [];
+    let text = "";
+    for (const position of drawn) {
+      taken.push(position);
+      this.numTokens++;
+      this.#lastToken = position.token;
+      const found = this.#textOf(position.token);
+      text += found.text;
+      if (found.stop === undefined) continue;
+      this.ended = true;
+      return this.#tokenChunk(text, taken, { finishReason: "stop", stopReason: found.stop });
+    }
+    return this.#tokenChunk(text, taken, {});
   }
 
   finish(finishReason: FinishReason): GenerateChunk {
@@ -180,6 +183,15 @@ class SequenceOutput {
   #stopToken(): number | null {
     const token = this.#lastToken;
     return token === undefined || this.#isEos(token) ? null : token;
+  }
+
+  #tokenChunk(
+    text: string,
+    taken: readonly PositionLogprobs[],
+    rest: Partial<GenerateChunk>,
+  ): GenerateChunk {
+    const logprobs = this.#options.request.logprobs === undefined ? undefined : taken;
+    return this.#chunk(text, { tokens: taken.map(({ token }) => token), logprobs, ...rest });
   }
 
   #chunk(text: string, rest: Partial<GenerateChunk>): GenerateChunk {

@@ -26,6 +26,7 @@ import { type OutputEvent, RequestOutput } from "./request_output.ts";
 import {
   EngineError,
   type EngineErrorCode,
+  type EngineErrorDetails,
   type EngineOptions,
   type EngineStats,
   type FinishReason,
@@ -40,6 +41,7 @@ import { checkPrompt, type Limits, limitsOf, resolveRequest } from "./validation
 export { EngineError };
 export type {
   EngineErrorCode,
+  EngineErrorDetails,
   EngineOptions,
   EngineStats,
   FinishReason,

@@ -141,25 +141,46 @@ export type EngineErrorCode =
   | "closing"
   | "out_of_memory"
   | "unsupported"
-  | "io_error"
   | "device_lost"
+  | "io_error"
   | "internal";
 
+/** What an {@linkcode EngineError} tells programs beside its code; all of it may be absent. */
+export interface EngineErrorDetails {
+  /** The field at fault, in the camelCase of {@linkcode GenerateRequest} and {@linkcode EngineOptions}. */
+  readonly field?: string | undefined;
+  /** What must hold of it, to be read behind "must": `be 0 to 2`. */
+  readonly rule?: string | undefined;
+  /** What it held, as text. */
+  readonly value?: string | undefined;
+  /** For `queue_full` and `deadline`: when trying again makes sense. */
+  readonly retryAfterMs?: number | undefined;
+}
+
 /** A request or an engine that cannot be served. */
-export class EngineError extends Error {
+export class EngineError extends Error implements EngineErrorDetails {
   /** For `error.name` and messages. */
   override name = "EngineError";
+  /** See {@linkcode EngineErrorDetails}. */
+  readonly field: string | undefined;
+  /** See {@linkcode EngineErrorDetails}. */
+  readonly rule: string | undefined;
+  /** See {@linkcode EngineErrorDetails}. */
+  readonly value: string | undefined;
+  /** See {@linkcode EngineErrorDetails}. */
+  readonly retryAfterMs: number | undefined;
   /** The message names the field, its value and what is allowed. */
   constructor(
     /** For programs. */
     readonly code: EngineErrorCode,
     message: string,
-    /** The field at fault, in the camelCase of {@linkcode GenerateRequest}; undefined: none in particular. */
-    readonly param?: string,
-    /** For `queue_full` and `deadline`: when trying again makes sense. */
-    readonly retryAfterMs?: number,
+    details: EngineErrorDetails = {},
   ) {
     super(message);
+    this.field = details.field;
+    this.rule = details.rule;
+    this.value = details.value;
+    this.retryAfterMs = details.retryAfterMs;
   }
 }
 

@@ -4,8 +4,16 @@
  * @module
  */
 import type { NativeRequest } from "../ffi/native_engine.ts";
-import { saltBits } from "./salt.ts";
+import {
+  maxBadWordIds,
+  maxLogitBiases,
+  maxLogprobs,
+  maxSequences,
+  maxStopIds,
+} from "../ffi/structs.ts";
 import type { Model } from "../model/spec.ts";
+import { refuse as refuseField } from "./refuse.ts";
+import { saltBits } from "./salt.ts";
 import { EngineError, type EngineStats, type GenerateRequest } from "./types.ts";
 
 /** What the model and the engine allow. */
@@ -49,8 +57,8 @@ const RANGES: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens" | "
   repetitionPenalty: { above: 0 },
   presencePenalty: { min: -2, max: 2 },
   frequencyPenalty: { min: -2, max: 2 },
-  logprobs: { min: 0, max: 20, integer: true },
-  promptLogprobs: { min: 0, max: 20, integer: true },
+  logprobs: { min: 0, max: maxLogprobs, integer: true },
+  promptLogprobs: { min: 0, max: maxLogprobs, integer: true },
   priority: { min: -1000, max: 1000, integer: true },
   deadlineMs: { min: 1, max: MAX_UINT32, integer: true },
 };
@@ -58,7 +66,7 @@ const RANGES: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens" | "
 /**
  * The request for the library.
  *
- * @throws {EngineError} `invalid_argument` with the field in `param`
+ * @throws {EngineError} `invalid_argument` with the field in `field`
  */
 export function resolveRequest(request: GenerateRequest, limits: Limits): NativeRequest {
   for (const [field, range] of Object.entries(RANGES)) {
@@ -66,12 +74,14 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
     if (value !== undefined) checkNumber(field, value, range);
   }
   const n = request.n ?? 1;
-  checkNumber("n", n, { min: 1, max: Math.min(128, limits.maxNumSeqs), integer: true });
+  checkNumber("n", n, { min: 1, max: Math.min(maxSequences, limits.maxNumSeqs), integer: true });
   checkSource(request);
   checkStops(request.stop ?? []);
+  const stopIds = stopIdsOf(request, limits);
+  checkListLengths(request, stopIds);
   checkTokens("stopTokenIds", request.stopTokenIds ?? [], limits);
   for (const word of request.badWords ?? []) {
-    if (word.length === 0) refuse("badWords", "must hold token ids in every word", "an empty word");
+    if (word.length === 0) refuse("badWords", "hold token ids in every word", "an empty word");
     checkTokens("badWords", word, limits);
   }
   for (const [token, bias] of request.logitBias ?? []) {
@@ -103,15 +113,31 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
     seed: request.seed === undefined ? undefined : seedBits(request.seed),
     deadlineMs: request.deadlineMs ?? 0,
     salt: saltBits(request.salt ?? ""),
-    stopIds: [
-      ...new Set([
-        ...request.ignoreEos ?? false ? [] : limits.eosTokenIds,
-        ...request.stopTokenIds ?? [],
-      ]),
-    ],
+    stopIds,
     logitBias: request.logitBias ?? new Map(),
     badWords: request.badWords ?? [],
   };
+}
+
+/** The model's and the request's, each once. */
+function stopIdsOf(request: GenerateRequest, limits: Limits): number[] {
+  const own = request.ignoreEos ?? false ? [] : limits.eosTokenIds;
+  return [...new Set([...own, ...request.stopTokenIds ?? []])];
+}
+
+/** The library's own bounds, before ids are checked one by one. */
+function checkListLengths(request: GenerateRequest, stopIds: readonly number[]): void {
+  const numBiases = request.logitBias?.size ?? 0;
+  const numBadWordIds = (request.badWords ?? []).reduce((sum, { length }) => sum + length, 0);
+  if (stopIds.length > maxStopIds) {
+    refuse("stopTokenIds", `hold at most ${maxStopIds} ids, the model's included`, stopIds.length);
+  }
+  if (numBiases > maxLogitBiases) {
+    refuse("logitBias", `hold at most ${maxLogitBiases} tokens`, numBiases);
+  }
+  if (numBadWordIds > maxBadWordIds) {
+    refuse("badWords", `hold at most ${maxBadWordIds} ids in all words together`, numBadWordIds);
+  }
 }
 
 /**
@@ -127,7 +153,7 @@ export function checkPrompt(
   limits: Limits,
 ): void {
   const field = sourceField(request);
-  if (tokens.length === 0) refuse(field, "must hold at least one token", "none");
+  if (tokens.length === 0) refuse(field, "hold at least one token", "none");
   if (request.tokens !== undefined) checkTokens("tokens", tokens, limits);
   const room = request.maxTokens === 0 ? 0 : 1;
   if (tokens.length + room > limits.maxModelLen) {
@@ -135,7 +161,7 @@ export function checkPrompt(
       "context_length_exceeded",
       `Cannot submit request: ${field} must leave room for ${room} output token within the model's ` +
         `length of ${limits.maxModelLen} tokens: current length is ${tokens.length} tokens`,
-      field,
+      { field },
     );
   }
   const { maxTokens = 0 } = request;
@@ -144,7 +170,7 @@ export function checkPrompt(
       "context_length_exceeded",
       `Cannot submit request: ${field} and maxTokens together must be at most ` +
         `${limits.maxModelLen} tokens: current values are ${tokens.length} and ${maxTokens}`,
-      "maxTokens",
+      { field: "maxTokens" },
     );
   }
 }
@@ -162,24 +188,24 @@ function checkSource(request: GenerateRequest): void {
   const given = fields.filter((field) => request[field] !== undefined);
   if (given.length !== 1) {
     const found = given.length === 0 ? "none" : given.join(" and ");
-    refuse(given[1] ?? "prompt", "must be the only one of prompt, tokens and messages", found);
+    refuse(given[1] ?? "prompt", "be the only one of prompt, tokens and messages", found);
   }
   const field = given[0]!;
-  if (request[field]!.length === 0) refuse(field, "must not be empty", "empty");
+  if (request[field]!.length === 0) refuse(field, "not be empty", "empty");
 }
 
 function checkStops(stops: readonly string[]): void {
   if (stops.length > MAX_STOPS) {
-    refuse("stop", `must hold at most ${MAX_STOPS} texts`, `${stops.length} texts`);
+    refuse("stop", `hold at most ${MAX_STOPS} texts`, `${stops.length} texts`);
   }
-  if (stops.some((stop) => stop === "")) refuse("stop", "must hold no empty text", '""');
+  if (stops.some((stop) => stop === "")) refuse("stop", "hold no empty text", '""');
 }
 
 export function checkTokens(field: string, tokens: readonly number[], limits: Limits): void {
   const last = limits.vocabSize - 1;
   for (const token of tokens) {
     if (!Number.isInteger(token) || token < 0 || token > last) {
-      refuse(field, `must hold token ids from 0 to ${last}`, token);
+      refuse(field, `hold token ids from 0 to ${last}`, token);
     }
   }
 }
@@ -194,7 +220,7 @@ function checkNumber(field: string, value: number, range: Range): void {
     ...range.above === undefined ? [] : [`> ${above}`],
     ...range.max === undefined ? [] : [`<= ${max}`],
   ];
-  refuse(field, `must be ${integer ? "an integer " : ""}${bounds.join(" and ")}`, value);
+  refuse(field, `be ${integer ? "an integer " : ""}${bounds.join(" and ")}`, value);
 }
 
 /** Negative seeds are taken as their 64 bits, as other servers do. */
@@ -202,14 +228,10 @@ function seedBits(seed: number | bigint): bigint {
   const valid = typeof seed === "bigint"
     ? seed >= -(2n ** 63n) && seed < 2n ** 64n
     : Number.isSafeInteger(seed);
-  if (!valid) refuse("seed", "must be an integer of at most 64 bits", seed);
+  if (!valid) refuse("seed", "be an integer of at most 64 bits", seed);
   return BigInt.asUintN(64, BigInt(seed));
 }
 
 function refuse(field: string, rule: string, found: number | bigint | string): never {
-  throw new EngineError(
-    "invalid_argument",
-    `Cannot submit request: ${field} ${rule}: current value is ${found}`,
-    field,
-  );
+  return refuseField("Cannot submit request", field, rule, found);
 }

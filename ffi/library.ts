@@ -109,9 +109,10 @@ export interface DeviceInfo {
  */
 export function listDevices(path?: string): DeviceInfo[] {
   const { symbols } = openLibrary(path);
-  const capacity = symbols.hearth_devices(null, 0);
+  const capacity = symbols.hearth_devices(null, Device.byteLength, 0);
   const view = Device.allocate(capacity);
-  const count = Math.min(capacity, symbols.hearth_devices(bytesOf(view), capacity));
+  const found = symbols.hearth_devices(bytesOf(view), Device.byteLength, capacity);
+  const count = Math.min(capacity, found);
   return Array.from({ length: count }, (_, i) => {
     const device = Device.decode(view, i * Device.byteLength);
     const cuda = device.kind === DeviceKind.cuda;

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Model } from "../model/spec.ts";
+import { WeightDType } from "./dtypes.ts";
 import type { FlatBuffer } from "./flat_buffer.ts";
 import * as c from "./structs.ts";
 
@@ -48,7 +49,7 @@ export function encodeModel(model: Model, flat: FlatBuffer): {
       return {
         role: c.TensorRole[tensor.role],
         layer: tensor.layer,
-        dtype: c.WeightDType[tensor.dtype],
+        dtype: WeightDType[tensor.dtype],
         num_dims: tensor.shape.length,
         file: tensor.file,
         shape: [BigInt(tensor.shape[0] ?? 1), BigInt(tensor.shape[1] ?? 1)],

@@ -3,19 +3,14 @@
  *
  * @module
  */
-import type {
-  EngineError,
-  EngineOptions,
-  EngineStats,
-  FinishReason,
-  TokenLogprob,
-} from "../engine/types.ts";
+import { EngineError, type EngineOptions, type EngineStats } from "../engine/types.ts";
 import type { Model } from "../model/spec.ts";
+import { ComputeDType } from "./dtypes.ts";
+import { decodeEvent, type NativeEvent } from "./events.ts";
 import { FlatBuffer } from "./flat_buffer.ts";
 import { bytesOf, type Library, nameOf, readText } from "./library.ts";
 import { encodeModel } from "./model_tables.ts";
-import { engineError, ErrorBuffer } from "./status.ts";
-import { decodeCString } from "./struct.ts";
+import { ErrorBuffer, statusError } from "./status.ts";
 import * as c from "./structs.ts";
 
 /** A request with every field given; ranges as in hearth.h. */
@@ -44,47 +39,6 @@ export interface NativeRequest {
   readonly logitBias: ReadonlyMap<number, number>;
   readonly badWords: readonly (readonly number[])[];
 }
-
-/** What `hearth_poll` tells. */
-export type NativeEvent =
-  | {
-    readonly kind: "start";
-    readonly request: bigint;
-    readonly cachedTokens: number;
-    /** From `submit` to the first step. */
-    readonly queueMicroseconds: number;
-  }
-  | {
-    readonly kind: "token";
-    readonly request: bigint;
-    readonly sequence: number;
-    readonly token: number;
-    /** NaN when not asked for. */
-    readonly logprob: number;
-    readonly top: readonly TokenLogprob[];
-    readonly cachedTokens: number;
-    /** This token's number in its sequence, from 1. */
-    readonly numOutputTokens: number;
-  }
-  | {
-    readonly kind: "prompt_logprob";
-    readonly request: bigint;
-    /** Index of the prompt token. */
-    readonly position: number;
-    readonly token: number;
-    readonly logprob: number;
-    readonly top: readonly TokenLogprob[];
-  }
-  | {
-    readonly kind: "finish";
-    readonly request: bigint;
-    readonly sequence: number;
-    readonly reason: FinishReason;
-    readonly cachedTokens: number;
-  }
-  | { readonly kind: "error"; readonly request: bigint; readonly error: EngineError }
-  | { readonly kind: "ready" }
-  | { readonly kind: "failed"; readonly error: EngineError };
 
 const EVENT_CAPACITY = 1024;
 const PAYLOAD_CAPACITY = 256 * 1024;
@@ -134,8 +88,8 @@ export class NativeEngine implements Disposable {
       manual: Number(options.manual ?? false),
       num_threads: options.numThreads ?? 0,
       isa: c.Isa[options.isa ?? "auto"],
-      activation_dtype: c.ComputeDType[options.activationDtype ?? "auto"],
-      kv_cache_dtype: c.ComputeDType[options.kvCacheDtype ?? "auto"],
+      activation_dtype: ComputeDType[options.activationDtype ?? "auto"],
+      kv_cache_dtype: ComputeDType[options.kvCacheDtype ?? "auto"],
       block_size: options.blockSize ?? 0,
       max_model_len: options.maxModelLen ?? 0,
       max_num_seqs: options.maxNumSeqs ?? 0,
@@ -153,6 +107,8 @@ export class NativeEngine implements Disposable {
       num_files: model.files.length,
       load_format: c.LoadFormat[options.loadFormat ?? "auto"],
       gpu_memory_utilization: options.gpuMemoryUtilization ?? 0,
+      groups_offset: 0,
+      groups_count: 0,
     });
     const handle = new BigUint64Array(1);
     const error = new ErrorBuffer();
@@ -164,7 +120,6 @@ export class NativeEngine implements Disposable {
       flat.toBytes(),
       handle,
       error.bytes,
-      error.bytes.length,
     ));
     return new NativeEngine(library, handle[0]!);
   }
@@ -215,7 +170,6 @@ export class NativeEngine implements Disposable {
         flat.toBytes(),
         id,
         this.#error.bytes,
-        this.#error.bytes.length,
       ),
       () => this.stats().expectedWaitMs,
     );
@@ -224,12 +178,12 @@ export class NativeEngine implements Disposable {
 
   /** End a request for its client; finish events follow. Harmless when it has ended. */
   cancel(request: bigint): void {
-    this.#cancel(request, c.Cancel.ALL_SEQUENCES, c.Cancel.CLIENT, KEEP_ALL_TOKENS);
+    this.#cancel(request, c.Cancel.all_sequences, c.Cancel.client, KEEP_ALL_TOKENS);
   }
 
   /** End a sequence in whose text a stop text was found: the first `keepTokens` tokens count. */
   stopSequence(request: bigint, sequence: number, keepTokens: number): void {
-    this.#cancel(request, sequence, c.Cancel.STOP, keepTokens);
+    this.#cancel(request, sequence, c.Cancel.stop, keepTokens);
   }
 
   #cancel(request: bigint, sequence: number, reason: number, keepTokens: number): void {
@@ -240,7 +194,7 @@ export class NativeEngine implements Disposable {
       reason,
       keepTokens,
     );
-    if (status !== c.Status.NOT_FOUND && status !== c.Status.OK) throw engineError(status, "");
+    if (status !== c.Status.not_found && status !== c.Status.ok) throw statusError(status);
   }
 
   /**
@@ -270,24 +224,20 @@ export class NativeEngine implements Disposable {
   step(): number {
     const numTokens = new Uint32Array(1);
     const { bytes } = this.#error;
-    this.#error.unwrap(
-      this.#library.symbols.hearth_step(this.#open(), numTokens, bytes, bytes.length),
-    );
+    this.#error.unwrap(this.#library.symbols.hearth_step(this.#open(), numTokens, bytes));
     return numTokens[0]!;
   }
 
   /** @throws {EngineError} `internal` when KV blocks are lost or shared wrongly */
   checkIntegrity(): void {
     const { bytes } = this.#error;
-    this.#error.unwrap(
-      this.#library.symbols.hearth_check_integrity(this.#open(), bytes, bytes.length),
-    );
+    this.#error.unwrap(this.#library.symbols.hearth_check_integrity(this.#open(), bytes));
   }
 
   stats(): EngineStats {
     const view = c.EngineStats.allocate();
     const status = this.#library.symbols.hearth_stats(this.#open(), bytesOf(view));
-    if (status !== c.Status.OK) throw engineError(status, "");
+    if (status !== c.Status.ok) throw statusError(status);
     return toEngineStats(c.EngineStats.decode(view));
   }
 
@@ -318,81 +268,23 @@ export class NativeEngine implements Disposable {
   }
 
   #open(): bigint {
-    if (this.#handle === 0n) throw engineError(c.Status.CLOSED, "The engine is closed");
+    if (this.#handle === 0n) throw new EngineError("closing", "The engine is closed");
     return this.#handle;
   }
 
-  #buffers(): [Uint8Array<ArrayBuffer>, number, Uint8Array<ArrayBuffer>, number] {
-    return [bytesOf(this.#events), EVENT_CAPACITY, bytesOf(this.#payload), PAYLOAD_CAPACITY];
+  #buffers(): [Uint8Array<ArrayBuffer>, number, number, Uint8Array<ArrayBuffer>, number] {
+    const { byteLength } = c.Event;
+    const payload = bytesOf(this.#payload);
+    return [bytesOf(this.#events), byteLength, EVENT_CAPACITY, payload, payload.length];
   }
 
   #received(count: number): NativeEvent[] | undefined {
-    if (count === c.Status.CLOSED) return undefined;
-    if (count < 0) throw engineError(count, "");
-    return Array.from({ length: count }, (_, i) => this.#event(i));
-  }
-
-  #event(index: number): NativeEvent {
-    const event = c.Event.decode(this.#events, index * c.Event.byteLength);
-    const { request, sequence, token, logprob } = event;
-    const cachedTokens = event.cached_tokens;
-    switch (event.kind) {
-      case c.EventKind.START: {
-        const queueMicroseconds = Number(event.queue_microseconds);
-        return { kind: "start", request, cachedTokens, queueMicroseconds };
-      }
-      case c.EventKind.TOKEN: {
-        const top = this.#top(event);
-        const numOutputTokens = event.num_output_tokens;
-        return {
-          kind: "token",
-          request,
-          sequence,
-          token,
-          logprob,
-          top,
-          cachedTokens,
-          numOutputTokens,
-        };
-      }
-      case c.EventKind.PROMPT_LOGPROB:
-        return {
-          kind: "prompt_logprob",
-          request,
-          position: sequence,
-          token,
-          logprob,
-          top: this.#top(event),
-        };
-      case c.EventKind.FINISH: {
-        const reason = nameOf(c.Finish, event.finish_reason);
-        return { kind: "finish", request, sequence, reason, cachedTokens };
-      }
-      case c.EventKind.ERROR:
-        return { kind: "error", request, error: this.#failure(event) };
-      case c.EventKind.READY:
-        return { kind: "ready" };
-      case c.EventKind.FAILED:
-        return { kind: "failed", error: this.#failure(event) };
-      default:
-        throw new Error(`Cannot read event: kind ${event.kind} is unknown`);
-    }
-  }
-
-  #top(event: { payload_offset: number; payload_bytes: number }): TokenLogprob[] {
-    const entry = c.TokenLogprob;
+    if (count === c.Status.closed) return undefined;
+    if (count < 0) throw statusError(count);
     return Array.from(
-      { length: event.payload_bytes / entry.byteLength },
-      (_, i) => entry.decode(this.#payload, event.payload_offset + i * entry.byteLength),
+      { length: count },
+      (_, i) => decodeEvent(this.#events, i * c.Event.byteLength, this.#payload),
     );
-  }
-
-  #failure(
-    event: { finish_reason: number; payload_offset: number; payload_bytes: number },
-  ): EngineError {
-    const { payload_offset, payload_bytes } = event;
-    const text = new Uint8Array(this.#payload.buffer, payload_offset, payload_bytes);
-    return engineError(-event.finish_reason, decodeCString(text));
   }
 }
 
@@ -439,8 +331,8 @@ function toEngineStats(stats: ReturnType<typeof c.EngineStats.decode>): EngineSt
     blockSize: stats.block_size,
     numThreads: stats.num_threads,
     isa: nameOf(c.Isa, stats.isa),
-    activationDtype: nameOf(c.ComputeDType, stats.activation_dtype),
-    kvCacheDtype: nameOf(c.ComputeDType, stats.kv_cache_dtype),
+    activationDtype: nameOf(ComputeDType, stats.activation_dtype),
+    kvCacheDtype: nameOf(ComputeDType, stats.kv_cache_dtype),
     device: nameOf(c.DeviceKind, stats.device_kind),
     deviceIndex: stats.device_index,
     numLaunches: Number(stats.num_launches),

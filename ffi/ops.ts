@@ -4,12 +4,12 @@
  * @module
  */
 import type { TokenLogprob } from "../engine/types.ts";
+import { ComputeDType, WeightDType } from "./dtypes.ts";
 import { FlatBuffer } from "./flat_buffer.ts";
 import { bytesOf, defaultLibraryPath } from "./library.ts";
 import {
-  maxLogprobs,
   OpAttentionShape,
-  OpContextStruct,
+  OpContext as OpContextStruct,
   OpLinearShape,
   OpSampler,
   OpSampleRow,
@@ -18,13 +18,13 @@ import {
 import { ErrorBuffer } from "./status.ts";
 import {
   Activation,
-  ComputeDType,
   DeviceKind,
   Isa,
   LogitBias,
+  maxLogprobs,
   Norm,
   RopeStyle,
-  WeightDType,
+  TokenLogprob as TokenLogprobStruct,
 } from "./structs.ts";
 
 /** Where and how ops run. */
@@ -187,7 +187,6 @@ export class Ops {
         positions?.ids ?? null,
         out,
         error,
-        error.length,
       )
     );
   }
@@ -196,7 +195,7 @@ export class Ops {
   gather(cols: number, indices: Ints, x: Floats, out: Floats): void {
     const shape = linearShape({ dtype: "F32", rows: indices.length, cols }, x.length / cols);
     this.#run((context, error) =>
-      this.#library.symbols.hearth_op_gather(context, shape, indices, x, out, error, error.length)
+      this.#library.symbols.hearth_op_gather(context, shape, indices, x, out, error)
     );
   }
 
@@ -213,7 +212,6 @@ export class Ops {
         x,
         out,
         error,
-        error.length,
       )
     );
   }
@@ -242,7 +240,6 @@ export class Ops {
         residual ?? null,
         out,
         error,
-        error.length,
       )
     );
   }
@@ -275,7 +272,6 @@ export class Ops {
         x,
         out,
         error,
-        error.length,
       )
     );
   }
@@ -314,7 +310,6 @@ export class Ops {
         k,
         v,
         error,
-        error.length,
       )
     );
   }
@@ -343,7 +338,6 @@ export class Ops {
         input.v,
         out,
         error,
-        error.length,
       )
     );
   }
@@ -365,8 +359,8 @@ export class Ops {
       num_logprobs: row.numLogprobs ?? -1,
     })));
     const flatBytes = flat.toBytes();
-    const results = new DataView(new ArrayBuffer(rows.length * 8));
-    const top = new DataView(new ArrayBuffer(rows.length * maxLogprobs * 8));
+    const results = TokenLogprobStruct.allocate(rows.length);
+    const top = TokenLogprobStruct.allocate(rows.length * maxLogprobs);
     this.#run((context, error) =>
       this.#library.symbols.hearth_op_sample(
         context,
@@ -382,7 +376,6 @@ export class Ops {
         bytesOf(results),
         bytesOf(top),
         error,
-        error.length,
       )
     );
     return rows.map(({ numLogprobs = -1 }, i) => ({
@@ -403,7 +396,6 @@ export class Ops {
         BigInt(bytes),
         result,
         error,
-        error.length,
       )
     );
     return result[0]!;
@@ -413,7 +405,7 @@ export class Ops {
   int8Peak(): number {
     const result = new Float64Array(1);
     this.#run((context, error) =>
-      this.#library.symbols.hearth_op_int8_peak(context, result, error, error.length)
+      this.#library.symbols.hearth_op_int8_peak(context, result, error)
     );
     return result[0]!;
   }
@@ -424,9 +416,7 @@ export class Ops {
    * @throws {EngineError} always: `device_lost`, `unsupported` on the CPU
    */
   trap(): never {
-    this.#run((context, error) =>
-      this.#library.symbols.hearth_op_trap(context, error, error.length)
-    );
+    this.#run((context, error) => this.#library.symbols.hearth_op_trap(context, error));
     throw new Error("hearth_op_trap returned HEARTH_OK");
   }
 
@@ -534,5 +524,5 @@ function encodeSampler(input: SamplerInput, flat: FlatBuffer) {
 }
 
 function readLogprob(view: DataView, index: number): TokenLogprob {
-  return { token: view.getUint32(index * 8, true), logprob: view.getFloat32(index * 8 + 4, true) };
+  return TokenLogprobStruct.decode(view, index * TokenLogprobStruct.byteLength);
 }

@@ -1,52 +1,62 @@
 /**
- * Statuses of the library as errors of the engine.
+ * Statuses and errors of the library as errors of the engine.
  *
  * @module
  */
 import { EngineError, type EngineErrorCode } from "../engine/types.ts";
-import { decodeCString } from "./struct.ts";
-import { Status } from "./structs.ts";
+import { Error as ErrorStruct, Status } from "./structs.ts";
 
 const codes: ReadonlyMap<number, EngineErrorCode> = new Map([
-  [Status.INVALID_ARGUMENT, "invalid_argument"],
-  [Status.QUEUE_FULL, "queue_full"],
-  [Status.CLOSING, "closing"],
-  [Status.CLOSED, "closing"],
-  [Status.OUT_OF_MEMORY, "out_of_memory"],
-  [Status.IO_ERROR, "io_error"],
-  [Status.UNSUPPORTED, "unsupported"],
-  [Status.NOT_READY, "not_ready"],
-  [Status.DEADLINE, "deadline"],
-  [Status.DEVICE_LOST, "device_lost"],
+  [Status.invalid_argument, "invalid_argument"],
+  [Status.queue_full, "queue_full"],
+  [Status.closing, "closing"],
+  [Status.closed, "closing"],
+  [Status.out_of_memory, "out_of_memory"],
+  [Status.io_error, "io_error"],
+  [Status.unsupported, "unsupported"],
+  [Status.not_ready, "not_ready"],
+  [Status.deadline, "deadline"],
+  [Status.device_lost, "device_lost"],
 ]);
 
-/** The field that a message names: `Cannot submit request: max_tokens must be >= 1: ...`. */
-const FIELD_PATTERN = /: ([a-z][a-z0-9_]*) must /;
+/** The error of a call that tells its status alone. */
+export function statusError(status: number): EngineError {
+  return new EngineError(codeOf(status), `The library failed with status ${status}`);
+}
 
-/** The error that a status and the library's message make. */
+/** A `hearth_error` as an error of the engine. */
 export function engineError(
-  status: number,
-  message: string,
+  error: ReturnType<typeof ErrorStruct.decode>,
   retryAfterMs?: number,
 ): EngineError {
-  const code = codes.get(status) ?? "internal";
-  const field = code === "invalid_argument" ? FIELD_PATTERN.exec(message)?.[1] : undefined;
-  const text = message === "" ? `The library failed with status ${status}` : message;
-  return new EngineError(code, text, field && camelCase(field), retryAfterMs);
+  const { status, field, rule, value, message } = error;
+  return new EngineError(codeOf(status), message, {
+    field: optionName(field),
+    rule: rule === "" ? undefined : rule,
+    value: value === "" ? undefined : value,
+    retryAfterMs,
+  });
 }
 
-function camelCase(name: string): string {
-  return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+function codeOf(status: number): EngineErrorCode {
+  return codes.get(status) ?? "internal";
 }
 
-/** Where a fallible call writes its message. */
+/** What names a field in C names an option here, in camelCase; a tensor is no option. */
+function optionName(field: string): string | undefined {
+  if (!/^[a-z][a-z0-9_]*$/.test(field)) return undefined;
+  return field.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** Where a fallible call writes its error. */
 export class ErrorBuffer {
-  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
+  readonly #view = ErrorStruct.allocate();
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(this.#view.buffer);
 
   /** @throws {EngineError} unless the status is HEARTH_OK */
   unwrap(status: number, retryAfterMs?: () => number): void {
-    if (status === Status.OK) return;
-    const busy = status === Status.QUEUE_FULL || status === Status.DEADLINE;
-    throw engineError(status, decodeCString(this.bytes), busy ? retryAfterMs?.() : undefined);
+    if (status === Status.ok) return;
+    const busy = status === Status.queue_full || status === Status.deadline;
+    throw engineError(ErrorStruct.decode(this.#view), busy ? retryAfterMs?.() : undefined);
   }
 }

@@ -82,12 +82,12 @@ export function toHttpError(error: unknown, requestId = "-"): HttpError {
   const known = error instanceof EngineError ? ENGINE_ERRORS[error.code] : undefined;
   if (error instanceof EngineError && known !== undefined) {
     const [status, code] = known;
-    if (error.param === undefined) {
+    if (error.field === undefined) {
       return new HttpError(status, code, error.message, null, error.retryAfterMs);
     }
     // The engine speaks of maxTokens, the caller wrote max_tokens.
-    const param = snakeCase(error.param);
-    const message = error.message.replaceAll(error.param, param);
+    const param = snakeCase(error.field);
+    const message = error.message.replaceAll(error.field, param);
     return new HttpError(status, code, message, param, error.retryAfterMs);
   }
   if (error instanceof HTTPException) return fromHono(error);

@@ -1,5 +1,6 @@
-"""libhearth.so from Python: structs and constants are read from csrc/hearth.h, so that nothing is
-said twice. For the GPU machine, which has no Deno to begin with, and for peers of the same process.
+"""libhearth.so from Python: structs, constants and prototypes are read from csrc/hearth.h, so that
+nothing is said twice. For the GPU machine, which has no Deno to begin with, and for peers of the
+same process.
 """
 
 import ctypes
@@ -12,8 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 _SCALARS = {
+    "void": None,
     "uint32_t": ctypes.c_uint32,
     "int32_t": ctypes.c_int32,
+    "hearth_status": ctypes.c_int32,
     "uint64_t": ctypes.c_uint64,
     "float": ctypes.c_float,
     "char": ctypes.c_char,
@@ -35,10 +38,21 @@ def _parse(header: str):
             kind = _SCALARS[type_name]
             fields.append((field, kind * int(count) if count else kind))
         structs[name] = type(name, (ctypes.Structure,), {"_fields_": fields})
-    return constants, structs
+    prototypes = {}
+    for result, name, parameters in re.findall(
+        r"HEARTH_API\s+([\w\s*]+?)(\w+)\(([^)]*)\)\s*;", header
+    ):
+        types = [re.sub(r"\w+\s*$", "", parameter) for parameter in parameters.split(",")]
+        prototypes[name] = (_type(result), [_type(text) for text in types if text.strip()])
+    return constants, structs, prototypes
 
 
-CONSTANTS, STRUCTS = _parse((ROOT / "csrc/hearth.h").read_text())
+def _type(text: str):
+    """Of a parameter or result. Pointers are plain addresses: Structs, arrays and None fit."""
+    return ctypes.c_void_p if "*" in text else _SCALARS[text.strip()]
+
+
+CONSTANTS, STRUCTS, PROTOTYPES = _parse((ROOT / "csrc/hearth.h").read_text())
 
 
 def constant(name: str) -> int:
@@ -57,15 +71,22 @@ def make(name: str, **fields):
 
 
 class HearthError(RuntimeError):
-    pass
+    """Of a hearth_error: its message, and status, field, rule and value beside it."""
+
+    def __init__(self, message: str, error=None):
+        super().__init__(message)
+        self.status = error.status if error is not None else 0
+        parts = (error.field, error.rule, error.value) if error is not None else (b"", b"", b"")
+        self.field, self.rule, self.value = (part.decode() for part in parts)
 
 
 class Library:
     def __init__(self, path: str | None = None):
         self.path = path or os.environ.get("HEARTH_LIBRARY") or str(ROOT / "build/libhearth.so")
         self.c = ctypes.CDLL(self.path)
-        self.c.hearth_engine_stop.restype = None
-        self.c.hearth_engine_close.restype = None
+        for name, (result, parameters) in PROTOTYPES.items():
+            function = getattr(self.c, name)
+            function.restype, function.argtypes = result, parameters
         version = self.c.hearth_abi_version()
         if version != CONSTANTS["HEARTH_ABI_VERSION"]:
             raise HearthError(f"{self.path} has ABI version {version}, csrc/hearth.h another")
@@ -74,9 +95,9 @@ class Library:
         return self._text(self.c.hearth_build_info)
 
     def _text(self, call, *first) -> str:
-        length = call(*first, None, ctypes.c_uint32(0))
+        length = call(*first, None, 0)
         text = ctypes.create_string_buffer(length + 1)
-        call(*first, text, ctypes.c_uint32(length + 1))
+        call(*first, text, length + 1)
         return text.value.decode()
 
 
@@ -141,10 +162,10 @@ class Engine:
         )
 
     def _call(self, name: str, *arguments):
-        error = ctypes.create_string_buffer(1024)
-        status = getattr(self.library.c, name)(*arguments, error, ctypes.c_uint32(len(error)))
+        error = make("error")
+        status = getattr(self.library.c, name)(*arguments, ctypes.byref(error))
         if status != 0:
-            raise HearthError(f"{name}: {error.value.decode(errors='replace')} ({status})")
+            raise HearthError(f"{name}: {error.message.decode()} ({status})", error)
 
     def wait_ready(self, timeout: float = 120) -> float:
         """Seconds since the call that opened it."""
@@ -173,7 +194,7 @@ class Engine:
             "hearth_submit",
             self.handle,
             (ctypes.c_uint32 * len(tokens))(*tokens),
-            ctypes.c_uint32(len(tokens)),
+            len(tokens),
             ctypes.byref(options),
             None,
             ctypes.byref(request),
@@ -184,26 +205,32 @@ class Engine:
         count = self.library.c.hearth_poll(
             self.handle,
             self._events,
-            ctypes.c_uint32(len(self._events)),
+            ctypes.sizeof(STRUCTS["hearth_event"]),
+            len(self._events),
             self._payload,
-            ctypes.c_uint32(len(self._payload)),
-            ctypes.c_uint32(timeout_ms),
+            len(self._payload),
+            timeout_ms,
         )
         now = time.perf_counter()
         if count < 0:
             raise HearthError(f"hearth_poll: status {count}")
+        return [event for raw in self._events[:count] for event in self._events_of(raw, now)]
+
+    def _events_of(self, raw, now: float) -> list:
+        """One event a token, one for all else."""
+        begin, size = raw.payload_offset, raw.payload_bytes
+        payload = bytes(self._payload[begin : begin + size]) if size else b""
+        failed = raw.kind in (constant("EVENT_ERROR"), constant("EVENT_FAILED"))
+        text = STRUCTS["hearth_error"].from_buffer_copy(payload).message.decode() if failed else ""
+        entries = [] if failed else list(packing.iter_unpack("<If", payload))
+        more = max(raw.num_tokens - 1, 0)
+        tops = [entries[more + i * raw.num_top :][: raw.num_top] for i in range(more + 1)]
         events = []
-        for raw in self._events[:count]:
+        for (token, logprob), top in zip([(raw.token, raw.logprob), *entries[:more]], tops):
             event = Event()
-            event.kind, event.request, event.token = raw.kind, raw.request, raw.token
-            event.logprob, event.time, event.cached_tokens = raw.logprob, now, raw.cached_tokens
-            begin, size = raw.payload_offset, raw.payload_bytes
-            payload = bytes(self._payload[begin : begin + size]) if size else b""
-            event.text, event.top = "", []
-            if raw.kind in (constant("EVENT_ERROR"), constant("EVENT_FAILED")):
-                event.text = payload.decode(errors="replace")
-            elif payload:
-                event.top = list(packing.iter_unpack("<If", payload))
+            event.kind, event.request, event.time, event.text = raw.kind, raw.request, now, text
+            event.token, event.logprob, event.top = token, logprob, top
+            event.cached_tokens = raw.cached_tokens
             events.append(event)
         return events
 
@@ -235,7 +262,9 @@ class Engine:
 
     def stats(self):
         stats = make("engine_stats")
-        self.library.c.hearth_stats(self.handle, ctypes.byref(stats))
+        status = self.library.c.hearth_stats(self.handle, ctypes.byref(stats))
+        if status != 0:
+            raise HearthError(f"hearth_stats: status {status}")
         return stats
 
     def describe(self) -> str:

@@ -4,7 +4,7 @@
 //   Tickets   copy() returns at once with a ticket: a point in the device's work. Until the ticket
 //             is done nobody writes what is copied from (it may be read), and nobody touches what
 //             is copied to.
-//   Order     Copies are ordered with nothing but what their tickets say: not even with each other.
+//   Order     Copies are ordered with nothing but what their tickets say, not even with each other.
 //             `after` holds a copy back until another ticket is done. wait_for() holds back the ops
 //             behind it; mark() is a ticket for the ops ahead of it. So a page that ops read is
 //             filled again by

@@ -18,8 +18,9 @@ class Packer {
   virtual void check_gated(const WeightLayout& gate, const WeightLayout& up) const = 0;
 
   /// Packs num_rows rows, from the first of a tile on, once `after` is done. source: rows as in the
-  /// file, behind one another; tiles: where they go, whose missing rows become zeros. Both are device
-  /// memory, nobody else's until the ticket is done. Every byte is a pure function of the arguments.
+  /// file, behind one another; tiles: where they go, whose missing rows become zeros. Both are
+  /// device memory, nobody else's until the ticket is done. Every byte is a pure function of the
+  /// arguments.
   virtual Ticket pack(const WeightLayout& layout, const std::byte* source, int32_t num_rows,
                       std::byte* tiles, Ticket after) = 0;
 

@@ -31,26 +31,24 @@
 
 namespace hearth {
 
+using std::string_literals::operator""s;
+
 namespace {
 
-/// What an exception says; the text lives as long as the exception.
-struct Thrown {
-  hearth_status status;
-  const char* text;
-};
-
-/// Of the exception that is being handled. Allocates nothing: it may be that memory has run out.
-Thrown what_was_thrown() noexcept {
+/// What the exception that is being handled says. Allocates nothing: it may be that memory has run
+/// out.
+hearth_error what_was_thrown() noexcept {
   try {
     throw;
   } catch (const Error& error) {
-    return {error.status(), error.what()};
+    return to_abi(error);
   } catch (const std::bad_alloc&) {
-    return {HEARTH_OUT_OF_MEMORY, "Cannot run the engine: no host memory is left"};
+    return to_abi(HEARTH_OUT_OF_MEMORY, "Cannot run the engine: no host memory is left");
   } catch (const std::exception& error) {
-    return {HEARTH_INTERNAL, error.what()};
+    return to_abi(HEARTH_INTERNAL, error.what());
   } catch (...) {
-    return {HEARTH_INTERNAL, "Cannot run the engine: something was thrown that is no exception"};
+    return to_abi(HEARTH_INTERNAL,
+                  "Cannot run the engine: something was thrown that is no exception");
   }
 }
 
@@ -62,7 +60,6 @@ Engine::Engine(const EngineConfig& config, std::unique_ptr<StepRunner> runner)
       stats_(config.stats) {
   stats_.size = sizeof(stats_);
   stats_.state = HEARTH_STATE_LOADING;
-  failure_.reserve(kMaxErrorText);
   publish();
 }
 
@@ -106,8 +103,7 @@ void Engine::run() noexcept {
       advance();
     }
   } catch (...) {
-    const auto [status, why] = what_was_thrown();
-    give_up(status, why);
+    give_up(what_was_thrown());
     std::unique_lock lock(submit_mutex_);
     wake_.wait(lock, [this] { return stopping_; });
   }
@@ -115,23 +111,23 @@ void Engine::run() noexcept {
 }
 
 // The engine will run no step any more: everything fails.
-void Engine::give_up(hearth_status status, const char* why) noexcept {
+void Engine::give_up(const hearth_error& why) noexcept {
   std::vector<Command> commands;
   {
     std::lock_guard lock(submit_mutex_);
-    failure_.assign(why, cut_length(why, kMaxErrorText));
+    failure_ = why;
     stats_.state = HEARTH_STATE_FAILED;  // refuses all that comes behind these commands
     commands = take_inbox();
   }
   try {
     apply(commands);
-    scheduler_.fail_all(Error(status, why));
+    scheduler_.fail_all(Error(why.status, why.message));
     publish();
   } catch (...) {
     // There is no memory for a request's own event, or the lost device threw once more: the FAILED
     // event has to do.
   }
-  if (status != HEARTH_CLOSING) events_.fail(status, why);
+  if (why.status != HEARTH_CLOSING) events_.fail(why);
 }
 
 bool Engine::has_failed() const {
@@ -238,7 +234,8 @@ uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
   std::lock_guard lock(submit_mutex_);
   if (stopping_) throw Error(HEARTH_CLOSING, "Cannot submit request: the engine is closing");
   if (stats_.state == HEARTH_STATE_FAILED) {
-    throw Error(HEARTH_NOT_READY, "Cannot submit request: the engine has failed: " + failure_);
+    throw Error(HEARTH_NOT_READY,
+                "Cannot submit request: the engine has failed: "s + failure_.message);
   }
   if (stats_.state == HEARTH_STATE_LOADING) {
     throw Error(HEARTH_NOT_READY, "Cannot submit request: the weights are still loading");
@@ -284,11 +281,9 @@ void Engine::check_deadline(const hearth_request_options& options) const {
   const int32_t num_output = int32_t(std::max(options.min_tokens, 1u));
   const double needed_ms = std::ceil(throughput_.least_time(num_output, Clock::now()) * 1000);
   if (needed_ms <= options.deadline_ms) return;
-  throw Error(
-      HEARTH_DEADLINE,
-      format("Cannot submit request: deadline_ms must be >= %.0f, by measured steps: current "
-             "value is %u",
-             needed_ms, options.deadline_ms));
+  throw Error(HEARTH_DEADLINE, "Cannot submit request", "deadline_ms",
+              format("be >= %.0f, by measured steps", needed_ms),
+              std::to_string(options.deadline_ms));
 }
 
 Backlog Engine::backlog() const {
@@ -358,7 +353,7 @@ int32_t Engine::step() {
       throw Error(HEARTH_CLOSED, "Cannot step: the engine has stopped");
     }
     if (stats_.state == HEARTH_STATE_FAILED) {
-      throw Error(HEARTH_NOT_READY, "Cannot step: the engine has failed: " + failure_);
+      throw Error(HEARTH_NOT_READY, "Cannot step: the engine has failed: "s + failure_.message);
     }
   }
   const int32_t num_tokens = advance_by_hand();
@@ -371,8 +366,7 @@ int32_t Engine::advance_by_hand() {
   try {
     return advance();
   } catch (...) {
-    const auto [status, why] = what_was_thrown();
-    give_up(status, why);
+    give_up(what_was_thrown());
     close_when_done();  // nobody has to step for what a drain waited for
     throw;
   }

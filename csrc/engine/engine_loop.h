@@ -45,9 +45,9 @@ class Engine {
   uint64_t submit(const uint32_t* tokens, uint32_t num_tokens,
                   const hearth_request_options& options, const uint8_t* flat);
   hearth_status cancel(uint64_t request, int32_t sequence, uint32_t reason, uint32_t keep_tokens);
-  int32_t poll(hearth_event* events, uint32_t capacity, uint8_t* payload, uint32_t payload_capacity,
-               std::chrono::milliseconds timeout) {
-    return events_.poll(events, capacity, payload, payload_capacity, timeout);
+  int32_t poll(hearth_event* events, uint32_t event_size, uint32_t capacity, uint8_t* payload,
+               uint32_t payload_capacity, std::chrono::milliseconds timeout) {
+    return events_.poll(events, event_size, capacity, payload, payload_capacity, timeout);
   }
   void stop(bool drain);
   hearth_engine_stats stats() const;
@@ -80,7 +80,7 @@ class Engine {
   void apply(std::vector<Command>& commands);
   void publish();
   void mark_finished(const Event& event);
-  void give_up(hearth_status status, const char* why) noexcept;
+  void give_up(const hearth_error& why) noexcept;
   bool has_failed() const;
   void close_when_done();
   void close();
@@ -109,7 +109,7 @@ class Engine {
   bool stopping_ = false;
   bool cancels_all_ = false;
   uint64_t num_submitted_ = 0;
-  std::string failure_;        // why the engine has failed; keeps room for kMaxErrorText bytes
+  hearth_error failure_{};     // why the engine has failed
   hearth_engine_stats stats_;  // as of the last step, like the next two
   SchedulerGauges gauges_;
   Throughput throughput_;

@@ -2,11 +2,14 @@
 
 #include <cmath>
 
-#include "../error.h"
-
 namespace hearth {
 
 namespace {
+
+static_assert(sizeof(hearth_error) <= HEARTH_MIN_PAYLOAD_BYTES);
+static_assert((HEARTH_MAX_EVENT_TOKENS - 1 + HEARTH_MAX_EVENT_TOKENS * HEARTH_MAX_LOGPROBS) *
+                  sizeof(hearth_token_logprob) <=
+              HEARTH_MIN_PAYLOAD_BYTES);
 
 Event event_of(uint32_t kind, uint64_t request) {
   Event event;
@@ -17,9 +20,21 @@ Event event_of(uint32_t kind, uint64_t request) {
   return event;
 }
 
-void set_payload(Event& event, const void* bytes, size_t count) {
-  const auto* first = static_cast<const uint8_t*>(bytes);
-  event.payload.assign(first, first + count);
+void append(std::vector<uint8_t>& payload, std::span<const hearth_token_logprob> entries) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(entries.data());
+  payload.insert(payload.end(), bytes, bytes + entries.size_bytes());
+}
+
+/// The layout that hearth_event draws.
+void set_tokens(Event& event, std::span<const hearth_token_logprob> tokens,
+                std::span<const hearth_token_logprob> top) {
+  event.header.token = tokens.front().token;
+  event.header.logprob = tokens.front().logprob;
+  event.header.num_tokens = uint32_t(tokens.size());
+  event.header.num_top = uint32_t(top.size() / tokens.size());
+  event.payload.reserve((tokens.size() - 1) * sizeof(tokens[0]) + top.size_bytes());
+  append(event.payload, tokens.subspan(1));
+  append(event.payload, top);
 }
 
 }  // namespace
@@ -31,26 +46,22 @@ Event start_event(uint64_t request, uint64_t queue_microseconds, uint32_t cached
   return event;
 }
 
-Event token_event(uint64_t request, uint32_t sequence, uint32_t token, float logprob,
+Event token_event(uint64_t request, uint32_t sequence, std::span<const hearth_token_logprob> tokens,
                   std::span<const hearth_token_logprob> top, uint32_t num_output_tokens,
                   uint32_t cached_tokens) {
   Event event = event_of(HEARTH_EVENT_TOKEN, request);
   event.header.sequence = sequence;
-  event.header.token = token;
-  event.header.logprob = logprob;
   event.header.num_output_tokens = num_output_tokens;
   event.header.cached_tokens = cached_tokens;
-  set_payload(event, top.data(), top.size_bytes());
+  set_tokens(event, tokens, top);
   return event;
 }
 
-Event prompt_logprob_event(uint64_t request, uint32_t index, uint32_t token, float logprob,
+Event prompt_logprob_event(uint64_t request, uint32_t index, hearth_token_logprob token,
                            std::span<const hearth_token_logprob> top) {
   Event event = event_of(HEARTH_EVENT_PROMPT_LOGPROB, request);
   event.header.sequence = index;
-  event.header.token = token;
-  event.header.logprob = logprob;
-  set_payload(event, top.data(), top.size_bytes());
+  set_tokens(event, {&token, 1}, top);
   return event;
 }
 
@@ -64,9 +75,9 @@ Event finish_event(uint64_t request, uint32_t sequence, uint32_t reason, uint32_
   return event;
 }
 
-Event error_event(uint64_t request, hearth_status status, std::string_view message) {
+Event error_event(uint64_t request, const hearth_error& error) {
   Event event = event_of(HEARTH_EVENT_ERROR, request);
-  set_failure(event, status, message);
+  set_failure(event, error);
   return event;
 }
 
@@ -74,13 +85,13 @@ Event ready_event() { return event_of(HEARTH_EVENT_READY, 0); }
 
 Event failed_event() {
   Event event = event_of(HEARTH_EVENT_FAILED, 0);
-  event.payload.reserve(kMaxErrorText);
+  event.payload.reserve(sizeof(hearth_error));
   return event;
 }
 
-void set_failure(Event& event, hearth_status status, std::string_view message) {
-  event.header.finish_reason = uint32_t(-status);
-  set_payload(event, message.data(), cut_length(message, kMaxErrorText));
+void set_failure(Event& event, const hearth_error& error) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&error);
+  event.payload.assign(bytes, bytes + sizeof(error));
 }
 
 }  // namespace hearth

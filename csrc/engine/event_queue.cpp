@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "../sized_struct.h"
+
 namespace hearth {
 
 void EventQueue::push(std::vector<Event>& events) {
@@ -16,10 +18,10 @@ void EventQueue::push(std::vector<Event>& events) {
   changed_.notify_one();
 }
 
-void EventQueue::fail(hearth_status status, std::string_view message) noexcept {
+void EventQueue::fail(const hearth_error& error) noexcept {
   {
     std::lock_guard lock(mutex_);
-    set_failure(failure_, status, message);
+    set_failure(failure_, error);
     has_failure_ = true;
   }
   changed_.notify_one();
@@ -33,8 +35,9 @@ void EventQueue::close() {
   changed_.notify_all();
 }
 
-int32_t EventQueue::poll(hearth_event* events, uint32_t capacity, uint8_t* payload,
-                         uint32_t payload_capacity, std::chrono::milliseconds timeout) {
+int32_t EventQueue::poll(hearth_event* events, uint32_t event_size, uint32_t capacity,
+                         uint8_t* payload, uint32_t payload_capacity,
+                         std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, timeout, [this] { return closed_ || front() != nullptr; });
   if (front() == nullptr) return closed_ ? HEARTH_CLOSED : 0;
@@ -44,9 +47,11 @@ int32_t EventQueue::poll(hearth_event* events, uint32_t capacity, uint8_t* paylo
   for (; count < capacity && front() != nullptr; ++count) {
     const Event& event = *front();
     if (used + event.payload.size() > payload_capacity) break;
-    events[count] = event.header;
-    events[count].payload_offset = uint32_t(event.payload.empty() ? 0 : used);
-    events[count].payload_bytes = uint32_t(event.payload.size());
+    hearth_event header = event.header;
+    header.payload_offset = uint32_t(event.payload.empty() ? 0 : used);
+    header.payload_bytes = uint32_t(event.payload.size());
+    write_struct(header, reinterpret_cast<uint8_t*>(events) + size_t(count) * event_size,
+                 event_size);
     std::copy(event.payload.begin(), event.payload.end(), payload + used);
     used = (used + event.payload.size() + 7) / 8 * 8;
     pop();

@@ -20,13 +20,13 @@ class EventQueue {
   /// memory runs out, takes none.
   void push(std::vector<Event>& events);
   /// FAILED, behind all events so far. Its memory is there since the queue is.
-  void fail(hearth_status status, std::string_view message) noexcept;
+  void fail(const hearth_error& error) noexcept;
   /// No more events will come.
   void close();
 
   /// hearth_poll: arguments checked by the caller. Returns the number of events or HEARTH_CLOSED.
-  int32_t poll(hearth_event* events, uint32_t capacity, uint8_t* payload, uint32_t payload_capacity,
-               std::chrono::milliseconds timeout);
+  int32_t poll(hearth_event* events, uint32_t event_size, uint32_t capacity, uint8_t* payload,
+               uint32_t payload_capacity, std::chrono::milliseconds timeout);
 
  private:
   const Event* front() const;

@@ -9,9 +9,6 @@
 
 namespace hearth {
 
-constexpr int32_t kMaxLogprobs = 20;
-constexpr uint32_t kMaxSequences = 128;
-
 struct RequestLimits {
   uint32_t vocab_size;
   int32_t max_model_len;
@@ -20,10 +17,11 @@ struct RequestLimits {
 
 struct RequestOptions {
   hearth_request_options values;
-  std::vector<uint32_t> stop_ids;
+  std::vector<uint32_t> stop_ids;  // ascending, for is_stop()
   std::vector<hearth_logit_bias> logit_bias;
   std::vector<uint32_t> bad_words;
 
+  /// Runs for every token on the engine's thread: a binary search.
   bool is_stop(uint32_t token) const;
 };
 

@@ -80,8 +80,8 @@ bool Scheduler::has_room(int32_t num_blocks, size_t position) {
   return num_blocks <= 0;
 }
 
-// All samplers of the request, or none: where others have the room, they give it back when they end.
-// Behind kFailed the request is gone.
+// All samplers of the request, or none: where others have the room, they give it back when they
+// end. Behind kFailed the request is gone.
 Scheduler::Bound Scheduler::bind_samplers(Request& request) {
   std::vector<Sequence*> bound;
   try {
@@ -239,9 +239,9 @@ void Scheduler::commit(const StepPlan& plan, const StepResult& result, Clock::ti
     } else if (prompt_token < 0) {
       accept(*sequence, sample, now);
     } else if (sequence->request->num_unfinished() > 0) {
-      events_.push_back(prompt_logprob_event(sequence->request->id, prompt_token,
-                                             sequence->request->prompt[prompt_token],
-                                             sample.logprob, sample.top));
+      events_.push_back(prompt_logprob_event(
+          sequence->request->id, prompt_token,
+          {sequence->request->prompt[prompt_token], sample.logprob}, sample.top));
     }
   }
   for (const auto& participant : plan.participants()) {
@@ -260,8 +260,9 @@ void Scheduler::accept(Sequence& sequence, const SampleResult& sample, Clock::ti
   sequence.output.push_back(sample.token);
   const uint32_t num_output = uint32_t(sequence.output.size());
   const float logprob = request.options.values.logprobs < 0 ? NAN : sample.logprob;
-  events_.push_back(token_event(request.id, sequence.index, sample.token, logprob, sample.top,
-                                num_output, request.cached_tokens));
+  const hearth_token_logprob token{sample.token, logprob};
+  events_.push_back(token_event(request.id, sequence.index, {&token, 1}, sample.top, num_output,
+                                request.cached_tokens));
 
   const bool stops =
       request.options.is_stop(sample.token) && num_output > request.options.values.min_tokens;
@@ -364,7 +365,7 @@ void Scheduler::finish(Sequence& sequence, uint32_t reason, uint32_t num_output_
 
 void Scheduler::fail(Request& request, const Error& error) {
   if (request.num_unfinished() == 0) return;
-  events_.push_back(error_event(request.id, error.status(), error.what()));
+  events_.push_back(error_event(request.id, to_abi(error)));
   for (Sequence& sequence : request.sequences) {
     if (sequence.finished) continue;
     mark_finished(sequence, uint32_t(sequence.output.size()));

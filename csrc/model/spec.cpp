@@ -17,9 +17,7 @@ constexpr uint32_t kMaxHeadDim = 256;
 constexpr uint32_t kMaxPosition = 1u << 24;
 
 [[noreturn]] void reject(const char* field, const std::string& value, const std::string& allowed) {
-  throw Error(HEARTH_INVALID_ARGUMENT,
-              format("Cannot open model: %s must be %s: current value is %s", field,
-                     allowed.c_str(), value.c_str()));
+  refuse("Cannot open model", field, "be " + allowed, value);
 }
 
 int32_t between(const char* field, uint32_t value, uint32_t low, uint32_t high) {
@@ -64,17 +62,15 @@ RopeView parse_rope(const hearth_model_spec& spec, const uint8_t* flat, size_t f
 void check_layers(const ModelSpec& spec) {
   for (const LayerSpec& layer : spec.layers) {
     if (layer.attention_softcap == 0) continue;
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot open model: attention_softcap of layer %d must be 0, as no attention "
-                       "kernel caps scores: current value is %g",
-                       layer.attention.layer, layer.attention_softcap));
+    throw Error(
+        HEARTH_UNSUPPORTED,
+        format("Cannot open model: attention_softcap of layer %d must be 0, as no attention "
+               "kernel caps scores: current value is %g",
+               layer.attention.layer, layer.attention_softcap));
   }
 }
 
 ModelSpec parse_spec(const hearth_model_spec& spec, const uint8_t* flat, size_t flat_bytes) {
-  if (spec.size != sizeof(hearth_model_spec)) {
-    reject("spec.size", std::to_string(spec.size), std::to_string(sizeof(hearth_model_spec)));
-  }
   ModelSpec model{};
   model.vocab_size = between("vocab_size", spec.vocab_size, 1, kMaxVocab);
   model.hidden_size = between("hidden_size", spec.hidden_size, 1, kMaxWidth);

@@ -8,7 +8,8 @@
 
 namespace hearth {
 
-/// Where a sublayer (attention, MLP) is normed: its input, or the sum of its output and the residual.
+/// Where a sublayer (attention, MLP) is normed: its input, or the sum of its output and the
+/// residual.
 enum class NormPlace { kBefore, kAfter };
 
 /// kParallel: both sublayers read the layer's input, and their outputs are added to it.
@@ -16,7 +17,7 @@ enum class ResidualKind { kSequential, kParallel };
 
 /// A layer as data: the forward pass reads it, and names no family.
 struct LayerSpec {
-  AttentionSpec attention;  // window, scale, RoPE table
+  AttentionSpec attention;      // window, scale, RoPE table
   float attention_softcap = 0;  // scores become cap * tanh(score / cap); 0: as they are
   NormPlace norm_place = NormPlace::kBefore;
   ResidualKind residual = ResidualKind::kSequential;

@@ -7,15 +7,17 @@
 namespace hearth {
 namespace {
 
-[[noreturn]] void reject(const std::string& message) {
-  throw Error(HEARTH_INVALID_ARGUMENT, "Cannot open model: " + message);
+/// field: of the tables, or the tensor at fault.
+[[noreturn]] void reject(const std::string& field, const std::string& rule,
+                         const std::string& value = "") {
+  refuse("Cannot open model", field, rule, value);
 }
 
 std::string flat_text(const char* what, uint32_t offset, uint32_t bytes, const uint8_t* flat,
                       size_t flat_bytes) {
   if (uint64_t(offset) + bytes > flat_bytes) {
-    reject(format("%s must lie inside the flat buffer of %zu bytes: current range is %u + %u", what,
-                  flat_bytes, offset, bytes));
+    reject(what, format("lie inside the flat buffer of %zu bytes", flat_bytes),
+           format("%u bytes at %u", bytes, offset));
   }
   return std::string(reinterpret_cast<const char*>(flat) + offset, bytes);
 }
@@ -26,14 +28,10 @@ std::vector<std::string> parse_files(const hearth_file* files, uint32_t count, c
                                      size_t flat_bytes) {
   std::vector<std::string> paths;
   for (uint32_t i = 0; i < count; ++i) {
-    if (files[i].size != sizeof(hearth_file)) {
-      reject(format("files[%u].size must be %zu: current value is %u", i, sizeof(hearth_file),
-                    files[i].size));
-    }
     paths.push_back(flat_text(format("files[%u].path", i).c_str(), files[i].path_offset,
                               files[i].path_bytes, flat, flat_bytes));
     if (paths.back().empty() || paths.back().find('\0') != std::string::npos) {
-      reject(format("files[%u].path must be a path without NUL", i));
+      reject(format("files[%u].path", i), "be a path without NUL");
     }
   }
   return paths;
@@ -46,34 +44,25 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
   std::vector<TensorSource> parsed;
   for (uint32_t i = 0; i < count; ++i) {
     const hearth_tensor& tensor = tensors[i];
-    if (tensor.size != sizeof(hearth_tensor)) {
-      reject(format("tensors[%u].size must be %zu: current value is %u", i, sizeof(hearth_tensor),
-                    tensor.size));
-    }
     TensorSource source;
     source.name = flat_text(format("tensors[%u].name", i).c_str(), tensor.name_offset,
                             tensor.name_bytes, flat, flat_bytes);
-    const char* name = source.name.c_str();
+    const std::string name = "tensor " + source.name;
     if (tensor.dtype > HEARTH_DTYPE_Q4_1) {
-      reject(
-          format("dtype of tensor %s must be F32, F16, BF16, Q8_0, Q4_0 or Q4_1: current value "
-                 "is %u",
-                 name, tensor.dtype));
+      reject("dtype of " + name, "be F32, F16, BF16, Q8_0, Q4_0 or Q4_1",
+             std::to_string(tensor.dtype));
     }
     if (tensor.num_dims < 1 || tensor.num_dims > 2) {
-      reject(format("num_dims of tensor %s must be 1 or 2: current value is %u", name,
-                    tensor.num_dims));
+      reject("num_dims of " + name, "be 1 or 2", std::to_string(tensor.num_dims));
     }
     const uint64_t cols = tensor.num_dims == 2 ? tensor.shape[1] : tensor.shape[0];
     const uint64_t rows = tensor.num_dims == 2 ? tensor.shape[0] : 1;
     if (rows < 1 || rows > kMaxDimension || cols < 1 || cols > kMaxDimension) {
-      reject(format("shape of tensor %s must be between 1 and %llu: current shape is [%llu, %llu]",
-                    name, (unsigned long long)kMaxDimension, (unsigned long long)rows,
-                    (unsigned long long)cols));
+      reject("shape of " + name, format("be between 1 and %llu", (unsigned long long)kMaxDimension),
+             format("[%llu, %llu]", (unsigned long long)rows, (unsigned long long)cols));
     }
     if (tensor.file >= num_files) {
-      reject(format("file of tensor %s must be below %u: current value is %u", name, num_files,
-                    tensor.file));
+      reject("file of " + name, format("be below %u", num_files), std::to_string(tensor.file));
     }
     source.role = tensor.role;
     source.layer = int32_t(std::min<uint32_t>(tensor.layer, INT32_MAX));
@@ -84,15 +73,12 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
     source.offset = tensor.file_offset;
     source.num_bytes = tensor.num_bytes;
     if (is_quantized(source.format) && cols % 32 != 0) {
-      reject(
-          format("columns of the quantized tensor %s must be a multiple of 32: current value is "
-                 "%llu",
-                 name, (unsigned long long)cols));
+      reject("columns of the quantized " + name, "be a multiple of 32", std::to_string(cols));
     }
     const uint64_t expected = row_bytes(source.format, source.cols) * rows;
     if (tensor.num_bytes != expected) {
-      reject(format("num_bytes of tensor %s must be %llu: current value is %llu", name,
-                    (unsigned long long)expected, (unsigned long long)tensor.num_bytes));
+      reject("num_bytes of " + name, format("be %llu", (unsigned long long)expected),
+             std::to_string(tensor.num_bytes));
     }
     parsed.push_back(std::move(source));
   }
@@ -136,8 +122,8 @@ TensorTable::TensorTable(const std::vector<TensorSource>& tensors) {
   for (const TensorSource& tensor : tensors) {
     const auto [place, fresh] = by_role_.try_emplace({tensor.role, tensor.layer}, &tensor);
     if (!fresh) {
-      reject(format("tensor %s must appear once: %s has the same role", tensor.name.c_str(),
-                    place->second->name.c_str()));
+      reject("tensor " + tensor.name,
+             "appear once: tensor " + place->second->name + " has the same role");
     }
   }
 }
@@ -148,8 +134,8 @@ const TensorSource* TensorTable::take(uint32_t role, int32_t layer, int32_t rows
   const TensorSource& tensor = *found->second;
   by_role_.erase(found);
   if (tensor.rows != rows || tensor.cols != cols) {
-    reject(format("tensor %s must have shape [%d, %d]: current shape is [%d, %d]",
-                  tensor.name.c_str(), rows, cols, tensor.rows, tensor.cols));
+    reject("tensor " + tensor.name, format("have shape [%d, %d]", rows, cols),
+           format("[%d, %d]", tensor.rows, tensor.cols));
   }
   return &tensor;
 }
@@ -157,14 +143,15 @@ const TensorSource* TensorTable::take(uint32_t role, int32_t layer, int32_t rows
 const TensorSource& TensorTable::require(const char* what, uint32_t role, int32_t layer,
                                          int32_t rows, int32_t cols) {
   if (const TensorSource* tensor = take(role, layer, rows, cols)) return *tensor;
-  reject(format("tensor %s of layer %d must be in the table: it is missing", what, layer));
+  reject(format("tensor %s of layer %d", what, layer), "be in the table: it is missing");
 }
 
 void TensorTable::expect_empty() const {
   if (by_role_.empty()) return;
   const TensorSource& tensor = *by_role_.begin()->second;
-  reject(format("tensor %s must belong to the model: role %u of layer %d is not in its spec",
-                tensor.name.c_str(), tensor.role, tensor.layer));
+  reject("tensor " + tensor.name,
+         format("belong to the model: role %u of layer %d is not in its spec", tensor.role,
+                tensor.layer));
 }
 
 }  // namespace hearth

@@ -39,8 +39,8 @@ class WeightLoader {
                std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled)
       : backend_(backend), files_(files), bytes_loaded_(bytes_loaded), cancelled_(cancelled) {}
 
-  /// Fills all runs with num_threads threads, adding to bytes_loaded as it goes; returns early where
-  /// cancelled turns true. Throws Error: IO_ERROR, OUT_OF_MEMORY, and what copies throw.
+  /// Fills all runs with num_threads threads, adding to bytes_loaded as it goes; returns early
+  /// where cancelled turns true. Throws Error: IO_ERROR, OUT_OF_MEMORY, and what copies throw.
   void load(const std::vector<TileRun>& runs, int32_t num_threads) const;
   /// Makes random weights instead. Throws Error as copies do.
   void randomize(const std::vector<TileRun>& runs, const TensorSource* first_tensor) const;

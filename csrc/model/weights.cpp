@@ -15,15 +15,17 @@ constexpr size_t kVectorAlignment = 16;  // floats: 64 bytes
 /// Pages that are allocated together: a thousand allocations would take a tenth of a second.
 constexpr size_t kArenaPages = 64;
 
-[[noreturn]] void reject(const std::string& message) {
-  throw Error(HEARTH_INVALID_ARGUMENT, "Cannot open model: " + message);
+[[noreturn]] void reject(const std::string& field, const std::string& rule,
+                         const std::string& value = "") {
+  refuse("Cannot open model", field, rule, value);
 }
 
 }  // namespace
 
 Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSource> tensors,
                  std::vector<std::string> paths, bool dummy)
-    : layers(size_t(spec.num_layers())), backend_(backend), dummy_(dummy), tensors_(std::move(tensors)) {
+    : layers(size_t(spec.num_layers())), backend_(backend), dummy_(dummy),
+      tensors_(std::move(tensors)) {
   const int32_t hidden = spec.hidden_size;
   const int32_t q_size = spec.num_heads * spec.head_dim;
   const int32_t kv_size = spec.num_kv_heads * spec.head_dim;
@@ -101,9 +103,11 @@ Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSour
     if (dummy) continue;
     const WeightsFile& file = files_[tensor.file];
     if (tensor.offset > file.size() || tensor.num_bytes > file.size() - tensor.offset) {
-      reject(format("tensor %s must lie inside %s of %llu bytes: current range is %llu + %llu",
-                    tensor.name.c_str(), file.path().c_str(), (unsigned long long)file.size(),
-                    (unsigned long long)tensor.offset, (unsigned long long)tensor.num_bytes));
+      reject("tensor " + tensor.name,
+             format("lie inside %s of %llu bytes", file.path().c_str(),
+                    (unsigned long long)file.size()),
+             format("%llu bytes at %llu", (unsigned long long)tensor.num_bytes,
+                    (unsigned long long)tensor.offset));
     }
   }
   if (!page_bytes_.empty()) {
@@ -141,8 +145,7 @@ void Weights::place(const TensorSource& tensor, WeightView& view) {
 
 void Weights::place(const TensorSource& tensor, const float*& vector) {
   if (is_quantized(tensor.format)) {
-    reject(
-        format("dtype of tensor %s must be F32, F16 or BF16: it is a vector", tensor.name.c_str()));
+    reject("dtype of tensor " + tensor.name, "be F32, F16 or BF16: it is a vector");
   }
   vectors_.push_back({&tensor, &vector, vector_floats_});
   const size_t size = size_t(tensor.cols);

@@ -53,15 +53,11 @@ std::vector<hearth_device> list_devices(uint32_t device_kind) {
 hearth_device choose_device(uint32_t device_kind, uint32_t device_index,
                             std::span<const hearth_device> devices, const char* doing) {
   if (device_kind > HEARTH_DEVICE_CUDA) {
-    throw Error(HEARTH_INVALID_ARGUMENT,
-                format("%s: device_kind must be AUTO (0), CPU (1) or CUDA (2): current value is %u",
-                       doing, device_kind));
+    refuse(doing, "device_kind", "be AUTO (0), CPU (1) or CUDA (2)", std::to_string(device_kind));
   }
   if (device_kind != HEARTH_DEVICE_CUDA && device_index != 0) {
-    throw Error(HEARTH_INVALID_ARGUMENT,
-                format("%s: device_index must be 0 where device_kind is not CUDA: current value is "
-                       "%u",
-                       doing, device_index));
+    refuse(doing, "device_index", "be 0 where device_kind is not CUDA",
+           std::to_string(device_index));
   }
   const auto find = [&](uint32_t kind) {
     return std::find_if(devices.begin(), devices.end(), [&](const hearth_device& device) {

@@ -22,17 +22,16 @@ constexpr uint32_t kDefaultAgeingMs = 1000;
 constexpr uint32_t kMaxThreads = 1024;
 constexpr uint32_t kMaxBatch = 1u << 16;  // tokens or sequences a step: bounds the workspace
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(HEARTH_INVALID_ARGUMENT, "Cannot open engine: " + what);
-}
+constexpr char kDoing[] = "Cannot open engine";
 
 void check_at_most(const char* field, uint32_t value, uint32_t high) {
-  if (value > high) refuse(format("%s must be 0 to %u: current value is %u", field, high, value));
+  if (value > high) refuse(kDoing, field, format("be 0 to %u", high), std::to_string(value));
 }
 
-/// doing what the device cannot
-[[noreturn]] void refuse_here(const std::string& what) {
-  throw Error(HEARTH_UNSUPPORTED, "Cannot open engine: " + what);
+/// For what this device cannot do, though another may.
+[[noreturn]] void refuse_here(const char* field, const std::string& rule,
+                              const std::string& value) {
+  throw Error(HEARTH_UNSUPPORTED, kDoing, field, rule, value);
 }
 
 const char* dtype_name(uint32_t dtype) {
@@ -48,24 +47,19 @@ void check_dtypes(const hearth_engine_options& options, bool is_cuda) {
   const uint32_t activation = options.activation_dtype, kv = options.kv_cache_dtype;
   if (activation != HEARTH_DTYPE_AUTO && activation != HEARTH_DTYPE_F32 &&
       activation != HEARTH_DTYPE_INT8) {
-    refuse(format("activation_dtype must be AUTO (255), F32 (0) or INT8 (6): current value is %u",
-                  activation));
+    refuse(kDoing, "activation_dtype", "be AUTO (255), F32 (0) or INT8 (6)",
+           std::to_string(activation));
   }
   if (kv != HEARTH_DTYPE_AUTO && kv != HEARTH_DTYPE_F32 && kv != HEARTH_DTYPE_F16 &&
       kv != HEARTH_DTYPE_BF16) {
-    refuse(
-        format("kv_cache_dtype must be AUTO (255), F32 (0), F16 (1) or BF16 (2): current value is "
-               "%u",
-               kv));
+    refuse(kDoing, "kv_cache_dtype", "be AUTO (255), F32 (0), F16 (1) or BF16 (2)",
+           std::to_string(kv));
   }
   if (is_cuda && activation == HEARTH_DTYPE_INT8) {
-    refuse_here(
-        "activation_dtype must be AUTO (255) or F32 (0) on CUDA: current value is INT8 (6)");
+    refuse_here("activation_dtype", "be AUTO (255) or F32 (0) on CUDA", dtype_name(activation));
   }
   if (!is_cuda && kv == HEARTH_DTYPE_BF16) {
-    refuse_here(
-        "kv_cache_dtype must be AUTO (255), F32 (0) or F16 (1) on the CPU: current value is "
-        "BF16 (2)");
+    refuse_here("kv_cache_dtype", "be AUTO (255), F32 (0) or F16 (1) on the CPU", dtype_name(kv));
   }
 }
 
@@ -88,16 +82,16 @@ hearth_engine_options check_engine_options(const hearth_engine_options& options,
   check_at_most("num_threads", options.num_threads, kMaxThreads);
   check_dtypes(options, is_cuda);
   if (is_cuda && options.isa != HEARTH_ISA_AUTO) {
-    refuse_here(format("isa must be AUTO (0) on CUDA: current value is %u", options.isa));
+    refuse_here("isa", "be AUTO (0) on CUDA", std::to_string(options.isa));
   }
   check_at_most("load_format", options.load_format, HEARTH_LOAD_DUMMY);
   if (!(options.gpu_memory_utilization >= 0 && options.gpu_memory_utilization <= 1)) {
-    refuse(format("gpu_memory_utilization must be 0 to 1: current value is %g",
-                  options.gpu_memory_utilization));
+    refuse(kDoing, "gpu_memory_utilization", "be 0 to 1",
+           format("%g", options.gpu_memory_utilization));
   }
   if (options.block_size != 0 && options.block_size != 16 && options.block_size != 32 &&
       options.block_size != 64) {
-    refuse(format("block_size must be 16, 32 or 64: current value is %u", options.block_size));
+    refuse(kDoing, "block_size", "be 16, 32 or 64", std::to_string(options.block_size));
   }
   check_at_most("max_num_seqs", options.max_num_seqs, kMaxBatch);
   check_at_most("max_num_batched_tokens", options.max_num_batched_tokens, kMaxBatch);
@@ -115,9 +109,9 @@ hearth_engine_options check_engine_options(const hearth_engine_options& options,
   fill(filled.max_num_batched_tokens,
        std::max(is_cuda ? kDefaultBatchedTokensCuda : kDefaultBatchedTokens, filled.max_num_seqs));
   if (filled.max_num_batched_tokens < filled.max_num_seqs) {
-    refuse(
-        format("max_num_batched_tokens must be >= max_num_seqs, which is %u: current value is %u",
-               filled.max_num_seqs, filled.max_num_batched_tokens));
+    refuse(kDoing, "max_num_batched_tokens",
+           format("be >= max_num_seqs, which is %u", filled.max_num_seqs),
+           std::to_string(filled.max_num_batched_tokens));
   }
   filled.device_kind = device.kind;
   filled.device_index = device.index;
@@ -144,10 +138,10 @@ ComputeTypes choose_types(const hearth_engine_options& options, const hearth_dev
   const bool exact = activations == DType::kF32;
   if (options.kv_cache_dtype != HEARTH_DTYPE_AUTO) {
     if (is_cuda && !exact && DType(options.kv_cache_dtype) != activations) {
-      refuse_here(
-          format("kv_cache_dtype must be AUTO (255) or %s, as the activations are, or "
-                 "activation_dtype F32 (0): current value is %s",
-                 dtype_name(uint32_t(activations)), dtype_name(options.kv_cache_dtype)));
+      refuse_here("kv_cache_dtype",
+                  format("be AUTO (255) or %s, as the activations are, or activation_dtype F32 (0)",
+                         dtype_name(uint32_t(activations))),
+                  dtype_name(options.kv_cache_dtype));
     }
     return {activations, DType(options.kv_cache_dtype)};
   }
@@ -158,8 +152,9 @@ KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
                const hearth_device& device) {
   const bool is_cuda = device.kind == HEARTH_DEVICE_CUDA;
   if (options.max_model_len > uint32_t(needs.max_position)) {
-    refuse(format("max_model_len must be 0 to %d, the model's max_position: current value is %u",
-                  needs.max_position, options.max_model_len));
+    refuse(kDoing, "max_model_len",
+           format("be 0 to %d, the model's max_position", needs.max_position),
+           std::to_string(options.max_model_len));
   }
   const uint64_t block_tokens = options.block_size;
   const uint64_t wanted_len =
@@ -189,9 +184,9 @@ KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
     num_blocks = std::max<uint64_t>(num_blocks, 1);
   }
   if (num_blocks < 1) {
-    refuse(format("kv_cache_memory_bytes must be >= %llu, a block: current value is %llu",
-                  (unsigned long long)needs.kv_block_bytes,
-                  (unsigned long long)options.kv_cache_memory_bytes));
+    refuse(kDoing, "kv_cache_memory_bytes",
+           format("be >= %llu, a block", (unsigned long long)needs.kv_block_bytes),
+           std::to_string(options.kv_cache_memory_bytes));
   }
   num_blocks = std::min(num_blocks, max_blocks);
   if (num_blocks > blocks_that_fit) {
@@ -212,16 +207,16 @@ KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
 
   const uint64_t capacity = num_blocks * block_tokens;
   if (options.max_model_len > capacity) {
-    refuse(format(
-        "max_model_len must be <= %llu, what the KV cache of %llu blocks holds: current "
-        "value is %u",
-        (unsigned long long)capacity, (unsigned long long)num_blocks, options.max_model_len));
+    refuse(kDoing, "max_model_len",
+           format("be <= %llu, what the KV cache of %llu blocks holds",
+                  (unsigned long long)capacity, (unsigned long long)num_blocks),
+           std::to_string(options.max_model_len));
   }
   const uint64_t max_model_len = std::min(wanted_len, capacity);
   if (options.max_queued_tokens < max_model_len) {
-    refuse(
-        format("max_queued_tokens must be >= max_model_len, which is %llu: current value is %llu",
-               (unsigned long long)max_model_len, (unsigned long long)options.max_queued_tokens));
+    refuse(kDoing, "max_queued_tokens",
+           format("be >= max_model_len, which is %llu", (unsigned long long)max_model_len),
+           std::to_string(options.max_queued_tokens));
   }
   return {int32_t(num_blocks), int32_t(max_model_len)};
 }

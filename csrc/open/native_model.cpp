@@ -36,8 +36,8 @@ NativeModel::NativeModel(const ModelSource& source) {
   kv_.spec = {spec_.num_layers(), spec_.num_kv_heads, spec_.head_dim, int32_t(options.block_size),
               types.kv};
   // Contexts can be no longer than this; how long the KV cache lets them be comes out below.
-  const int32_t longest = options.max_model_len > 0 ? int32_t(options.max_model_len)
-                                                     : spec_.max_position;
+  const int32_t longest =
+      options.max_model_len > 0 ? int32_t(options.max_model_len) : spec_.max_position;
   workspace_bytes_ = Transformer::workspace_bytes(
       backend_, spec_, *weights_, kv_.spec,
       {int32_t(options.max_num_batched_tokens), int32_t(options.max_num_seqs), longest});

@@ -17,8 +17,8 @@ constexpr int32_t kNumLayers = 3, kLayer = 1;
 /// The caller's cache on the device. Cells of other layers hold NaN.
 class DeviceKv {
  public:
-  DeviceKv(OpDevice& device, const hearth_op_context& context, const hearth_op_attention_shape& shape,
-           const float* k, const float* v)
+  DeviceKv(OpDevice& device, const hearth_op_context& context,
+           const hearth_op_attention_shape& shape, const float* k, const float* v)
       : device_(device), row_(size_t(shape.num_kv_heads) * shape.head_dim) {
     const bool is_cuda = context.device_kind == HEARTH_DEVICE_CUDA;
     require_within("kv_cache_dtype", context.kv_cache_dtype, HEARTH_DTYPE_F32,
@@ -75,7 +75,8 @@ class DeviceKv {
           for (int32_t token = 0; token < spec.block_tokens; ++token) {
             const size_t slot = size_t(block) * spec.block_tokens + token;
             for (int32_t dim = 0; dim < spec.head_dim; ++dim) {
-              const size_t element = device_.backend.packer->kv_element(spec, part == 1, token, dim);
+              const size_t element =
+                  device_.backend.packer->kv_element(spec, part == 1, token, dim);
               visit(slot * row_ + head * spec.head_dim + dim,
                     host_.data() + cell * spec.cell_bytes() + element * element_bytes, part == 1);
             }
@@ -135,8 +136,8 @@ hearth_status hearth_op_qkv(hearth_op_context* context, const hearth_op_attentio
                             const float* biases, const float* norm_weight, const float* norm_bias,
                             const float* head_norms, const float* inv_freq,
                             const int32_t* positions, const int32_t* slots, const float* x,
-                            float* q, float* k, float* v, char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                            float* q, float* k, float* v, hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);
@@ -188,7 +189,7 @@ hearth_status hearth_op_qkv(hearth_op_context* context, const hearth_op_attentio
     input.kv_slots = {slots, shape->num_tokens};
     run_steps(*context, device.ops(), input, {&rope, 1}, kv.cache, [&] {
       device.ops().qkv(input_rows, norm, q_view, k_view, v_view, q_norm, k_norm,
-                          attention_spec(*shape), result);
+                       attention_spec(*shape), result);
     });
     device.download(result, q);
     kv.download(k, v);
@@ -200,9 +201,8 @@ hearth_status hearth_op_attention(hearth_op_context* context,
                                   const int32_t* query_start, const int32_t* context_len,
                                   const int32_t* block_table, const int32_t* copies,
                                   uint32_t num_copies, const float* q, const float* k,
-                                  const float* v, float* out, char* error,
-                                  uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                                  const float* v, float* out, hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);
@@ -245,8 +245,8 @@ hearth_status hearth_op_attention(hearth_op_context* context,
     input.max_blocks = int32_t(shape->max_blocks);
     input.block_copies = block_copies;
     run_steps(*context, device.ops(), input, {}, kv.cache, [&] {
-      output.finish(device.ops(), device.ops().attention(queries, attention_spec(*shape),
-                                                         output.tensor()));
+      output.finish(device.ops(),
+                    device.ops().attention(queries, attention_spec(*shape), output.tensor()));
     });
     output.download(out);
   });

@@ -8,9 +8,8 @@ using namespace hearth;
 extern "C" {
 
 hearth_status hearth_op_read_bandwidth(hearth_op_context* context, uint64_t num_bytes,
-                                       double* bytes_per_second, char* error,
-                                       uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                                       double* bytes_per_second, hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_within("num_bytes", int64_t(num_bytes), 1 << 20, int64_t(1) << 36);
     cpu_options(*context);
@@ -20,8 +19,8 @@ hearth_status hearth_op_read_bandwidth(hearth_op_context* context, uint64_t num_
 }
 
 hearth_status hearth_op_int8_peak(hearth_op_context* context, double* operations_per_second,
-                                  char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                                  hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     const CpuOptions options = cpu_options(*context);
     ThreadPool pool(options.num_threads > 0 ? int(options.num_threads) : usable_cores());

@@ -40,9 +40,8 @@ extern "C" {
 hearth_status hearth_op_embed(hearth_op_context* context, const hearth_op_linear_shape* shape,
                               const uint8_t* weight, const uint8_t* position_weight,
                               uint32_t position_rows, uint32_t position_offset, const int32_t* ids,
-                              const int32_t* positions, float* out, char* error,
-                              uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                              const int32_t* positions, float* out, hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);
@@ -77,9 +76,9 @@ hearth_status hearth_op_embed(hearth_op_context* context, const hearth_op_linear
 }
 
 hearth_status hearth_op_gather(hearth_op_context* context, const hearth_op_linear_shape* shape,
-                               const int32_t* indices, const float* x, float* out, char* error,
-                               uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                               const int32_t* indices, const float* x, float* out,
+                               hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);
@@ -111,8 +110,8 @@ hearth_status hearth_op_gather(hearth_op_context* context, const hearth_op_linea
 
 hearth_status hearth_op_norm(hearth_op_context* context, const hearth_op_linear_shape* shape,
                              const float* weight, const float* bias, const float* x, float* out,
-                             char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                             hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_size(shape, "shape");
     require_within("cols", shape->cols, 1, kMaxOpSize);
@@ -131,8 +130,8 @@ hearth_status hearth_op_norm(hearth_op_context* context, const hearth_op_linear_
 hearth_status hearth_op_linear(hearth_op_context* context, const hearth_op_linear_shape* shape,
                                const uint8_t* weight, const float* bias, const float* norm_weight,
                                const float* norm_bias, const float* x, const float* residual,
-                               float* out, char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                               float* out, hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);
@@ -156,9 +155,9 @@ hearth_status hearth_op_linear(hearth_op_context* context, const hearth_op_linea
 hearth_status hearth_op_gate_up(hearth_op_context* context, const hearth_op_linear_shape* shape,
                                 const uint8_t* gate, const float* gate_bias, const uint8_t* up,
                                 const float* up_bias, const float* norm_weight,
-                                const float* norm_bias, const float* x, float* out, char* error,
-                                uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                                const float* norm_bias, const float* x, float* out,
+                                hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_size(shape, "shape");
     require_shape(*shape);

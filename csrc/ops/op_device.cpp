@@ -13,9 +13,8 @@ constexpr size_t kPageBytes = 16 << 20;
 
 void require_within(const char* field, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return;
-  throw Error(HEARTH_INVALID_ARGUMENT,
-              format("Cannot run op: %s must be %lld to %lld: current value is %lld", field,
-                     (long long)least, (long long)most, (long long)value));
+  refuse("Cannot run op", field, format("be %lld to %lld", (long long)least, (long long)most),
+         std::to_string(value));
 }
 
 CpuOptions cpu_options(const hearth_op_context& context) {
@@ -71,10 +70,10 @@ const float* OpDevice::vector(uint32_t count, const float* from) {
 }
 
 NormView OpDevice::norm(uint32_t kind, uint32_t size, float eps, const float* weight,
-                      const float* bias) {
+                        const float* bias) {
   require_within("norm_kind", kind, 0, HEARTH_NORM_LAYER);
   if (kind == 0) return {};
-  if (weight == nullptr) throw Error(HEARTH_INVALID_ARGUMENT, "Cannot run op: no norm_weight");
+  if (weight == nullptr) refuse("Cannot run op", "norm_weight", "not be NULL");
   return {NormKind(kind), vector(size, weight), vector(size, bias), int32_t(size), eps};
 }
 
@@ -119,8 +118,8 @@ void OpDevice::download(const Tensor& tensor, float* to) const {
   device().copy_now(to, tensor.data, size_t(tensor.rows) * tensor.cols * sizeof(float));
 }
 
-OpOutput::OpOutput(OpDevice& device, const hearth_op_context& context, uint32_t dtype, uint32_t rows,
-                   uint32_t cols)
+OpOutput::OpOutput(OpDevice& device, const hearth_op_context& context, uint32_t dtype,
+                   uint32_t rows, uint32_t cols)
     : device_(device), plain_(device.tensor(rows, cols, nullptr)) {
   if (context.operand_outputs == 0) return;
   operand_ = device.tensor(rows, cols, nullptr);

@@ -23,9 +23,7 @@ void require_within(const char* field, int64_t value, int64_t least, int64_t mos
 
 template <class Struct>
 void require_size(const Struct* value, const char* name) {
-  if (value == nullptr) {
-    throw Error(HEARTH_INVALID_ARGUMENT, format("Cannot run op: %s must not be NULL", name));
-  }
+  if (value == nullptr) refuse("Cannot run op", name, "not be NULL");
   require_within("size", value->size, sizeof(Struct), sizeof(Struct));
 }
 

@@ -58,8 +58,8 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
                                const hearth_op_sample_row* rows, uint32_t num_rows,
                                const uint8_t* flat, uint32_t flat_bytes,
                                hearth_token_logprob* results, hearth_token_logprob* top,
-                               char* error, uint32_t error_capacity) {
-  return guarded(error, error_capacity, [&] {
+                               hearth_error* error) {
+  return guarded(error, [&] {
     require_size(context, "context");
     require_within("num_logits_rows", num_logits_rows, 1, kMaxOpSize);
     require_within("vocab_size", vocab_size, 1, kMaxOpSize);
@@ -71,7 +71,7 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
       require_within("logits_row", row.logits_row, i > 0 ? rows[i - 1].logits_row : 0,
                      int64_t(num_logits_rows) - 1);
       require_within("target", row.target, -1, int64_t(vocab_size) - 1);
-      require_within("num_logprobs", row.num_logprobs, -1, HEARTH_OP_MAX_LOGPROBS);
+      require_within("num_logprobs", row.num_logprobs, -1, HEARTH_MAX_LOGPROBS);
       if (row.target < 0) require_within("sampler", row.sampler, 0, int64_t(num_samplers) - 1);
       samples.push_back({int32_t(row.logits_row), row.target < 0 ? int32_t(row.sampler) : -1,
                          row.target, int32_t(row.output_index), row.num_logprobs});
@@ -86,8 +86,8 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
       specs.push_back(sampler_spec(samplers[i], flat, flat_bytes));
       specs.back().max_output =
           samplers[i].output_count + num_rows * std::max<uint32_t>(context->repeats, 1);
-      sizes.max_context = std::max(sizes.max_context,
-                                   int32_t(samplers[i].prompt_count + specs.back().max_output));
+      sizes.max_context =
+          std::max(sizes.max_context, int32_t(samplers[i].prompt_count + specs.back().max_output));
     }
     sizes.max_output = sizes.max_context;
     device.ops().reserve(sizes);
@@ -102,16 +102,17 @@ hearth_status hearth_op_sample(hearth_op_context* context, const float* logits,
     StepInput input;
     input.logits_tokens = tokens;
     input.samples = samples;
-    const std::vector<SampleResult> drawn = run_steps(*context, device.ops(), input, {}, {}, [&] {
-                                              device.ops().sample(values, 0, int32_t(num_logits_rows));
-                                            }).samples;
+    const std::vector<SampleResult> drawn =
+        run_steps(*context, device.ops(), input, {}, {}, [&] {
+          device.ops().sample(values, 0, int32_t(num_logits_rows));
+        }).samples;
     for (size_t i = 0; i < drawn.size(); ++i) {
       if (drawn[i].not_finite) {
         throw Error(HEARTH_INTERNAL, format("Cannot sample: the logits of row %d must be finite",
                                             samples[i].logits_row));
       }
       results[i] = {drawn[i].token, drawn[i].logprob};
-      std::copy(drawn[i].top.begin(), drawn[i].top.end(), top + i * HEARTH_OP_MAX_LOGPROBS);
+      std::copy(drawn[i].top.begin(), drawn[i].top.end(), top + i * HEARTH_MAX_LOGPROBS);
     }
   });
 }

@@ -169,7 +169,7 @@ export const warmEngine = createMiddleware<Env>(async (c, next) => {
 function notReady(state: string, progress: number): EngineError {
   const percent = Math.floor(progress * 100);
   const message = `The model is not ready yet: ${state} is ${percent} % done`;
-  return new EngineError("not_ready", message, undefined, 1000);
+  return new EngineError("not_ready", message, { retryAfterMs: 1000 });
 }
 
 function share(done: number, total: number): number {

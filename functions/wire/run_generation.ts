@@ -46,8 +46,9 @@ function inNamesOf(error: unknown, names: Readonly<Record<string, string>>): unk
     (text, [field, name]) => text.replace(new RegExp(`\\b${field}\\b`), name),
     error.message,
   );
-  const param = error.param === undefined ? undefined : names[error.param] ?? error.param;
-  return new EngineError(error.code, message, param, error.retryAfterMs);
+  const { code, rule, value, retryAfterMs } = error;
+  const field = error.field === undefined ? undefined : names[error.field] ?? error.field;
+  return new EngineError(code, message, { field, rule, value, retryAfterMs });
 }
 
 /** The chunks of a generation, with their times noted. */

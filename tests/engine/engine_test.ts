@@ -123,7 +123,7 @@ Deno.test("A request that ends while its prompt is encoded takes no worker's tim
   assert.equal(engine.stats().numRequestsSubmitted, 0);
 
   const huge = engine.generate({ prompt: "x".repeat(8_000_000) });
-  await assert.rejects(huge.accepted, { code: "context_length_exceeded", param: "prompt" });
+  await assert.rejects(huge.accepted, { code: "context_length_exceeded", field: "prompt" });
 });
 
 Deno.test("Leaving the loop cancels the request", async () => {
@@ -222,7 +222,7 @@ Deno.test("Invalid fields throw at once", async () => {
   await using engine = await open();
   assert.throws(() => engine.generate(greedy(5, { temperature: NaN })), {
     code: "invalid_argument",
-    param: "temperature",
+    field: "temperature",
   });
 });
 
@@ -259,7 +259,7 @@ Deno.test("Messages without a chat template are refused", async () => {
   const messages = [{ role: "user", content: "Hello" }];
   assert.throws(() => engine.generate({ messages }), {
     code: "invalid_argument",
-    param: "messages",
+    field: "messages",
     message: /carries none/,
   });
 });
@@ -271,7 +271,7 @@ Deno.test("A chat template's refusal reaches the caller", async () => {
   const model = { ...await loadModel(tiny), chatTemplate: { render } };
   await using engine = await Engine.open(model, onTestDevice);
   assert.throws(() => engine.generate({ messages: [{ role: "user", content: "Hello" }] }), {
-    param: "messages",
+    field: "messages",
     message: /roles must alternate/,
   });
 });
@@ -292,7 +292,7 @@ Deno.test("An engine may be closed while it loads", async () => {
 });
 
 Deno.test("Engine.open() refuses options out of range, and names them", async () => {
-  await assert.rejects(open({ blockSize: 17 }), { code: "invalid_argument", param: "blockSize" });
+  await assert.rejects(open({ blockSize: 17 }), { code: "invalid_argument", field: "blockSize" });
   await assert.rejects(open({ device: "cuda:99" }), { code: "unsupported" });
 });
 
@@ -353,7 +353,7 @@ Deno.test("detokenize() takes back what tokenize() made", async () => {
   const text = "the quick brown fox jumps";
   const tokens = await engine.tokenize(text, { addSpecialTokens: false });
   assert.equal(engine.detokenize(tokens), text);
-  assert.throws(() => engine.detokenize([-1]), { code: "invalid_argument", param: "tokens" });
+  assert.throws(() => engine.detokenize([-1]), { code: "invalid_argument", field: "tokens" });
 });
 
 Deno.test("describe() names device and kernels", async () => {

@@ -17,31 +17,36 @@ const LOSING = `
 #include <unistd.h>
 #include "hearth.h"
 
-static int32_t (*poll)(hearth_engine*, hearth_event*, uint32_t, uint8_t*, uint32_t, uint32_t);
+static int32_t (*poll)(hearth_engine*, hearth_event*, uint32_t, uint32_t, uint8_t*, uint32_t,
+                       uint32_t);
 static hearth_status (*stats)(hearth_engine*, hearth_engine_stats*);
 static volatile int is_lost, is_told;
 
 static int32_t tell(hearth_event* event, uint32_t kind, uint64_t request, uint8_t* payload) {
-  static const char text[] = "Cannot run a step: the device is gone";
+  hearth_error* error = (hearth_error*)payload;
+  memset(error, 0, sizeof(*error));
+  error->size = sizeof(*error);
+  error->status = HEARTH_DEVICE_LOST;
+  strcpy(error->message, "Cannot run a step: the device is gone");
   memset(event, 0, sizeof(*event));
   event->size = sizeof(*event);
   event->kind = kind;
   event->request = request;
-  event->finish_reason = -HEARTH_DEVICE_LOST;
-  event->payload_bytes = sizeof(text) - 1;
-  memcpy(payload, text, sizeof(text) - 1);
+  event->payload_bytes = sizeof(*error);
   return 1;
 }
 
-int32_t hearth_poll(hearth_engine* engine, hearth_event* events, uint32_t capacity,
-                    uint8_t* payload, uint32_t payload_capacity, uint32_t timeout_ms) {
+int32_t hearth_poll(hearth_engine* engine, hearth_event* events, uint32_t event_size,
+                    uint32_t capacity, uint8_t* payload, uint32_t payload_capacity,
+                    uint32_t timeout_ms) {
   if (is_lost && !is_told) {
     usleep(20000);
     is_told = 1;
     return tell(events, HEARTH_EVENT_FAILED, 0, payload);
   }
   *(void**)&poll = dlsym(RTLD_NEXT, "hearth_poll");
-  const int32_t count = poll(engine, events, capacity, payload, payload_capacity, timeout_ms);
+  const int32_t count = poll(engine, events, event_size, capacity, payload, payload_capacity,
+                             timeout_ms);
   if (is_lost) return count == HEARTH_CLOSED ? count : 0;
   for (int32_t i = 0; i < count; ++i) {
     if (events[i].kind != HEARTH_EVENT_TOKEN) continue;

@@ -28,7 +28,7 @@ for (const [field, values, message] of refused) {
       assert.throws(() => checkOptions({ [field]: value }), {
         name: "EngineError",
         code: "invalid_argument",
-        param: field,
+        field,
         message,
       });
     });

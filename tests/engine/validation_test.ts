@@ -4,6 +4,8 @@ import { checkPrompt, resolveRequest } from "../../engine/validation.ts";
 
 const limits = { vocabSize: 100, maxModelLen: 32, maxNumSeqs: 16, eosTokenIds: [2, 7] };
 
+const idsTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
 /** Field, what the message says is allowed, values that are not. */
 const refused: [keyof GenerateRequest, RegExp, unknown[]][] = [
   ["temperature", />= 0 and <= 2: current value is/, [NaN, -1, -0.001, 2.001, Infinity]],
@@ -23,6 +25,13 @@ const refused: [keyof GenerateRequest, RegExp, unknown[]][] = [
   ["seed", /an integer of at most 64 bits/, [0.5, NaN, 2 ** 53, 2n ** 64n, -(2n ** 63n) - 1n]],
   ["stop", /at most 16 texts: current value is 17 texts/, [new Array(17).fill("x")]],
   ["stop", /no empty text/, [["x", ""]]],
+  ["stopTokenIds", /at most 1024 ids, the model's included: current value is 1025/, [idsTo(1025)]],
+  ["badWords", /at most 16384 ids in all words together: current value is 16385/, [
+    [idsTo(16_000), idsTo(385)],
+  ]],
+  ["logitBias", /at most 16384 tokens: current value is 16385/, [
+    new Map(idsTo(16_385).map((token) => [token, 1])),
+  ]],
   ["stopTokenIds", /token ids from 0 to 99: current value is/, [[100], [-1], [1.5]]],
   ["badWords", /an empty word/, [[[1], []]]],
   ["badWords", /token ids from 0 to 99/, [[[1.5]], [[1, 100]]]],
@@ -38,13 +47,39 @@ for (const [field, message, values] of refused) {
       assert.throws(() => resolveRequest(request, limits), {
         name: "EngineError",
         code: "invalid_argument",
-        param: field,
+        field,
         message,
       });
       assert.throws(() => resolveRequest(request, limits), /^EngineError: Cannot submit request: /);
     });
   }
 }
+
+Deno.test("resolveRequest() tells rule and value beside the sentence", () => {
+  assert.throws(() => resolveRequest({ prompt: "x", temperature: 3 }, limits), {
+    code: "invalid_argument",
+    field: "temperature",
+    rule: "be >= 0 and <= 2",
+    value: "3",
+    message: "Cannot submit request: temperature must be >= 0 and <= 2: current value is 3",
+  });
+});
+
+Deno.test("resolveRequest() takes lists as long as the library does", () => {
+  const large = { ...limits, vocabSize: 32_000 };
+  const resolved = resolveRequest({
+    prompt: "x",
+    stopTokenIds: idsTo(1024), // the model's two among them
+    badWords: [idsTo(16_384)],
+    logitBias: new Map(idsTo(16_384).map((token) => [token, 1])),
+  }, large);
+  assert.equal(resolved.stopIds.length, 1024);
+  const beside = Array.from({ length: 1023 }, (_, i) => i + 10);
+  assert.throws(() => resolveRequest({ prompt: "x", stopTokenIds: beside }, large), {
+    field: "stopTokenIds",
+    value: "1025",
+  });
+});
 
 Deno.test("resolveRequest() takes every bound itself", () => {
   const low: GenerateRequest = {
@@ -92,9 +127,9 @@ Deno.test("resolveRequest() takes every bound itself", () => {
 
 Deno.test("resolveRequest() asks for exactly one of prompt, tokens and messages", () => {
   const message = /must be the only one of prompt, tokens and messages: current value is/;
-  assert.throws(() => resolveRequest({}, limits), { param: "prompt", message });
+  assert.throws(() => resolveRequest({}, limits), { field: "prompt", message });
   assert.throws(() => resolveRequest({ prompt: "x", tokens: [1] }, limits), {
-    param: "tokens",
+    field: "tokens",
     message: /prompt and tokens$/,
   });
   const all = { prompt: "x", tokens: [1], messages: [{ role: "user", content: "x" }] };
@@ -105,7 +140,7 @@ for (const request of [{ prompt: "" }, { tokens: [] }, { messages: [] }]) {
   const [field] = Object.keys(request);
   Deno.test(`resolveRequest() refuses empty ${field}`, () => {
     assert.throws(() => resolveRequest(request, limits), {
-      param: field,
+      field,
       message: `Cannot submit request: ${field} must not be empty: current value is empty`,
     });
   });
@@ -113,7 +148,7 @@ for (const request of [{ prompt: "" }, { tokens: [] }, { messages: [] }]) {
 
 Deno.test("resolveRequest() allows no output only with prompt logprobs", () => {
   assert.throws(() => resolveRequest({ prompt: "x", maxTokens: 0 }, limits), {
-    param: "maxTokens",
+    field: "maxTokens",
   });
   assert.equal(
     resolveRequest({ prompt: "x", maxTokens: 0, promptLogprobs: 0 }, limits).maxTokens,
@@ -142,7 +177,7 @@ Deno.test("checkPrompt() refuses a prompt that is too long, with both numbers", 
   checkPrompt(new Array(31).fill(1), { prompt: "x" }, limits);
   assert.throws(() => checkPrompt(new Array(32).fill(1), { prompt: "x" }, limits), {
     code: "context_length_exceeded",
-    param: "prompt",
+    field: "prompt",
     message:
       "Cannot submit request: prompt must leave room for 1 output token within the model's " +
       "length of 32 tokens: current length is 32 tokens",
@@ -163,7 +198,7 @@ Deno.test("checkPrompt() refuses a prompt and maxTokens that do not fit together
   checkPrompt(tokens, { tokens }, limits);
   assert.throws(() => checkPrompt(tokens, { tokens, maxTokens: 13 }, limits), {
     code: "context_length_exceeded",
-    param: "maxTokens",
+    field: "maxTokens",
     message: "Cannot submit request: tokens and maxTokens together must be at most 32 tokens: " +
       "current values are 20 and 13",
   });
@@ -173,7 +208,7 @@ Deno.test("checkPrompt() refuses ids out of the vocabulary", () => {
   for (const token of [-1, 100, 1.5, NaN]) {
     assert.throws(() => checkPrompt([1, token], { tokens: [1, token] }, limits), {
       code: "invalid_argument",
-      param: "tokens",
+      field: "tokens",
       message:
         `Cannot submit request: tokens must hold token ids from 0 to 99: current value is ${token}`,
     });

@@ -19,6 +19,34 @@ export async function compileC(
   if (!success) throw new Error(new TextDecoder().decode(stderr));
 }
 
+/** Compiles a C++ program with files of csrc/, runs it and returns the bytes it wrote. */
+export async function runCpp(source: string, files: readonly string[]): Promise<Uint8Array> {
+  const folder = await Deno.makeTempDir();
+  try {
+    const program = `${folder}/program`;
+    await Deno.writeTextFile(`${program}.cpp`, source);
+    const sources = [`${program}.cpp`, ...files.map((file) => INCLUDE + file)];
+    const compiled = await new Deno.Command("c++", {
+      args: [
+        "-std=c++20",
+        "-Wall",
+        "-Werror",
+        `-I${INCLUDE}`,
+        "-pthread",
+        "-o",
+        program,
+        ...sources,
+      ],
+    }).output();
+    if (!compiled.success) throw new Error(new TextDecoder().decode(compiled.stderr));
+    const { success, stdout } = await new Deno.Command(program).output();
+    if (!success) throw new Error("The program failed");
+    return stdout;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
 /** Compiles a program, runs it and returns what it printed. */
 export async function runC(source: string): Promise<string> {
   const folder = await Deno.makeTempDir();

@@ -1,49 +1,34 @@
 import assert from "node:assert/strict";
+import * as ops from "../../ffi/op_symbols.ts";
 import { Struct } from "../../ffi/struct.ts";
 import * as structs from "../../ffi/structs.ts";
+import { readHeader } from "../../scripts/c_header.ts";
+import { nameEnumeration, SCALARS } from "../../scripts/generate_abi.ts";
 import { runC } from "./compile_c.ts";
-import { enumeratorsOf, readHeader, structsOf } from "./header.ts";
 
-const header = readHeader("hearth.h");
-const described = Object.values(structs).filter((value) => value instanceof Struct);
+const exported: Readonly<Record<string, unknown>> = { ...structs, ...ops };
+const described = Object.values(exported).filter((value) => value instanceof Struct);
+const headers = [readHeader("hearth.h"), readHeader("hearth_ops.h")];
 
-/** Every enumerator of structs.ts under its name in C. */
-const enumerators = new Map<string, number>(
-  Object.entries({
-    "": structs.Status,
-    DEVICE_: structs.DeviceKind,
-    ISA_: structs.Isa,
-    NORM_: structs.Norm,
-    ACTIVATION_: structs.Activation,
-    POSITION_: structs.Position,
-    ROPE_: structs.RopeStyle,
-    TENSOR_: structs.TensorRole,
-    CANCEL_: structs.Cancel,
-    EVENT_: structs.EventKind,
-    FINISH_: structs.Finish,
-    LOAD_: structs.LoadFormat,
-    STATE_: structs.State,
-    DTYPE_: { ...structs.WeightDType, ...structs.ComputeDType },
-  }).flatMap(([prefix, values]) =>
-    Object.entries(values).map(([name, value]): [string, number] => {
-      const inC = name.replace(/^fp(\d\d)$/, "f$1").toUpperCase();
-      return [`HEARTH_${prefix}${inC}`, value];
+/** Names in C of what has a value, with the value that TypeScript has. */
+const values = new Map<string, unknown>([
+  ...headers.flatMap(({ constants }) =>
+    constants.map(({ name }): [string, unknown] => {
+      const words = name.replace("HEARTH_", "").toLowerCase();
+      return [name, exported[words.replace(/_(.)/g, (_, letter) => letter.toUpperCase())]];
     })
   ),
-);
+  ...headers.flatMap(({ enumerations }) =>
+    enumerations.flatMap((enumeration) => {
+      const { name, prefix } = nameEnumeration(enumeration);
+      return Object.entries(exported[name] as Record<string, number>)
+        .map(([key, value]): [string, unknown] => [`${prefix}${key.toUpperCase()}`, value]);
+    })
+  ),
+]);
 
-Deno.test("structs.ts describes every struct and field of hearth.h", () => {
-  const ours = described.map(({ cName, fields }) => [cName, fields.map(({ name }) => name)]);
-  assert.deepEqual(new Map(ours as [string, string[]][]), structsOf(header));
-});
-
-Deno.test("structs.ts names every enumerator of hearth.h", () => {
-  const notNeeded = ["HEARTH_LOGPROBS_NONE"];
-  const inHeader = enumeratorsOf(header).filter((name) => !notNeeded.includes(name));
-  assert.deepEqual([...enumerators.keys()].sort(), inHeader.sort());
-});
-
-Deno.test("structs.ts agrees with the C compiler", async () => {
+Deno.test("structs.ts and op_symbols.ts agree with the C compiler", async () => {
+  assert.ok(described.length > 10 && values.size > 60);
   const lines = described.flatMap(({ cName, fields }) => [
     `printf("%s %zu\\n", "${cName}", sizeof(${cName}));`,
     ...fields.map(({ name, count }) => {
@@ -53,26 +38,28 @@ Deno.test("structs.ts agrees with the C compiler", async () => {
         `TYPE(${element}), ${elements});`;
     }),
   ]);
-  for (const name of enumerators.keys()) lines.push(`printf("%s %d\\n", "${name}", (int)${name});`);
+  for (const name of values.keys()) lines.push(`printf("%s %d\\n", "${name}", (int)${name});`);
+  for (const type of Object.keys(SCALARS)) {
+    lines.push(`printf("%s %s\\n", "${type}", TYPE((${type})0));`);
+  }
   const printed = await runC(`
-    #include <hearth.h>
+    #include <hearth_ops.h>
     #include <stddef.h>
     #include <stdio.h>
     #define TYPE(x) _Generic((x), char: "char", uint32_t: "u32", int32_t: "i32", float: "f32", \\
                              uint64_t: "u64")
     int main(void) {
-      printf("version %d, numerics %d\\n", HEARTH_ABI_VERSION, HEARTH_NUMERICS);
       ${lines.join("\n      ")}
     }`);
   const expected = [
-    `version ${structs.abiVersion}, numerics ${structs.numerics}`,
     ...described.flatMap(({ cName, byteLength, fields }) => [
       `${cName} ${byteLength}`,
       ...fields.map(({ name, offset, element, count }) =>
         `${cName}.${name} ${offset} ${element} ${count ?? 1}`
       ),
     ]),
-    ...[...enumerators].map(([name, value]) => `${name} ${value}`),
+    ...[...values].map(([name, value]) => `${name} ${value}`),
+    ...Object.entries(SCALARS).map(([type, name]) => `${type} ${name}`),
   ];
   assert.deepEqual(printed.trim().split("\n"), expected);
 });
@@ -84,6 +71,8 @@ Deno.test("Struct decodes what it encodes", () => {
     sequence: 3,
     token: 2 ** 32 - 1,
     logprob: -0.5,
+    num_tokens: 1,
+    num_top: 20,
     finish_reason: 4,
     cached_tokens: 5,
     payload_offset: 6,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openLibrary } from "../../ffi/library.ts";
-import { engineError } from "../../ffi/status.ts";
+import { engineError, ErrorBuffer } from "../../ffi/status.ts";
 import { abiVersion, Status } from "../../ffi/structs.ts";
 import { compileC } from "./compile_c.ts";
 
@@ -40,38 +40,68 @@ Deno.test("openLibrary() says how to get a library where there is none", () => {
   });
 });
 
-Deno.test("engineError() takes the field out of the message", () => {
+function decoded(fields: Partial<Parameters<typeof engineError>[0]>) {
+  return engineError({
+    status: Status.invalid_argument,
+    field: "",
+    rule: "",
+    value: "",
+    message: "x",
+    ...fields,
+  });
+}
+
+Deno.test("engineError() has the parts of the sentence, the field under its option's name", () => {
   const message = "Cannot submit request: max_tokens must be >= 1: current value is 0";
-  const error = engineError(Status.INVALID_ARGUMENT, message);
-  assert.deepEqual([error.code, error.message, error.param], [
+  const error = decoded({ field: "max_tokens", rule: "be >= 1", value: "0", message });
+  const { code, field, rule, value } = error;
+  assert.deepEqual([code, field, rule, value, error.message], [
     "invalid_argument",
-    message,
     "maxTokens",
+    "be >= 1",
+    "0",
+    message,
   ]);
 });
 
-Deno.test("engineError() names no field where the message names none", () => {
-  assert.equal(engineError(Status.IO_ERROR, "Cannot read x: it must be here").param, undefined);
-  assert.equal(engineError(Status.INVALID_ARGUMENT, "Cannot open").param, undefined);
+Deno.test("engineError() names no field where the library names none, or no option", () => {
+  const { field, rule, value } = decoded({ status: Status.io_error });
+  assert.deepEqual([field, rule, value], [undefined, undefined, undefined]);
+  const tensor = decoded({ field: "tensor model.norm.weight", rule: "appear once" });
+  assert.deepEqual([tensor.field, tensor.rule], [undefined, "appear once"]);
 });
 
 Deno.test("engineError() knows every status but HEARTH_NOT_FOUND by a code of its own", () => {
   const codes = Object.entries(Status)
     .filter(([, status]) => status < 0)
-    .map(([name, status]) => [name, engineError(status, "x").code]);
+    .map(([name, status]) => [name, decoded({ status }).code]);
   assert.deepEqual(Object.fromEntries(codes), {
-    INVALID_ARGUMENT: "invalid_argument",
-    QUEUE_FULL: "queue_full",
-    CLOSING: "closing",
-    CLOSED: "closing",
-    OUT_OF_MEMORY: "out_of_memory",
-    DEVICE_LOST: "device_lost",
-    IO_ERROR: "io_error",
-    UNSUPPORTED: "unsupported",
-    NOT_FOUND: "internal",
-    NOT_READY: "not_ready",
-    DEADLINE: "deadline",
-    DEVICE_LOST: "device_lost",
-    INTERNAL: "internal",
+    invalid_argument: "invalid_argument",
+    queue_full: "queue_full",
+    closing: "closing",
+    closed: "closing",
+    out_of_memory: "out_of_memory",
+    io_error: "io_error",
+    unsupported: "unsupported",
+    not_found: "internal",
+    not_ready: "not_ready",
+    deadline: "deadline",
+    internal: "internal",
+    device_lost: "device_lost",
   });
+});
+
+Deno.test("ErrorBuffer throws what the library wrote, and nothing after success", () => {
+  const { symbols } = openLibrary();
+  const error = new ErrorBuffer();
+  error.unwrap(Status.ok);
+  const status = symbols.hearth_step(0n, null, error.bytes);
+  assert.throws(() => error.unwrap(status), {
+    code: "invalid_argument",
+    field: "engine",
+    rule: "not be NULL",
+    value: undefined,
+    message: "Cannot step: engine must not be NULL",
+  });
+  error.unwrap(Status.ok);
 });

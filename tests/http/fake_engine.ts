@@ -105,8 +105,7 @@ export class FakeEngine implements ServedEngine {
       throw new EngineError(
         "queue_full",
         "Cannot submit request: the queue is full",
-        undefined,
-        2500,
+        { retryAfterMs: 2500 },
       );
     }
     this.requests.push(request);

@@ -199,7 +199,7 @@ Deno.test("what the engine says of files and internals is for the log alone", as
   for (const code of ["internal", "io_error"] as const) {
     await using harness = fakeHarness();
     harness.engine.generate = () => {
-      throw new EngineError(code, "Cannot read /home/me/model.gguf", "tokens");
+      throw new EngineError(code, "Cannot read /home/me/model.gguf", { field: "tokens" });
     };
     const log = await logged(async () => {
       const { error } = await harness.json(CHAT, chat, 500);

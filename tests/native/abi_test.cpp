@@ -20,8 +20,8 @@ struct Handle {
 
   std::vector<hearth_event> poll(uint32_t timeout_ms = 0) {
     std::vector<hearth_event> events(64);
-    const int32_t count =
-        hearth_poll(engine, events.data(), 64, payload, sizeof(payload), timeout_ms);
+    const int32_t count = hearth_poll(engine, events.data(), sizeof(events[0]), 64, payload,
+                                      sizeof(payload), timeout_ms);
     closed = count == HEARTH_CLOSED;
     events.resize(size_t(count > 0 ? count : 0));
     return events;
@@ -30,19 +30,24 @@ struct Handle {
     const hearth_request_options options = greedy_options(max_tokens);
     uint64_t request = 0;
     CHECK_EQUAL(hearth_submit(engine, prompt.data(), uint32_t(prompt.size()), &options, nullptr,
-                              &request, nullptr, 0),
+                              &request, nullptr),
                 HEARTH_OK);
     uint32_t num_tokens = 1;
     std::vector<uint32_t> output;
     while (num_tokens > 0) {
-      char error[256] = "";
-      CHECK_EQUAL(hearth_step(engine, &num_tokens, error, sizeof(error)), HEARTH_OK);
-      CHECK_EQUAL(hearth_check_integrity(engine, error, sizeof(error)), HEARTH_OK);
+      CHECK_EQUAL(hearth_step(engine, &num_tokens, nullptr), HEARTH_OK);
+      CHECK_EQUAL(hearth_check_integrity(engine, nullptr), HEARTH_OK);
       for (const hearth_event& event : poll()) {
         if (event.kind == HEARTH_EVENT_TOKEN) output.push_back(event.token);
       }
     }
     return output;
+  }
+  hearth_engine_stats stats() const {
+    hearth_engine_stats stats{};
+    stats.size = sizeof(stats);
+    CHECK_EQUAL(hearth_stats(engine, &stats), HEARTH_OK);
+    return stats;
   }
 
   hearth_engine* engine = nullptr;
@@ -64,10 +69,10 @@ TEST("hearth_* says what the library is") {
   CHECK_EQUAL(std::string(text), std::string("hea"));
   CHECK_EQUAL(hearth_build_info(nullptr, 0), length);
   hearth_device device;
-  const int32_t num_devices = hearth_devices(nullptr, 0);
+  const int32_t num_devices = hearth_devices(nullptr, sizeof(device), 0);
   CHECK(num_devices >= 1);
-  CHECK_EQUAL(hearth_devices(nullptr, 1), int32_t(HEARTH_INVALID_ARGUMENT));
-  CHECK_EQUAL(hearth_devices(&device, 1), num_devices);
+  CHECK_EQUAL(hearth_devices(nullptr, sizeof(device), 1), int32_t(HEARTH_INVALID_ARGUMENT));
+  CHECK_EQUAL(hearth_devices(&device, sizeof(device), 1), num_devices);
   CHECK_EQUAL(device.size, sizeof(device));
   CHECK_EQUAL(device.kind, uint32_t(HEARTH_DEVICE_CPU));
   CHECK(device.num_cores >= 1 && device.free_bytes > 0);
@@ -79,8 +84,7 @@ TEST("Dummy weights are made without a file, the same ones each time") {
   std::memset(model.flat.data() + model.files[0].path_offset, 'x', model.files[0].path_bytes);
   for (hearth_tensor& tensor : model.tensors) tensor.file_offset = 0;
   Handle first(model), second(model);
-  hearth_engine_stats stats{};
-  CHECK_EQUAL(hearth_stats(first.engine, &stats), HEARTH_OK);
+  const hearth_engine_stats stats = first.stats();
   CHECK_EQUAL(stats.bytes_loaded, stats.bytes_total);
   CHECK(stats.bytes_total > 0);
   const std::vector<uint32_t> tokens = first.generate(some_prompt(9), 12);
@@ -101,8 +105,7 @@ TEST("A real model gives the same tokens in any chunking, at any depth, from cac
       CHECK_EQUAL(output.size(), 20u);
       CHECK(output == expected);
       CHECK(handle.generate(some_prompt(70), 20) == expected);
-      hearth_engine_stats stats;
-      CHECK_EQUAL(hearth_stats(handle.engine, &stats), HEARTH_OK);
+      const hearth_engine_stats stats = handle.stats();
       CHECK_EQUAL(stats.num_prompt_tokens_cached, 64u);
       CHECK_EQUAL(stats.bytes_loaded, stats.bytes_total);
       CHECK(stats.step_bytes > 0 && stats.step_flops > 0 && stats.workspace_bytes > 0);
@@ -115,23 +118,22 @@ TEST("hearth_engine_open with a thread: READY, tokens, drain, CLOSED") {
   model.options.manual = 0;
   Handle handle(model);
   uint32_t num_tokens = 0;
-  CHECK_EQUAL(hearth_step(handle.engine, &num_tokens, nullptr, 0), int32_t(HEARTH_UNSUPPORTED));
-  CHECK_EQUAL(hearth_check_integrity(handle.engine, nullptr, 0), int32_t(HEARTH_UNSUPPORTED));
+  CHECK_EQUAL(hearth_step(handle.engine, &num_tokens, nullptr), int32_t(HEARTH_UNSUPPORTED));
+  CHECK_EQUAL(hearth_check_integrity(handle.engine, nullptr), int32_t(HEARTH_UNSUPPORTED));
   std::vector<hearth_event> events;
   while (events.empty()) events = handle.poll(1000);
   CHECK_EQUAL(events[0].kind, uint32_t(HEARTH_EVENT_READY));
   const auto prompt = some_prompt(20);
   const hearth_request_options options = greedy_options(10);
   uint64_t request = 0;
-  CHECK_EQUAL(
-      hearth_submit(handle.engine, prompt.data(), 20, &options, nullptr, &request, nullptr, 0),
-      HEARTH_OK);
+  CHECK_EQUAL(hearth_submit(handle.engine, prompt.data(), 20, &options, nullptr, &request, nullptr),
+              HEARTH_OK);
   hearth_engine_stop(handle.engine, 1);
-  char error[100] = "";
-  CHECK_EQUAL(hearth_submit(handle.engine, prompt.data(), 20, &options, nullptr, &request, error,
-                            sizeof(error)),
+  hearth_error error = no_error();
+  CHECK_EQUAL(hearth_submit(handle.engine, prompt.data(), 20, &options, nullptr, &request, &error),
               int32_t(HEARTH_CLOSING));
-  CHECK(std::strstr(error, "closing") != nullptr);
+  CHECK_EQUAL(error.status, int32_t(HEARTH_CLOSING));
+  CHECK(std::strstr(error.message, "closing") != nullptr);
   size_t num_events = 0;
   while (!handle.closed) num_events += handle.poll(1000).size();
   // START, 10 tokens, FINISH.
@@ -139,7 +141,7 @@ TEST("hearth_engine_open with a thread: READY, tokens, drain, CLOSED") {
   CHECK_EQUAL(hearth_cancel(handle.engine, request, 0, 0, 0), int32_t(HEARTH_NOT_FOUND));
 }
 
-TEST("hearth_* refuses null pointers and foreign sizes") {
+TEST("hearth_* refuses null pointers and impossible sizes") {
   const TinyModel model;
   Handle handle(model);
   hearth_engine* engine = handle.engine;
@@ -147,39 +149,52 @@ TEST("hearth_* refuses null pointers and foreign sizes") {
   uint64_t request = 0;
   uint32_t num_tokens = 0;
   hearth_event event;
-  hearth_engine_stats stats;
-  char error[200] = "";
+  hearth_engine_stats stats{};
+  stats.size = sizeof(stats);
   constexpr int32_t kInvalid = HEARTH_INVALID_ARGUMENT;
   hearth_request_options options = greedy_options(1);
+  const auto refuses_submit = [&](hearth_engine* target, const uint32_t* tokens,
+                                  const hearth_request_options* values, uint64_t* id,
+                                  const std::string& message) {
+    hearth_error error = no_error();
+    CHECK_EQUAL(hearth_submit(target, tokens, 1, values, nullptr, id, &error), kInvalid);
+    CHECK_EQUAL(error.status, kInvalid);
+    CHECK_EQUAL(std::string(error.message), "Cannot submit request: " + message);
+  };
 
-  CHECK_EQUAL(hearth_submit(nullptr, &token, 1, &options, nullptr, &request, error, 200), kInvalid);
-  CHECK_EQUAL(std::string(error), std::string("engine must not be NULL"));
-  CHECK_EQUAL(hearth_submit(engine, nullptr, 1, &options, nullptr, &request, error, 200), kInvalid);
-  CHECK_EQUAL(hearth_submit(engine, &token, 1, nullptr, nullptr, &request, error, 200), kInvalid);
-  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, nullptr, error, 200), kInvalid);
+  refuses_submit(nullptr, &token, &options, &request, "engine must not be NULL");
+  refuses_submit(engine, nullptr, &options, &request, "tokens must not be NULL");
+  refuses_submit(engine, &token, nullptr, &request, "options must not be NULL");
+  refuses_submit(engine, &token, &options, nullptr, "request must not be NULL");
   options.flat_bytes = 4;
-  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, &request, error, 200), kInvalid);
+  refuses_submit(engine, &token, &options, &request, "flat must not be NULL");
   options = greedy_options(1);
   options.size = 119;
-  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, &request, error, 200), kInvalid);
-  CHECK_EQUAL(std::string(error), std::string("options.size must be 120: current value is 119"));
-  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, &request, nullptr, 0), kInvalid);
-  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, &request, error, 8), kInvalid);
-  CHECK_EQUAL(std::string(error), std::string("options"));  // cut, with its NUL
+  refuses_submit(engine, &token, &options, &request,
+                 "options.size must be 120 to 4096: current value is 119");
+  CHECK_EQUAL(hearth_submit(engine, &token, 1, &options, nullptr, &request, nullptr), kInvalid);
   CHECK_EQUAL(request, 0u);
 
-  CHECK_EQUAL(hearth_poll(nullptr, &event, 1, handle.payload, 4096, 0), kInvalid);
-  CHECK_EQUAL(hearth_poll(engine, nullptr, 1, handle.payload, 4096, 0), kInvalid);
-  CHECK_EQUAL(hearth_poll(engine, &event, 0, handle.payload, 4096, 0), kInvalid);
-  CHECK_EQUAL(hearth_poll(engine, &event, 1, nullptr, 4096, 0), kInvalid);
-  CHECK_EQUAL(hearth_poll(engine, &event, 1, handle.payload, 4095, 0), kInvalid);
-  CHECK_EQUAL(hearth_step(nullptr, &num_tokens, nullptr, 0), kInvalid);
-  CHECK_EQUAL(hearth_step(engine, nullptr, nullptr, 0), kInvalid);
-  CHECK_EQUAL(hearth_check_integrity(nullptr, nullptr, 0), kInvalid);
+  const auto poll = [&](hearth_engine* target, hearth_event* events, uint32_t size,
+                        uint32_t capacity, uint8_t* payload, uint32_t payload_capacity) {
+    return hearth_poll(target, events, size, capacity, payload, payload_capacity, 0);
+  };
+  CHECK_EQUAL(poll(nullptr, &event, sizeof(event), 1, handle.payload, 4096), kInvalid);
+  CHECK_EQUAL(poll(engine, nullptr, sizeof(event), 1, handle.payload, 4096), kInvalid);
+  CHECK_EQUAL(poll(engine, &event, sizeof(event), 0, handle.payload, 4096), kInvalid);
+  CHECK_EQUAL(poll(engine, &event, 0, 1, handle.payload, 4096), kInvalid);
+  CHECK_EQUAL(poll(engine, &event, 4097, 1, handle.payload, 4096), kInvalid);
+  CHECK_EQUAL(poll(engine, &event, sizeof(event), 1, nullptr, 4096), kInvalid);
+  CHECK_EQUAL(poll(engine, &event, sizeof(event), 1, handle.payload, 4095), kInvalid);
+  CHECK_EQUAL(hearth_step(nullptr, &num_tokens, nullptr), kInvalid);
+  CHECK_EQUAL(hearth_step(engine, nullptr, nullptr), kInvalid);
+  CHECK_EQUAL(hearth_check_integrity(nullptr, nullptr), kInvalid);
   CHECK_EQUAL(hearth_cancel(nullptr, 1, 0, 0, 0), kInvalid);
   CHECK_EQUAL(hearth_cancel(engine, 1, 0, 2, 0), kInvalid);
   CHECK_EQUAL(hearth_stats(nullptr, &stats), kInvalid);
   CHECK_EQUAL(hearth_stats(engine, nullptr), kInvalid);
+  stats.size = 0;
+  CHECK_EQUAL(hearth_stats(engine, &stats), kInvalid);
   CHECK_EQUAL(hearth_engine_describe(nullptr, nullptr, 0), kInvalid);
   CHECK(hearth_engine_describe(engine, nullptr, 0) > 20);
   hearth_engine_stop(nullptr, 0);
@@ -189,11 +204,7 @@ TEST("hearth_* refuses null pointers and foreign sizes") {
 TEST("hearth_engine_open counts the whole workspace against memory_limit_bytes") {
   TinyModel model;
   model.options.num_kv_blocks = 8;
-  hearth_engine_stats stats{};
-  {
-    Handle handle(model);
-    CHECK_EQUAL(hearth_stats(handle.engine, &stats), HEARTH_OK);
-  }
+  const hearth_engine_stats stats = Handle(model).stats();
   const uint64_t needed = stats.weights_bytes + stats.kv_bytes + stats.workspace_bytes;
   // Of that, K and V of one layer, and each input of a linear op as fp32 and int8.
   const uint64_t scratch = stats.max_num_batched_tokens * 2ull * sizeof(float) *
@@ -208,15 +219,6 @@ TEST("hearth_engine_open counts the whole workspace against memory_limit_bytes")
   CHECK(engine == nullptr);
 }
 
-TEST("cut_length never cuts a character in two") {
-  const std::string text = "a\u00e9\u20ac";
-  CHECK_EQUAL(cut_length(text, 0), 0u);
-  CHECK_EQUAL(cut_length(text, 2), 1u);
-  CHECK_EQUAL(cut_length(text, 5), 3u);
-  CHECK_EQUAL(cut_length(text, 6), 6u);
-  CHECK_EQUAL(cut_length(text, 100), 6u);
-}
-
 TEST("hearth_engine_open says what is wrong and gives no handle") {
   const auto refuses = [](hearth_status status, const char* text, auto&& change) {
     TinyModel model;
@@ -228,10 +230,10 @@ TEST("hearth_engine_open says what is wrong and gives no handle") {
     if (error.find(text) == std::string::npos) fail(__FILE__, __LINE__, error + " lacks " + text);
   };
   constexpr hearth_status kInvalid = HEARTH_INVALID_ARGUMENT;
-  refuses(kInvalid, "options.size", [](auto& m) { m.options.size = 1; });
-  refuses(kInvalid, "spec.size", [](auto& m) { m.spec.size = 1; });
-  refuses(kInvalid, "size", [](auto& m) { m.tensors[3].size = 1; });
-  refuses(kInvalid, "size", [](auto& m) { m.files[0].size = 1; });
+  refuses(kInvalid, "options.size must be 112 to 4096", [](auto& m) { m.options.size = 111; });
+  refuses(kInvalid, "spec.size must be 112 to 4096", [](auto& m) { m.spec.size = 1; });
+  refuses(kInvalid, "tensors[3].size must be 64 to 4096", [](auto& m) { m.tensors[3].size = 1; });
+  refuses(kInvalid, "files[0].size must be 16 to 4096", [](auto& m) { m.files[0].size = 1; });
   refuses(kInvalid, "num_layers", [](auto& m) { m.spec.num_layers = 0; });
   refuses(kInvalid, "rope_inv_freq", [](auto& m) { m.spec.rope_inv_freq_offset = 1u << 20; });
   refuses(kInvalid, "missing", [](auto& m) { m.tensors.pop_back(); });
@@ -251,7 +253,7 @@ TEST("hearth_engine_open says what is wrong and gives no handle") {
   });
   refuses(kInvalid, "max_model_len", [](auto& m) { m.options.max_model_len = 129; });
   hearth_engine* engine = nullptr;
-  CHECK_EQUAL(hearth_engine_open(nullptr, nullptr, nullptr, nullptr, nullptr, &engine, nullptr, 0),
+  CHECK_EQUAL(hearth_engine_open(nullptr, nullptr, nullptr, nullptr, nullptr, &engine, nullptr),
               kInvalid);
 }
 

@@ -17,9 +17,8 @@ namespace {
 
 using namespace cuda;
 
-constexpr SourceFormat kFormats[] = {SourceFormat::kF32,  SourceFormat::kF16,
-                                     SourceFormat::kBF16, SourceFormat::kQ8_0,
-                                     SourceFormat::kQ4_0, SourceFormat::kQ4_1};
+constexpr SourceFormat kFormats[] = {SourceFormat::kF32,  SourceFormat::kF16,  SourceFormat::kBF16,
+                                     SourceFormat::kQ8_0, SourceFormat::kQ4_0, SourceFormat::kQ4_1};
 
 /// A weight's rows as in a file, of random bits but finite scales.
 std::vector<std::byte> random_rows(SourceFormat format, int32_t rows, int32_t cols, uint32_t seed) {
@@ -93,8 +92,7 @@ std::vector<std::byte> pack(const WeightLayout& layout, const std::byte* source,
   const StripRows rows{source, row_bytes(layout.source, layout.cols), num_rows, layout.cols};
   std::vector<std::byte> strip(layout.tile_bytes);
   for (size_t i = 0; i < layout.tile_bytes / 4; ++i) {
-    const uint32_t word =
-        strip_word(layout.source, rows, int32_t(i) / words, int32_t(i) % words);
+    const uint32_t word = strip_word(layout.source, rows, int32_t(i) / words, int32_t(i) % words);
     std::memcpy(&strip[i * 4], &word, 4);
   }
   return strip;

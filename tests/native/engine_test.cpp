@@ -58,15 +58,15 @@ struct Fixture {
   int32_t poll(uint32_t capacity = 3, milliseconds timeout = milliseconds(0)) {
     std::vector<hearth_event> events(capacity);
     alignas(8) uint8_t payload[4096];
-    const int32_t count = engine.poll(events.data(), capacity, payload, sizeof(payload), timeout);
+    const int32_t count = engine.poll(events.data(), sizeof(hearth_event), capacity, payload,
+                                      sizeof(payload), timeout);
     std::lock_guard lock(mutex);
     for (int32_t i = 0; i < count; ++i) {
       const hearth_event& event = events[size_t(i)];
       CHECK_EQUAL(event.payload_offset % 8, 0u);
       if (event.request == 0) {
         engine_events.push_back(event);
-        engine_texts.emplace_back(reinterpret_cast<char*>(payload) + event.payload_offset,
-                                  event.payload_bytes);
+        if (event.payload_bytes > 0) failure = error_in(payload + event.payload_offset);
       } else {
         record(outcomes.at(event.request), event, payload + event.payload_offset);
       }
@@ -90,7 +90,7 @@ struct Fixture {
   std::mutex mutex;
   std::map<uint64_t, Outcome> outcomes;
   std::vector<hearth_event> engine_events;
-  std::vector<std::string> engine_texts;
+  hearth_error failure{};  // of the newest event that tells one
 };
 
 TEST("Engine runs by hand: READY, tokens, FINISH, CLOSED") {
@@ -208,8 +208,8 @@ TEST("Engine draws different seeds where none is given") {
     }
     hearth_event events[64];
     uint8_t payload[4096];
-    const int32_t count =
-        fixture.engine.poll(events, 64, payload, sizeof(payload), milliseconds(0));
+    const int32_t count = fixture.engine.poll(events, sizeof(events[0]), 64, payload,
+                                              sizeof(payload), milliseconds(0));
     for (int32_t i = 0; i < count; ++i) drawn.push_back(events[i].token);
   }
   CHECK(tokens[0] != tokens[1]);
@@ -236,8 +236,9 @@ TEST("Engine tells why loading failed") {
   while (fixture.poll(3, milliseconds(5000)) == 0) {
   }
   CHECK_EQUAL(fixture.engine_events.at(0).kind, uint32_t(HEARTH_EVENT_FAILED));
-  CHECK_EQUAL(fixture.engine_events[0].finish_reason, uint32_t(-HEARTH_IO_ERROR));
-  CHECK_EQUAL(fixture.engine_texts.at(0), std::string("Cannot read weights: the disk is gone"));
+  CHECK_EQUAL(fixture.failure.status, int32_t(HEARTH_IO_ERROR));
+  CHECK_EQUAL(std::string(fixture.failure.message),
+              std::string("Cannot read weights: the disk is gone"));
   CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_FAILED));
   CHECK_ERROR(HEARTH_NOT_READY, "the disk is gone", fixture.submit({.prompt = prompt_of(3)}));
   fixture.engine.stop(true);
@@ -268,8 +269,8 @@ void check_device_lost(Fixture& fixture, size_t num_requests) {
   }
   CHECK_EQUAL(fixture.engine_events.size(), 2u);
   CHECK_EQUAL(fixture.engine_events[1].kind, uint32_t(HEARTH_EVENT_FAILED));
-  CHECK_EQUAL(fixture.engine_events[1].finish_reason, uint32_t(-HEARTH_DEVICE_LOST));
-  CHECK(fixture.engine_texts[1].find("off the bus") != std::string::npos);
+  CHECK_EQUAL(fixture.failure.status, int32_t(HEARTH_DEVICE_LOST));
+  CHECK(std::string(fixture.failure.message).find("off the bus") != std::string::npos);
   const hearth_engine_stats stats = fixture.engine.stats();
   CHECK_EQUAL(stats.state, uint32_t(HEARTH_STATE_FAILED));
   CHECK_EQUAL(stats.num_requests_running + stats.num_requests_waiting + stats.kv_blocks_held, 0u);
@@ -364,8 +365,8 @@ TEST("Engine without any memory is FAILED, says so, and takes nothing with it") 
     while (fixture.engine_events.size() < 2) fixture.poll(3, milliseconds(5000));
     CHECK(fault.has_struck);
     CHECK_EQUAL(fixture.engine_events[1].kind, uint32_t(HEARTH_EVENT_FAILED));
-    CHECK_EQUAL(fixture.engine_events[1].finish_reason, uint32_t(-HEARTH_OUT_OF_MEMORY));
-    CHECK_EQUAL(fixture.engine_texts[1],
+    CHECK_EQUAL(fixture.failure.status, int32_t(HEARTH_OUT_OF_MEMORY));
+    CHECK_EQUAL(std::string(fixture.failure.message),
                 std::string("Cannot run the engine: no host memory is left"));
     CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_FAILED));
     CHECK_ERROR(HEARTH_NOT_READY, "no host memory is left",
@@ -473,31 +474,6 @@ TEST("Engine serves many threads that submit, cancel, look and poll") {
     CHECK_EQUAL(fixture.engine.stats().kv_blocks_held, 0u);
     CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_CLOSED));
   }
-}
-
-TEST("EventQueue splits over small buffers and loses nothing") {
-  EventQueue queue;
-  std::vector<Event> events;
-  const std::string text(kMaxErrorText + 100, 'x');
-  for (uint64_t i = 1; i <= 5; ++i) {
-    events.push_back(error_event(i, HEARTH_INTERNAL, text));
-  }
-  queue.push(events);
-  queue.close();
-  hearth_event headers[16];
-  uint8_t payload[4096];
-  uint64_t next = 1;
-  for (;;) {
-    const int32_t count = queue.poll(headers, 16, payload, sizeof(payload), milliseconds(0));
-    if (count == HEARTH_CLOSED) break;
-    CHECK_EQUAL(count, next < 5 ? 2 : 1);  // two texts fill the buffer
-    for (int32_t i = 0; i < count; ++i) {
-      CHECK_EQUAL(headers[i].request, next++);
-      CHECK_EQUAL(headers[i].payload_bytes, kMaxErrorText);
-      CHECK_EQUAL(headers[i].payload_offset, uint32_t(i) * kMaxErrorText);
-    }
-  }
-  CHECK_EQUAL(next, 6u);
 }
 
 TEST("Throughput promises nothing before it has measured") {

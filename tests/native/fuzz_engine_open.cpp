@@ -9,6 +9,7 @@
 
 #include "tiny_model.h"
 
+using hearth::test::no_error;
 using hearth::test::TinyModel;
 
 namespace {
@@ -58,17 +59,16 @@ void run_one_request(hearth_engine* engine) {
   const uint32_t tokens[] = {0, 0, 0};
   const hearth_request_options options = hearth::test::greedy_options(2);
   uint64_t request;
-  char error[256] = "";
-  if (hearth_submit(engine, tokens, 3, &options, nullptr, &request, error, sizeof(error)) !=
-      HEARTH_OK) {
-    expect(error[0] != '\0', "an error has a message");
+  hearth_error error = no_error();
+  if (hearth_submit(engine, tokens, 3, &options, nullptr, &request, &error) != HEARTH_OK) {
+    expect(error.message[0] != '\0', "an error has a message");
     return;
   }
   uint32_t num_tokens = 1;
   while (num_tokens > 0) {
-    expect(hearth_step(engine, &num_tokens, error, sizeof(error)) == HEARTH_OK, error);
+    expect(hearth_step(engine, &num_tokens, &error) == HEARTH_OK, error.message);
   }
-  expect(hearth_check_integrity(engine, error, sizeof(error)) == HEARTH_OK, error);
+  expect(hearth_check_integrity(engine, &error) == HEARTH_OK, error.message);
 }
 
 }  // namespace
@@ -90,13 +90,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   tables.options.memory_limit_bytes = 64 << 20;
 
   hearth_engine* engine = nullptr;
-  char error[512] = "";
+  hearth_error error = no_error();
   const hearth_status status =
       hearth_engine_open(&tables.options, &tables.spec, tables.tensors.data(), tables.files.data(),
-                         tables.flat.data(), &engine, error, sizeof(error));
+                         tables.flat.data(), &engine, &error);
   expect((status == HEARTH_OK) == (engine != nullptr), "a handle comes with HEARTH_OK");
-  expect((status == HEARTH_OK) == (error[0] == '\0'), "a message comes with an error");
-  expect(status != HEARTH_INTERNAL, error);
+  expect((status == HEARTH_OK) == (error.message[0] == '\0'), "a message comes with an error");
+  expect(status == error.status, "the error has the call's status");
+  expect(status != HEARTH_INTERNAL, error.message);
   if (engine != nullptr) run_one_request(engine);
   hearth_engine_close(engine);
   return 0;

@@ -10,6 +10,7 @@
 
 #include "tiny_model.h"
 
+using hearth::test::no_error;
 using hearth::test::TinyModel;
 
 namespace {
@@ -32,11 +33,11 @@ void drain(hearth_engine* engine) {
   alignas(8) uint8_t payload[4096];
   hearth_event events[64];
   uint32_t num_tokens = 1;
-  char error[256];
+  hearth_error error = no_error();
   while (num_tokens > 0) {
-    expect(hearth_step(engine, &num_tokens, error, sizeof(error)) == HEARTH_OK, error);
-    expect(hearth_check_integrity(engine, error, sizeof(error)) == HEARTH_OK, error);
-    while (hearth_poll(engine, events, 64, payload, sizeof(payload), 0) > 0) {
+    expect(hearth_step(engine, &num_tokens, &error) == HEARTH_OK, error.message);
+    expect(hearth_check_integrity(engine, &error) == HEARTH_OK, error.message);
+    while (hearth_poll(engine, events, sizeof(events[0]), 64, payload, sizeof(payload), 0) > 0) {
     }
   }
 }
@@ -59,13 +60,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.max_tokens %= 512;
 
   uint64_t request = 0;
-  char error[256] = "";
-  const hearth_status status = hearth_submit(engine, tokens, uint32_t(num_tokens), &options,
-                                             data + used, &request, error, sizeof(error));
+  hearth_error error = no_error();
+  const hearth_status status =
+      hearth_submit(engine, tokens, uint32_t(num_tokens), &options, data + used, &request, &error);
   expect((status == HEARTH_OK) == (request != 0), "an id comes with HEARTH_OK");
-  expect((status == HEARTH_OK) == (error[0] == '\0'), "a message comes with an error");
+  expect((status == HEARTH_OK) == (error.message[0] == '\0'), "a message comes with an error");
   drain(engine);
   hearth_engine_stats stats;
+  stats.size = sizeof(stats);
   expect(hearth_stats(engine, &stats) == HEARTH_OK, "stats");
   expect(stats.kv_blocks_held == 0, "no block is held afterwards");
   expect(stats.num_requests_running + stats.num_requests_waiting == 0, "nothing is left");

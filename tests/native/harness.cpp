@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "check.h"
@@ -63,10 +64,12 @@ void record(Outcome& outcome, const hearth_event& event, const uint8_t* payload)
       CHECK(outcome.has_started);
       auto& output = outcome.output.at(event.sequence);
       CHECK_EQUAL(outcome.finish_reason.at(event.sequence), 0u);
+      CHECK_EQUAL(event.num_tokens, 1u);
       output.push_back(event.token);
       CHECK_EQUAL(event.num_output_tokens, output.size());
       CHECK_EQUAL(std::isnan(event.logprob), outcome.ask.logprobs < 0);
       const int32_t top = std::max(outcome.ask.logprobs, 0);
+      CHECK_EQUAL(event.num_top, uint32_t(top));
       CHECK_EQUAL(event.payload_bytes, top * sizeof(hearth_token_logprob));
       outcome.cached_tokens = event.cached_tokens;
       break;
@@ -83,11 +86,19 @@ void record(Outcome& outcome, const hearth_event& event, const uint8_t* payload)
       outcome.cached_tokens = event.cached_tokens;
       break;
     case HEARTH_EVENT_ERROR:
-      outcome.error.assign(reinterpret_cast<const char*>(payload), event.payload_bytes);
+      CHECK_EQUAL(event.payload_bytes, sizeof(hearth_error));
+      outcome.error = error_in(payload).message;
       CHECK(!outcome.error.empty());
       break;
     default: fail(__FILE__, __LINE__, format("event of kind %u", event.kind));
   }
+}
+
+hearth_error error_in(const uint8_t* payload) {
+  hearth_error error;
+  std::memcpy(&error, payload, sizeof(error));
+  CHECK_EQUAL(error.size, sizeof(error));
+  return error;
 }
 
 std::vector<uint32_t> prompt_of(int32_t num_tokens, uint64_t seed) {

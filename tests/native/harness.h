@@ -56,6 +56,8 @@ struct Outcome {
 hearth_request_options request_values(const Ask& ask);
 /// Takes an event into the outcome of its request and checks what can be checked at once.
 void record(Outcome& outcome, const hearth_event& event, const uint8_t* payload);
+/// The payload of an ERROR or FAILED event.
+hearth_error error_in(const uint8_t* payload);
 /// Prompt of tokens that depend on the seed and are below kFakeVocab.
 std::vector<uint32_t> prompt_of(int32_t num_tokens, uint64_t seed = 1);
 

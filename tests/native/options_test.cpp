@@ -89,7 +89,7 @@ TEST("parse_request checks every range of the flat buffer") {
           [](auto& s) { s.values.stop_ids_count = 1; });
   refuses("stop_ids must lie in the flat buffer", [](auto& s) {
     s.add(s.values.stop_ids_offset, s.values.stop_ids_count, std::vector<uint32_t>{1, 2});
-    s.values.stop_ids_count = 0x40000001;  // times 4 wraps in 32 bits
+    s.values.stop_ids_offset = 0xfffffffc;  // plus 8 wraps in 32 bits
   });
   refuses("stop_ids_offset must be a multiple of 4", [](auto& s) {
     s.add(s.values.stop_ids_offset, s.values.stop_ids_count, std::vector<uint32_t>{1, 2});
@@ -122,6 +122,59 @@ TEST("parse_request checks every range of the flat buffer") {
   const RequestOptions options = valid.parse();
   CHECK(options.bad_words == (std::vector<uint32_t>{1, 5, 2, 6, 7}));
   CHECK(options.is_stop(9) && !options.is_stop(5));
+}
+
+TEST("parse_request bounds the lists of a request") {
+  const auto ids = [](size_t count) { return std::vector<uint32_t>(count, 7); };
+  const auto biases = [](size_t count) { return std::vector<hearth_logit_bias>(count, {7, 1}); };
+  const auto words = [](size_t num_words, uint32_t length) {
+    std::vector<uint32_t> flat;
+    for (size_t i = 0; i < num_words; ++i) {
+      flat.push_back(length);
+      flat.insert(flat.end(), length, 7);
+    }
+    return flat;
+  };
+  const auto add_stops = [](Submission& s, const std::vector<uint32_t>& list) {
+    s.add(s.values.stop_ids_offset, s.values.stop_ids_count, list);
+  };
+  const auto add_biases = [](Submission& s, const std::vector<hearth_logit_bias>& list) {
+    s.add(s.values.logit_bias_offset, s.values.logit_bias_count, list);
+  };
+  const auto add_words = [](Submission& s, const std::vector<uint32_t>& list) {
+    s.add(s.values.bad_words_offset, s.values.bad_words_count, list);
+  };
+  Submission full;
+  add_stops(full, ids(HEARTH_MAX_STOP_IDS));
+  add_biases(full, biases(HEARTH_MAX_LOGIT_BIASES));
+  add_words(full, words(256, 64));
+  full.parse();
+  Submission single;
+  add_words(single, words(HEARTH_MAX_BAD_WORD_IDS, 1));
+  single.parse();
+
+  refuses("stop_ids must hold at most 1024 ids: current value is 1025",
+          [&](auto& s) { add_stops(s, ids(HEARTH_MAX_STOP_IDS + 1)); });
+  refuses("logit_bias must hold at most 16384 tokens: current value is 16385",
+          [&](auto& s) { add_biases(s, biases(HEARTH_MAX_LOGIT_BIASES + 1)); });
+  refuses("bad_words must hold at most 16384 ids: current value is 16385",
+          [&](auto& s) { add_words(s, words(1, HEARTH_MAX_BAD_WORD_IDS + 1)); });
+  refuses("bad_words must hold at most 32768 elements: current value is 32770",
+          [&](auto& s) { add_words(s, words(HEARTH_MAX_BAD_WORD_IDS + 1, 1)); });
+  // Refused by the count alone, before the buffer is looked at.
+  refuses("stop_ids must hold at most 1024 ids: current value is 4294967295",
+          [](auto& s) { s.values.stop_ids_count = UINT32_MAX; });
+}
+
+TEST("is_stop finds ids in any order, repeated or not") {
+  Submission submission;
+  submission.add(submission.values.stop_ids_offset, submission.values.stop_ids_count,
+                 std::vector<uint32_t>{50, 3, 99, 3, 17});
+  const RequestOptions options = submission.parse();
+  for (uint32_t token = 0; token < 100; ++token) {
+    const bool listed = token == 50 || token == 3 || token == 99 || token == 17;
+    CHECK_EQUAL(options.is_stop(token), listed);
+  }
 }
 
 hearth_engine_options given() {

@@ -98,10 +98,10 @@ hearth_engine_options TinyModel::sized_options() const {
 
 hearth_status TinyModel::open(hearth_engine** engine, std::string& error) const {
   const hearth_engine_options sized = sized_options();
-  char text[1024] = "";
+  hearth_error failure = no_error();
   const hearth_status status = hearth_engine_open(&sized, &spec, tensors.data(), files.data(),
-                                                  flat.data(), engine, text, sizeof(text));
-  error = text;
+                                                  flat.data(), engine, &failure);
+  error = failure.message;
   return status;
 }
 
@@ -131,6 +131,12 @@ uint32_t TinyModel::add_flat(const void* bytes, size_t count) {
   flat.resize(offset + count);
   std::memcpy(flat.data() + offset, bytes, count);
   return offset;
+}
+
+hearth_error no_error() {
+  hearth_error error{};
+  error.size = sizeof(error);
+  return error;
 }
 
 hearth_request_options greedy_options(uint32_t max_tokens) {

@@ -36,6 +36,9 @@ struct TinyModel {
   uint32_t add_flat(const void* bytes, size_t count);
 };
 
+/// An error for a call to fill.
+hearth_error no_error();
+
 /// Options of a request that is greedy and has no extras.
 hearth_request_options greedy_options(uint32_t max_tokens);
 

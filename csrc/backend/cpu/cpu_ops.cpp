@@ -91,8 +91,7 @@ void CpuOps::embed(const WeightView& token_embedding, Tensor out) {
   });
 }
 
-void CpuOps::add_position(const WeightView& position_embedding, int32_t position_offset,
-                              Tensor x) {
+void CpuOps::add_position(const WeightView& position_embedding, int32_t position_offset, Tensor x) {
   std::vector<float> row(x.cols);
   for (int32_t t = 0; t < input_.num_tokens(); ++t) {
     const int32_t position = input_.positions[t] + position_offset;
@@ -129,8 +128,8 @@ void CpuOps::linear_rows(Tensor x, int32_t num_rows, const NormView& norm, const
 }
 
 void CpuOps::qkv(Tensor x, const NormView& norm, const LinearView& q, const LinearView& k,
-                     const LinearView& v, const NormView& q_norm, const NormView& k_norm,
-                     const AttentionSpec& attention, Tensor q_out) {
+                 const LinearView& v, const NormView& q_norm, const NormView& k_norm,
+                 const AttentionSpec& attention, Tensor q_out) {
   const LinearOutput outputs[] = {{q, floats(q_out)}, {k, k_.data()}, {v, v_.data()}};
   linear_ops_.run(floats(x), input_.num_tokens(), norm, outputs);
   static const RopeView kNoRope;

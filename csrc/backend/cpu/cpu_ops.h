@@ -17,8 +17,8 @@ namespace hearth {
 
 class CpuOps final : public Ops {
  public:
-  /// Throws Error(HEARTH_UNSUPPORTED) for an instruction path that this CPU lacks. samplers outlives
-  /// the ops.
+  /// Throws Error(HEARTH_UNSUPPORTED) for an instruction path that this CPU lacks. samplers
+  /// outlives the ops.
   CpuOps(const CpuOptions& options, CpuSamplers& samplers);
 
   std::string describe() const override;
@@ -68,7 +68,7 @@ class CpuOps final : public Ops {
   Attention attention_;
   CpuSamplers& samplers_;
 
-  std::vector<float> k_, v_;                // [max_tokens, num_kv_heads * head_dim] of one layer
+  std::vector<float> k_, v_;  // [max_tokens, num_kv_heads * head_dim] of one layer
   /// cos and sin of a RoPE table's angles for the step's tokens, [T, dim / 2].
   struct RopeAngles {
     std::vector<float> cos, sin;

@@ -63,9 +63,8 @@ Isa best_isa() {
 Isa choose_isa(uint32_t option) {
   if (option == HEARTH_ISA_AUTO) return best_isa();
   if (option > HEARTH_ISA_AMX) {
-    throw Error(HEARTH_INVALID_ARGUMENT,
-                format("Cannot choose instructions: isa must be 0 to %d: current value is %u",
-                       HEARTH_ISA_AMX, option));
+    refuse("Cannot choose instructions", "isa", format("be 0 to %d", HEARTH_ISA_AMX),
+           std::to_string(option));
   }
   if (Isa(option) > best_isa()) {
     throw Error(

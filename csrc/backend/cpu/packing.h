@@ -27,8 +27,8 @@ inline constexpr int kGroupCols = 32;
 /// Throws Error(HEARTH_UNSUPPORTED) for quantized rows that are no multiple of 32.
 WeightLayout tile_layout(SourceFormat format, int32_t rows, int32_t cols);
 
-/// Packs the rows of one tile into dst, 64-byte aligned: num_rows rows as in the file, 16 or, in the
-/// last tile, less.
+/// Packs the rows of one tile into dst, 64-byte aligned: num_rows rows as in the file, 16 or, in
+/// the last tile, less.
 void pack_tile(const WeightLayout& layout, const std::byte* source, int32_t num_rows,
                std::byte* dst);
 

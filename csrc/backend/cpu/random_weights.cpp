@@ -19,13 +19,16 @@ void put(std::byte* to, size_t index, T value) {
 
 }  // namespace
 
-void random_rows(SourceFormat format, int32_t cols, int32_t num_rows, uint64_t seed, std::byte* to) {
+void random_rows(SourceFormat format, int32_t cols, int32_t num_rows, uint64_t seed,
+                 std::byte* to) {
   std::mt19937_64 random(seed);
   const float largest = std::sqrt(3.0f / float(cols));
   if (is_quantized(format)) {
     // Every bit pattern is a quant; the scale makes them span [-largest, largest].
     const size_t group_bytes = row_bytes(format, kGroup);
-    const float span = format == SourceFormat::kQ8_0 ? 128 : format == SourceFormat::kQ4_0 ? 8 : 7.5f;
+    const float span = format == SourceFormat::kQ8_0   ? 128
+                       : format == SourceFormat::kQ4_0 ? 8
+                                                       : 7.5f;
     for (size_t group = 0; group < size_t(num_rows) * cols / kGroup; ++group) {
       std::byte* const begin = to + group * group_bytes;
       for (size_t i = 0; i < group_bytes; ++i) begin[i] = std::byte(random() & 0xff);

@@ -388,7 +388,7 @@ int32_t CpuSamplers::bind(const SamplerSpec& spec) {
 void CpuSamplers::release(int32_t sampler) { samplers_[sampler].reset(); }
 
 void CpuSamplers::sample(ThreadPool& pool, const StepInput& input, float* logits, int32_t vocab,
-                      int32_t first_row, int32_t num_rows, std::vector<SampleResult>& results) {
+                         int32_t first_row, int32_t num_rows, std::vector<SampleResult>& results) {
   const VectorKernels& kernels = vector_kernels(isa_);
   const auto row_begin = [&](int32_t row) {
     return std::lower_bound(

@@ -61,7 +61,7 @@ struct Loader {
     if (tile * kTileTokens >= seen.end) return let_next_begin();
     if (tile % kTilesPerChunk == 0) {
       block_ids = load_block_ids(args, args.step.first_block[sequence], tile / kTilesPerChunk,
-                               args.step.context_len[sequence]);
+                                 args.step.context_len[sequence]);
     }
   }
 };

@@ -24,8 +24,8 @@ struct StageShape {
   static constexpr int kBytes = kOctets * kOctetBytes;
 };
 
-/// For lane i the id of a chunk's block i; 0 from token `end` of the context on. first_block: of the
-/// context, in step.blocks.
+/// For lane i the id of a chunk's block i; 0 from token `end` of the context on. first_block: of
+/// the context, in step.blocks.
 __device__ __forceinline__ int32_t load_block_ids(const AttentionArgs& args, int32_t first_block,
                                                   int32_t chunk, int32_t end) {
   const int32_t lane = threadIdx.x % 32, block_tokens = args.kv.spec.block_tokens;

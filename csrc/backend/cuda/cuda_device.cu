@@ -9,8 +9,8 @@ namespace hearth::cuda {
 CudaDevice::CudaDevice(const CudaOptions& options) : index_(options.device_index) {
   const OpenDevice opened = open_device(index_);
   info_ = opened.info;
-  stream_ = Stream(limit_code(opened.code, options.max_compute_capability),
-                   int32_t(info_.num_cores));
+  stream_ =
+      Stream(limit_code(opened.code, options.max_compute_capability), int32_t(info_.num_cores));
   queues_[0].stream = stream_.handle;
   for (uint32_t i = 1; i <= kCopyQueues; ++i) {
     queues_[i].own_stream = make_stream();

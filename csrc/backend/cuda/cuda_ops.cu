@@ -145,8 +145,8 @@ StepLayout CudaOps::make_layout(const StepInput& input, std::span<const RopeView
   return layout;
 }
 
-bool CudaOps::begin_step(const StepInput& input, std::span<const RopeView> ropes,
-                         const KvCache& kv, StepUse use) {
+bool CudaOps::begin_step(const StepInput& input, std::span<const RopeView> ropes, const KvCache& kv,
+                         StepUse use) {
   device_.use();
   const uint64_t index = num_begun_++ % kSlots;
   Slot& slot = slots_[index];
@@ -258,8 +258,8 @@ void CudaOps::embed(const WeightView& token_embedding, Tensor out) {
 
 void CudaOps::add_position(const WeightView& position_embedding, int32_t position_offset,
                            Tensor x) {
-  cuda::add_position(stream_, step_, position_embedding.layout.dtype,
-                     WeightRef(position_embedding), position_offset, x.cols, floats(x));
+  cuda::add_position(stream_, step_, position_embedding.layout.dtype, WeightRef(position_embedding),
+                     position_offset, x.cols, floats(x));
 }
 
 void CudaOps::norm(Tensor x, const NormView& norm, Tensor out) {

@@ -1,8 +1,8 @@
-// Which kernel takes an op, and how it is cut: by the code that was loaded, dtype, shape and number of
-// tokens. Host code without CUDA, so that the choice is tested where there is no GPU.
+// Which kernel takes an op, and how it is cut: by the code that was loaded, dtype, shape and number
+// of tokens. Host code without CUDA, so that the choice is tested where there is no GPU.
 //
-// No choice changes a bit of any result (docs/decisions/0007-cuda-numerics.md), so that a tuner only
-// has to write the table.
+// No choice changes a bit of any result (docs/decisions/0007-cuda-numerics.md), so that a tuner
+// only has to write the table.
 #pragma once
 
 #include <compare>
@@ -84,7 +84,8 @@ class DispatchTable {
   void set(const LinearKey& key, const LinearChoice& choice);
   /// The entry of the table; else choose_linear()'s kernel with the figures above.
   const LinearChoice& choose(DType dtype, int32_t num_tokens, int32_t rows, int32_t cols);
-  /// `code: ...`, `linear: ...` and `attention: ...` lines, and one for each linear shape that was chosen for.
+  /// `code: ...`, `linear: ...` and `attention: ...` lines, and one for each linear shape that was
+  /// chosen for.
   std::string describe() const;
 
  private:

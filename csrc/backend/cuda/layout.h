@@ -87,8 +87,8 @@ constexpr std::byte* cell_address(const KvCache& kv, int32_t layer, int32_t bloc
   return kv.data + cell * kv.spec.cell_bytes();
 }
 
-/// A weight as a kernel's argument: its first page's entry in the page table, and how its strips lie
-/// in the pages. What a WeightView says, in 40 bytes.
+/// A weight as a kernel's argument: its first page's entry in the page table, and how its strips
+/// lie in the pages. What a WeightView says, in 40 bytes.
 struct WeightRef {
   const std::byte* const* pages = nullptr;
   int32_t rows = 0;    // of the weight; 0: none
@@ -110,7 +110,8 @@ struct WeightRef {
 template <class Load>
 constexpr const std::byte* strip_address(const WeightRef& weight, int32_t strip, const Load& load) {
   const int32_t rest = strip - weight.first_strips;
-  if (rest < 0) return load(weight.pages) + weight.first_offset + size_t(strip) * weight.strip_bytes;
+  if (rest < 0)
+    return load(weight.pages) + weight.first_offset + size_t(strip) * weight.strip_bytes;
   return load(weight.pages + 1 + rest / weight.strips_per_page) +
          size_t(rest % weight.strips_per_page) * weight.strip_bytes;
 }

@@ -67,11 +67,10 @@ constexpr bool norms_itself(int32_t rows, int32_t cols) {
 }
 /// Tiles for many tokens: mma.sync (8.0 and up), or wgmma and bulk copies (9.0).
 void linear_gemm_sm80(Stream& stream, const LinearChoice& choice, DType dtype,
-                        const LinearArgs& args);
+                      const LinearArgs& args);
 void linear_gemm_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
-                        const LinearArgs& args);
+                      const LinearArgs& args);
 /// fp32 inputs and products, one fixed order over k, any device. args.x is float.
-void linear_exact(Stream& stream, const LinearChoice& choice, DType dtype,
-                        const LinearArgs& args);
+void linear_exact(Stream& stream, const LinearChoice& choice, DType dtype, const LinearArgs& args);
 
 }  // namespace hearth::cuda

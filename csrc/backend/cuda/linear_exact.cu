@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kWarps * 32)
 }  // namespace
 
 void linear_exact(Stream& stream, const LinearChoice& /*choice*/, DType dtype,
-                        const LinearArgs& args) {
+                  const LinearArgs& args) {
   int32_t rows = 0;
   const int num_outputs = args.has_activation ? 1 : args.num_outputs;
   for (int i = 0; i < num_outputs; ++i) rows += args.outputs[i].weight.rows;

@@ -168,7 +168,7 @@ void launch_gemm(Stream& stream, const LinearArgs& args) {
 }  // namespace
 
 void linear_gemm_sm80(Stream& stream, const LinearChoice& /*choice*/, DType dtype,
-                        const LinearArgs& args) {
+                      const LinearArgs& args) {
   if (!stream.has_tensor_cores()) {
     throw Error(
         HEARTH_UNSUPPORTED,

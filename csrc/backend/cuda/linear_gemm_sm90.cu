@@ -334,7 +334,7 @@ void choose_tokens(Stream& stream, const LinearChoice& choice, const LinearArgs&
 }  // namespace
 
 void linear_gemm_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
-                        const LinearArgs& args) {
+                      const LinearArgs& args) {
   if (!stream.is_hopper()) {
     throw Error(
         HEARTH_UNSUPPORTED,

@@ -265,9 +265,11 @@ void choose_stream(Stream& stream, const LinearChoice& choice, DType dtype,
   const bool is_pair = (args.has_activation && args.num_outputs == 2) || args.has_qkv();
   const auto choose = [&]<DType kType>() {
     if (is_pair) {
-      is_wide ? Run<kType, 2, 2>::run(stream, choice, args) : Run<kType, 1, 2>::run(stream, choice, args);
+      is_wide ? Run<kType, 2, 2>::run(stream, choice, args)
+              : Run<kType, 1, 2>::run(stream, choice, args);
     } else {
-      is_wide ? Run<kType, 2, 1>::run(stream, choice, args) : Run<kType, 1, 1>::run(stream, choice, args);
+      is_wide ? Run<kType, 2, 1>::run(stream, choice, args)
+              : Run<kType, 1, 1>::run(stream, choice, args);
     }
   };
   switch (dtype) {

@@ -40,7 +40,7 @@
 namespace hearth::cuda {
 namespace {
 
-constexpr int kStageBlocks = 2;        // of 64 columns
+constexpr int kStageBlocks = 2;  // of 64 columns
 constexpr int kMaxStages = 24;
 constexpr int kBarrierBytes = kMaxStages * 16;  // full, empty
 // That multiply, for so many strips a warp: pairs need more than 128 registers.
@@ -264,8 +264,7 @@ struct StreamSm90 {
     int32_t most_strips = held;  // of a range
     if (plan.groups == 1 && wanted > 1) {
       const int32_t strips_bytes = kStrips * args.outputs[0].weight.strip_bytes;
-      most_strips =
-          std::clamp(divide_up(choice.range_bytes, strips_bytes),
+      most_strips = std::clamp(divide_up(choice.range_bytes, strips_bytes),
                                divide_up(choice.range_strips, kStrips), held);
     }
     const int32_t ctas = std::min(plan.num_strips, num_multiprocessors * ctas_each);

@@ -122,8 +122,7 @@ __global__ void __launch_bounds__(kThreads)
 
 /// What the step before drew is there already: this step's input was copied in between.
 __global__ void __launch_bounds__(kThreads)
-    embed_kernel(StepView step, DType dtype, WeightRef table, int32_t cols,
-                 float* out) {
+    embed_kernel(StepView step, DType dtype, WeightRef table, int32_t cols, float* out) {
   let_next_begin();
   const int32_t col = blockIdx.y * kThreads + threadIdx.x;
   float value = 0;
@@ -137,8 +136,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    add_position_kernel(StepView step, DType dtype, WeightRef table,
-                        int32_t offset, int32_t cols, float* x) {
+    add_position_kernel(StepView step, DType dtype, WeightRef table, int32_t offset, int32_t cols,
+                        float* x) {
   let_next_begin();
   const int32_t col = blockIdx.y * kThreads + threadIdx.x;
   float value = 0;

@@ -9,7 +9,8 @@ namespace hearth::cuda {
 namespace {
 
 constexpr float kBanningBias = -100;  // hearth_logit_bias: at and below, a token is banned
-/// What one request may ask for besides penalties (hearth.h: stop ids, biases, bad words), in bytes.
+/// What one request may ask for besides penalties (hearth.h: stop ids, biases, bad words), in
+/// bytes.
 constexpr size_t kRequestBytes = 1 << 20;
 /// Slots for each sequence that runs: those that were preempted keep theirs.
 constexpr int32_t kSlotsEach = 2;
@@ -92,10 +93,11 @@ void append(std::vector<std::byte>& to, const std::vector<T>& values) {
 
 size_t CudaSamplers::reserved_bytes(const StepSizes& sizes) {
   if (sizes.vocab_size > kMaxVocab) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot open model: vocab_size must be at most %d to sample on CUDA: current "
-                       "value is %d",
-                       kMaxVocab, sizes.vocab_size));
+    throw Error(
+        HEARTH_UNSUPPORTED,
+        format("Cannot open model: vocab_size must be at most %d to sample on CUDA: current "
+               "value is %d",
+               kMaxVocab, sizes.vocab_size));
   }
   if (sizes.sequences == 0) return 0;
   const size_t tokens = std::min(sizes.vocab_size, sizes.max_context);
@@ -212,7 +214,8 @@ void CudaSamplers::upload_changes() {
                (*last + 1 - *first) * sizeof(SamplerSlot), used);
   for (const int32_t index : changed_) {
     std::vector<std::byte>& image = samplers_[index].image;
-    copy_through(staging, arena_.data() + samplers_[index].offset, image.data(), image.size(), used);
+    copy_through(staging, arena_.data() + samplers_[index].offset, image.data(), image.size(),
+                 used);
     image = {};
   }
   check(cudaEventRecord(staging.copied, device_.stream().handle), "Cannot copy samplers");

@@ -31,8 +31,8 @@ class CudaSamplers final : public Samplers {
   explicit CudaSamplers(CudaDevice& device) : device_(device) {}
   ~CudaSamplers() override;
 
-  /// Takes the memory for samplers of sizes.sequences sequences. Throws Error(HEARTH_OUT_OF_MEMORY),
-  /// and as reserved_bytes().
+  /// Takes the memory for samplers of sizes.sequences sequences. Throws
+  /// Error(HEARTH_OUT_OF_MEMORY), and as reserved_bytes().
   void reserve(const StepSizes& sizes);
   /// Device bytes that reserve() takes. Throws Error(HEARTH_UNSUPPORTED) for a vocabulary that no
   /// kernel can draw from.

@@ -24,14 +24,13 @@ size_t largest_input(const StepSizes& sizes) {
   layout.num_sequences = sizes.sequences;
   layout.num_logits = std::max(sizes.tokens, sizes.logits_rows);
   layout.num_samples = sizes.sample_rows;
-  layout.max_decodes = int32_t(std::min<int64_t>(
-      int64_t(sizes.sequences) * num_chunks(sizes.max_context), INT32_MAX));
+  layout.max_decodes = int32_t(
+      std::min<int64_t>(int64_t(sizes.sequences) * num_chunks(sizes.max_context), INT32_MAX));
   layout.num_batches = sizes.sequences;
   layout.num_prefills = sizes.tokens / kPrefillTile + sizes.sequences;
   layout.rope_half = sizes.rope_half;
-  layout.num_blocks =
-      size_t(sizes.sequences) *
-      ((sizes.max_context + sizes.kv.block_tokens - 1) / sizes.kv.block_tokens);
+  layout.num_blocks = size_t(sizes.sequences) *
+                      ((sizes.max_context + sizes.kv.block_tokens - 1) / sizes.kv.block_tokens);
   StepView view;
   return layout.place(nullptr, view);
 }
@@ -48,8 +47,7 @@ struct StepMemory::Parts {
     const size_t samples = size_t(std::max(sizes.sample_rows, 1));
     const bool has_floats = exact || sizes.has_weights_of(DType::kF32);
     // A kernel's operand is of its weights' type, attention's of the KV cache's.
-    const bool has_bf16 =
-        sizes.has_weights_of(DType::kBF16) || sizes.kv.dtype == DType::kBF16;
+    const bool has_bf16 = sizes.has_weights_of(DType::kBF16) || sizes.kv.dtype == DType::kBF16;
     const bool has_fp16 = (sizes.weight_dtypes & ~(1u << uint32_t(DType::kBF16)) &
                            ~(1u << uint32_t(DType::kF32))) != 0 ||
                           sizes.kv.dtype == DType::kF16;
@@ -76,9 +74,7 @@ struct StepMemory::Parts {
   }
 };
 
-size_t StepMemory::bytes(const StepSizes& sizes, bool exact) {
-  return Parts(sizes, exact).total();
-}
+size_t StepMemory::bytes(const StepSizes& sizes, bool exact) { return Parts(sizes, exact).total(); }
 
 int32_t StepMemory::max_decode_items(const StepSizes& sizes) {
   const int64_t longest = num_chunks(sizes.max_context);

@@ -12,8 +12,8 @@ inline constexpr int kChunkTokens = 512;  // of a context: reduced alone, then m
 inline constexpr int kTileTokens = 128;   // of a chunk: a step of the online softmax
 inline constexpr int kPrefillTile = 128;  // queries of a PrefillItem at most
 
-/// One sequence of a step with a single query, by one chunk of its context. What a kernel would have
-/// to look up by the sequence is here as well: a look costs half a microsecond, once a layer.
+/// One sequence of a step with a single query, by one chunk of its context. What a kernel would
+/// have to look up by the sequence is here as well: a look costs half a microsecond, once a layer.
 struct alignas(16) DecodeItem {
   int32_t sequence;
   int32_t chunk;  // kChunkTokens each, from position 0
@@ -62,7 +62,8 @@ struct StepView {
   }
 };
 
-/// cos and sin of a RoPE table's angles, scaled: [num_tokens, half]. Made by a step's first kernels.
+/// cos and sin of a RoPE table's angles, scaled: [num_tokens, half]. Made by a step's first
+/// kernels.
 struct RopeAngles {
   const float* cos = nullptr;
   const float* sin = nullptr;

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { RequestOutput } from "../../engine/request_output.ts";
+import type { GenerateRequest, PositionLogprobs } from "../../engine/types.ts";
+import { ByteTokenizer } from "./byte_tokenizer.ts";
+
+const tokenizer = new ByteTokenizer([]);
+
+function tokensOf(text: string): PositionLogprobs[] {
+  return tokenizer.encode(text).map((token) => ({
+    token,
+    logprob: -token,
+    top: [{ token: token + 1, logprob: -1 }],
+  }));
+}
+
+/** What comes out when `text` arrives in events of so many tokens each. */
+function outputOf(text: string, tokensAnEvent: number, request: GenerateRequest) {
+  const kept: number[] = [];
+  const output = new RequestOutput({
+    request,
+    promptTokens: [1],
+    tokenizer,
+    eosTokenIds: [],
+    stopSequence: (_, keepTokens) => kept.push(keepTokens),
+  });
+  const all = tokensOf(text);
+  const chunks = [];
+  for (let end = 0; end < all.length;) {
+    const tokens = all.slice(end, end + tokensAnEvent);
+    end += tokens.length;
+    const chunk = output.take({
+      kind: "token",
+      request: 1n,
+      sequence: 0,
+      tokens,
+      cachedTokens: 16,
+      numOutputTokens: end,
+    });
+    if (chunk !== undefined) chunks.push(chunk);
+  }
+  const last = output.take({
+    kind: "finish",
+    request: 1n,
+    sequence: 0,
+    reason: "length",
+    cachedTokens: 16,
+  });
+  if (last !== undefined) chunks.push(last);
+  return {
+    text: chunks.map(({ text }) => text).join(""),
+    tokens: chunks.flatMap(({ tokens }) => tokens),
+    logprobs: chunks.flatMap(({ logprobs }) => logprobs ?? []),
+    end: chunks.at(-1),
+    numOutputTokens: output.numOutputTokens,
+    kept,
+  };
+}
+
+Deno.test("RequestOutput gives the same output however tokens are dealt out to events", () => {
+  const text = "Grüße, 世界, and the STOP text is behind it";
+  const requests: GenerateRequest[] = [
+    { prompt: "x" },
+    { prompt: "x", logprobs: 1 },
+    { prompt: "x", stop: ["STOP"], logprobs: 1 },
+    { prompt: "x", stop: ["the"], includeStop: true },
+    { prompt: "x", stopTokenIds: [0x53] },
+  ];
+  for (const request of requests) {
+    const { end, ...expected } = outputOf(text, 1, request);
+    for (const tokensAnEvent of [2, 3, 7, 16]) {
+      const { end: otherEnd, ...output } = outputOf(text, tokensAnEvent, request);
+      assert.deepEqual(output, expected);
+      assert.equal(otherEnd?.finishReason, end?.finishReason);
+      assert.equal(otherEnd?.stopReason, end?.stopReason);
+    }
+  }
+});
+
+Deno.test("RequestOutput leaves out the tokens behind a stop text in the same event", () => {
+  const { text, tokens, logprobs, end, numOutputTokens, kept } = outputOf("one STOP two", 16, {
+    prompt: "x",
+    stop: ["STOP"],
+    logprobs: 1,
+  });
+  assert.equal(text, "one ");
+  assert.deepEqual(tokens, tokenizer.encode("one STOP"));
+  assert.deepEqual(logprobs, tokensOf("one STOP"));
+  assert.equal(end?.stopReason, "STOP");
+  assert.equal(numOutputTokens, 8);
+  assert.deepEqual(kept, [8]);
+});
