@@ -114,7 +114,7 @@ std::string wait_until_loaded(Engine& engine) {
     CHECK_EQUAL(count, 1);
     if (event.kind == HEARTH_EVENT_READY) return "";
     if (event.kind == HEARTH_EVENT_FAILED) {
-      return {reinterpret_cast<const char*>(payload) + event.payload_offset, event.payload_bytes};
+      return reinterpret_cast<const hearth_error*>(payload + event.payload_offset)->message;
     }
   }
 }

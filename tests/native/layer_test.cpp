@@ -311,22 +311,23 @@ class CountedSamplers final : public Samplers {
 TEST("WarmUpInput is a step of that shape which writes no KV, and gives its samplers back") {
   const KvCache kv{{2, 2, 8, kBlockTokens, DType::kF32}, 4};
   struct Case {
-    int32_t sequences, tokens_each, max_context, expected_tokens;
+    int32_t sequences, tokens_each, context_len, max_context;
+    int32_t tokens, context;  // expected, of a sequence
   };
-  for (const auto& [sequences, tokens_each, max_context, expected_tokens] :
-       {Case{1, 1, 64, 1}, Case{3, 20, 64, 20}, Case{2, 100, 33, 33}, Case{5, 16, 16, 16},
-        Case{1, 0, 64, 1}}) {
+  for (const auto& [sequences, tokens_each, context_len, max_context, tokens, context] :
+       {Case{1, 1, 1, 64, 1, 1}, Case{3, 20, 20, 64, 20, 20}, Case{2, 1, 100, 33, 1, 33},
+        Case{5, 16, 16, 16, 16, 16}, Case{2, 70, 40, 64, 40, 40}, Case{1, 0, 0, 64, 1, 1}}) {
     CountedSamplers samplers;
     {
-      const WarmUpInput input(samplers, {sequences, tokens_each, tokens_each, StepUse::kOnce}, kv,
+      const WarmUpInput input(samplers, {sequences, tokens_each, context_len, StepUse::kOnce}, kv,
                               max_context);
       const StepInput& step = input.step();
       CHECK_EQUAL(step.num_sequences(), sequences);
-      CHECK_EQUAL(step.num_tokens(), sequences * expected_tokens);
+      CHECK_EQUAL(step.num_tokens(), sequences * tokens);
       CHECK_EQUAL(step.positions.size(), step.token_ids.size());
       CHECK_EQUAL(step.kv_slots.size(), step.token_ids.size());
       CHECK_EQUAL(step.query_start.size(), size_t(sequences + 1));
-      CHECK_EQUAL(step.max_blocks, (expected_tokens + kBlockTokens - 1) / kBlockTokens);
+      CHECK_EQUAL(step.max_blocks, (context + kBlockTokens - 1) / kBlockTokens);
       CHECK_EQUAL(step.block_table.size(), size_t(sequences * step.max_blocks));
       CHECK(
           std::all_of(step.kv_slots.begin(), step.kv_slots.end(), [](int32_t s) { return s < 0; }));
@@ -334,12 +335,12 @@ TEST("WarmUpInput is a step of that shape which writes no KV, and gives its samp
                         [&](int32_t block) { return block >= 0 && block < kv.num_blocks; }));
       std::set<int32_t> used;
       for (int32_t s = 0; s < sequences; ++s) {
-        CHECK_EQUAL(step.query_start[size_t(s)], s * expected_tokens);
-        CHECK_EQUAL(step.context_len[size_t(s)], expected_tokens);
-        for (int32_t i = 0; i < expected_tokens; ++i) {
-          CHECK_EQUAL(step.positions[size_t(s * expected_tokens + i)], i);
+        CHECK_EQUAL(step.query_start[size_t(s)], s * tokens);
+        CHECK_EQUAL(step.context_len[size_t(s)], context);
+        for (int32_t i = 0; i < tokens; ++i) {
+          CHECK_EQUAL(step.positions[size_t(s * tokens + i)], context - tokens + i);
         }
-        CHECK_EQUAL(step.logits_tokens[size_t(s)], (s + 1) * expected_tokens - 1);
+        CHECK_EQUAL(step.logits_tokens[size_t(s)], (s + 1) * tokens - 1);
         CHECK_EQUAL(step.samples[size_t(s)].logits_row, s);
         CHECK_EQUAL(step.samples[size_t(s)].target, -1);
         used.insert(step.samples[size_t(s)].sampler);
