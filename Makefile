@@ -63,13 +63,15 @@ NVCC ?= nvcc
 CUDA ?= $(if $(wildcard /dev/nvidia0),$(if $(shell command -v $(NVCC) 2>/dev/null),1))
 CUDA_ARCHITECTURES ?= $(if $(wildcard /dev/nvidia0),$(shell nvidia-smi \
   --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .),80 90 ptx)
-# wgmma exists in sm_90a only. PTX lets later GPUs compile what sm_80 has when they load it.
-gencode = $(foreach arch,$(patsubst 90,90a,$1),-gencode arch=compute_$(if \
-  $(filter ptx,$(arch)),80$(comma)code=compute_80,$(arch)$(comma)code=sm_$(arch)))
+# What the library is compiled for, "sm_80 sm_90a compute_80": wgmma exists in sm_90a only, and GPUs
+# that none of it fits compile the PTX (compute_80) when they load it, to the kernels of sm_80.
+CUDA_CODE = $(foreach arch,$(patsubst 90,90a,$(CUDA_ARCHITECTURES)),$(if \
+  $(filter ptx,$(arch)),compute_80,sm_$(arch)))
+gencode = $(foreach code,$1,-gencode arch=$(subst sm_,compute_,$(code))$(comma)code=$(code))
 COMPILE_CUDA = $(NVCC) -std=c++20 -ccbin $(HOST_CXX) -O3 --fmad=false --expt-relaxed-constexpr \
   -Werror all-warnings -Xptxas -warn-spills \
   -Xcompiler -fPIC,-pthread,-fvisibility=hidden,-Wall,-Wextra,-Werror,-Wno-restrict \
-  $(call gencode,$(CUDA_ARCHITECTURES)) -Icsrc $(NVCCFLAGS)
+  $(call gencode,$(CUDA_CODE)) -Icsrc $(NVCCFLAGS)
 HOST_CXX ?= g++
 ifeq ($(CUDA),1)
   CUDA_SOURCES := $(wildcard csrc/backend/cuda/*.cu)
@@ -134,8 +136,9 @@ COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 $(OBJ)/csrc/abi.o: DEFINES := -DHEARTH_BUILD_COMMIT='"$(COMMIT)"'
 $(OBJ)/csrc/abi.o: $(OBJ)/commit
 
-# So does the one that stands in for CUDA.
-$(OBJ)/csrc/backend/cuda/no_cuda.o: DEFINES := $(if $(CUDA_SOURCES),-DHEARTH_CUDA)
+# So does the one that stands in for CUDA, and knows what the library is compiled for.
+$(OBJ)/csrc/backend/cuda/no_cuda.o: DEFINES = $(if \
+  $(CUDA_SOURCES),-DHEARTH_CUDA_ARCHITECTURES='"$(CUDA_CODE)"')
 $(OBJ)/csrc/backend/cuda/no_cuda.o: $(OBJ)/cuda_command
 
 # These files change only when what they hold changes, and so rebuild what depends on it.

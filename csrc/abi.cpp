@@ -74,9 +74,9 @@ int32_t hearth_build_info(char* text, uint32_t capacity) {
 #if defined(__x86_64__)
                                " avx2 avx512 amx"
 #endif
-                               "%s",
+                               "%s%s",
                                HEARTH_ABI_VERSION, HEARTH_BUILD_COMMIT, __VERSION__,
-                               built_with_cuda() ? ", cuda" : ""),
+                               built_with_cuda() ? ", cuda " : "", cuda_architectures()),
                         text, capacity);
   });
   return status == HEARTH_OK ? length : status;

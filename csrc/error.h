@@ -1,4 +1,4 @@
-// The one exception of the library: thrown inside, caught at the ABI (abi.cpp) and in the engine's
+// The exceptions of the library: thrown inside, caught at the ABI (abi.cpp) and in the engine's
 // thread, never let out.
 #pragma once
 
@@ -20,6 +20,12 @@ class Error : public std::runtime_error {
 
  private:
   hearth_status status_;
+};
+
+/// The device is gone for this process: every later call to it fails too.
+class DeviceLost : public Error {
+ public:
+  explicit DeviceLost(const std::string& message) : Error(HEARTH_DEVICE_LOST, message) {}
 };
 
 /// printf into a std::string.

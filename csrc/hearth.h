@@ -41,7 +41,8 @@ enum {
   HEARTH_NOT_FOUND = -8,        /* no such request */
   HEARTH_NOT_READY = -9,        /* the weights are still loading */
   HEARTH_DEADLINE = -10,        /* the deadline cannot be met; nothing was queued */
-  HEARTH_INTERNAL = -11         /* a defect of the library; the message says where */
+  HEARTH_INTERNAL = -11,        /* a defect of the library; the message says where */
+  HEARTH_DEVICE_LOST = -12 /* the device is gone for this process: only a new one gets it back */
 };
 
 typedef struct hearth_engine hearth_engine;
@@ -52,7 +53,7 @@ typedef struct hearth_engine hearth_engine;
 HEARTH_API uint32_t hearth_abi_version(void);
 
 /**
- * One line of text: version, commit, compiler, instruction sets compiled in.
+ * One line of text: version, commit, compiler, instruction sets and GPU code compiled in.
  * Writes at most capacity bytes, NUL included; returns the length without NUL (snprintf's rule).
  */
 HEARTH_API int32_t hearth_build_info(char* text, uint32_t capacity);
@@ -77,8 +78,8 @@ typedef struct hearth_device {
   uint32_t num_cores; /* CPU: cores this process may use; CUDA: multiprocessors */
   uint32_t reserved;
   uint64_t memory_bytes; /* total; CPU: respects the cgroup's limit */
-  uint64_t free_bytes;
-  char name[112]; /* UTF-8, NUL-terminated */
+  uint64_t free_bytes;   /* CUDA: memory_bytes where the driver does not tell (no NVML) */
+  char name[112];        /* UTF-8, NUL-terminated */
 } hearth_device;
 
 /** Fills at most capacity devices; returns how many there are. */

@@ -247,6 +247,13 @@ HEARTH_API hearth_status hearth_op_int8_peak(hearth_op_context* context,
                                              double* operations_per_second, char* error,
                                              uint32_t error_capacity);
 
+/**
+ * CUDA: runs a kernel that traps, so that the device is lost to this process and to all its
+ * engines. For tests of what is said then: it never returns HEARTH_OK, but HEARTH_DEVICE_LOST.
+ */
+HEARTH_API hearth_status hearth_op_trap(hearth_op_context* context, char* error,
+                                        uint32_t error_capacity);
+
 #ifdef __cplusplus
 }
 #endif

@@ -142,6 +142,7 @@ export type EngineErrorCode =
   | "out_of_memory"
   | "unsupported"
   | "io_error"
+  | "device_lost"
   | "internal";
 
 /** A request or an engine that cannot be served. */

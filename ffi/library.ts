@@ -67,7 +67,7 @@ function dlopen<S extends Deno.ForeignLibraryInterface>(
 }
 
 /**
- * What the library is, in one line: version, commit, compiler, instruction sets compiled in.
+ * What the library is, in one line: version, commit, compiler, instruction sets and GPU code compiled in.
  *
  * @param path of the library; by default the one that engines use
  */
@@ -90,7 +90,7 @@ export interface DeviceInfo {
   readonly numCores: number;
   /** All there is; CPU: within the cgroup's limit. */
   readonly memoryBytes: number;
-  /** What is free now. */
+  /** What is free now; CUDA: all there is where the driver does not tell (no NVML). */
   readonly freeBytes: number;
 }
 

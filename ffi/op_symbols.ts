@@ -243,4 +243,12 @@ export const opSymbols = {
     ],
     result: "i32", // hearth_status
   },
+  hearth_op_trap: {
+    parameters: [
+      "buffer", // hearth_op_context *context
+      "buffer", // char *error
+      "u32", // uint32_t error_capacity
+    ],
+    result: "i32", // hearth_status
+  },
 } as const satisfies Deno.ForeignLibraryInterface;

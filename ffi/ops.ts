@@ -418,6 +418,18 @@ export class Ops {
     return result[0]!;
   }
 
+  /**
+   * Loses the CUDA device to this process, for tests of what is said then.
+   *
+   * @throws {EngineError} always: `device_lost`, `unsupported` on the CPU
+   */
+  trap(): never {
+    this.#run((context, error) =>
+      this.#library.symbols.hearth_op_trap(context, error, error.length)
+    );
+    throw new Error("hearth_op_trap returned HEARTH_OK");
+  }
+
   #run(call: (context: Uint8Array<ArrayBuffer>, error: Uint8Array<ArrayBuffer>) => number): void {
     const { device, isa, maxComputeCapability } = this.context;
     const context = OpContextStruct.encode({

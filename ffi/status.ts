@@ -17,6 +17,7 @@ const codes: ReadonlyMap<number, EngineErrorCode> = new Map([
   [Status.UNSUPPORTED, "unsupported"],
   [Status.NOT_READY, "not_ready"],
   [Status.DEADLINE, "deadline"],
+  [Status.DEVICE_LOST, "device_lost"],
 ]);
 
 /** The field that a message names: `Cannot submit request: max_tokens must be >= 1: ...`. */

@@ -22,6 +22,7 @@ export const Status = {
   NOT_READY: -9,
   DEADLINE: -10,
   INTERNAL: -11,
+  DEVICE_LOST: -12,
 } as const;
 
 /** HEARTH_DEVICE_*. */

@@ -55,6 +55,7 @@ const ENGINE_ERRORS: Record<
   not_ready: [503, "not_ready"],
   closing: [503, "closing"],
   out_of_memory: [503, "out_of_memory"],
+  device_lost: [503, "device_lost"],
   io_error: undefined,
   internal: undefined,
 };

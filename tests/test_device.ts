@@ -11,11 +11,12 @@ export const onTestDevice: { readonly device: NonNullable<EngineOptions["device"
   device: (Deno.env.get("HEARTH_TEST_DEVICE") ?? "cpu") as NonNullable<EngineOptions["device"]>,
 };
 
-/** The first CUDA device. */
-export const cudaDevice = listDevices().find(({ kind, index }) => kind === "cuda" && index === 0);
+/** The CUDA devices there are. */
+export const cudaDevices = listDevices().filter(({ kind }) => kind === "cuda");
 
-/** Defines a test that is ignored, and says so, where there is no CUDA device. */
-export function testOnCuda(name: string, fn: () => Promise<void>): void {
-  const reason = cudaDevice === undefined ? ": this machine has no CUDA device" : "";
-  Deno.test({ name: `${name} (cuda${reason})`, ignore: cudaDevice === undefined, fn });
+/** Defines a test that is ignored, and says so, where there are fewer CUDA devices than it needs. */
+export function testOnCuda(name: string, fn: () => Promise<void>, atLeast = 1): void {
+  const ignore = cudaDevices.length < atLeast;
+  const reason = ignore ? `: this machine has ${cudaDevices.length} CUDA devices` : "";
+  Deno.test({ name: `${name} (cuda${reason})`, ignore, fn });
 }

@@ -214,7 +214,7 @@ void bench_attention(CudaDevice& device, const Options& options, const Ceilings&
       {"1x4096 32/8x128", 1, 4096, 4096, 32, 8, 128},
       {"4x512 of 4096 40/40x128", 4, 512, 4096, 40, 40, 128},
   };
-  const DeviceTraits traits{device.stream().compute_capability, false};
+  const DeviceTraits traits{device.code(), false};
   for (const Shape& shape : shapes) {
     const bool is_decode = shape.queries == 1;
     const std::string name =

@@ -5,12 +5,6 @@ namespace {
 
 std::FILE* results = nullptr;
 
-struct Event {
-  Event() { check(cudaEventCreate(&handle), "Cannot make an event"); }
-  ~Event() { cudaEventDestroy(handle); }
-  cudaEvent_t handle;
-};
-
 // What the first kernel of a graph takes. Kernels of other libraries may refuse to tell.
 void describe_kernel(cudaGraph_t graph, Timing& timing) {
   size_t count = 0;
@@ -38,15 +32,15 @@ void describe_kernel(cudaGraph_t graph, Timing& timing) {
 
 template <class Run>
 void time_replays(Stream& stream, int replays, int count, Timing& timing, const Run& run) {
-  Event begin, end;
+  const cuda::Event begin = cuda::make_event(), end = cuda::make_event();
   std::vector<double> times;
   for (int i = -3; i < replays; ++i) {
-    check(cudaEventRecord(begin.handle, stream.handle), "Cannot time");
+    check(cudaEventRecord(begin, stream.handle), "Cannot time");
     run();
-    check(cudaEventRecord(end.handle, stream.handle), "Cannot time");
-    check(cudaEventSynchronize(end.handle), "Cannot run");
+    check(cudaEventRecord(end, stream.handle), "Cannot time");
+    check(cudaEventSynchronize(end), "Cannot run");
     float milliseconds = 0;
-    check(cudaEventElapsedTime(&milliseconds, begin.handle, end.handle), "Cannot time");
+    check(cudaEventElapsedTime(&milliseconds, begin, end), "Cannot time");
     if (i >= 0) times.push_back(milliseconds * 1e3 / count);
   }
   std::sort(times.begin(), times.end());

@@ -189,7 +189,7 @@ Ceilings measure_ceilings(CudaDevice& device, const Options& options, Cublas* cu
                                 bytes / 16, sink.as<uint32_t>());
                        }});
   }
-  if (stream.compute_capability >= 90) {
+  if (stream.code.compute_capability >= 90) {
     const auto add = [&](const char* name, auto kernel, bool is_scattered) {
       cuda::allow_shared_memory(kernel, kStages * kPieceBytes);
       readers.push_back({name,

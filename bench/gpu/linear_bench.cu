@@ -362,7 +362,7 @@ void bench_decode_linear(CudaDevice& device, const Options& options, const Ceili
                          Cublas* cublas) {
   std::vector<int> tokens = {1, 2, 4, 8, 12, 16, 32, 64};
   if (options.quick) tokens = {1, 12, 64};
-  DispatchTable table({device.stream().compute_capability, false});
+  DispatchTable table({device.code(), false});
   int num_missed = 0;
   std::printf("\ndecode linear      M   floor    ours  cuBLAS  over   x cuBLAS  gemm    spread\n");
   for (const Shape& shape : model_shapes()) {
@@ -420,7 +420,7 @@ void bench_decode_linear(CudaDevice& device, const Options& options, const Ceili
 
 void bench_prefill_linear(CudaDevice& device, const Options& options, const Ceilings& ceilings,
                           Cublas* cublas) {
-  DispatchTable table({device.stream().compute_capability, false});
+  DispatchTable table({device.code(), false});
   const int t = kPrefillTokens;
   Options few = options;
   few.replays = std::min(options.replays, 10);

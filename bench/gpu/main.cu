@@ -42,7 +42,8 @@ int run(int argc, char** argv) {
     }
   }
   CudaDevice device(CudaOptions{});
-  std::printf("%s", device.describe().c_str());
+  std::printf("%scode: for compute capability %s\n", device.describe().c_str(),
+              cuda::capability_name(device.code().compute_capability).c_str());
   std::fflush(stdout);
   const std::unique_ptr<Cublas> cublas = Cublas::open(options.cublas, device.stream().handle);
   const Ceilings ceilings = measure_ceilings(device, options, cublas.get());

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,10 +48,22 @@ struct CudaOptions {
 };
 /// Whether this library has it.
 bool built_with_cuda();
-/// Throws Error(HEARTH_UNSUPPORTED) where this library has no CUDA or the machine no such device.
+/// What it was compiled for, "sm_80 sm_90a compute_80" (compute_: PTX); empty without CUDA.
+const char* cuda_architectures();
+/// Throws Error(HEARTH_UNSUPPORTED) where this library has no CUDA or the machine no such device,
+/// or one that runs none of its code.
 Backend make_cuda_backend(const CudaOptions& options);
 /// The CUDA devices of this machine, in the driver's order; empty without a driver or without CUDA
-/// in this library.
+/// in this library. Takes nothing of any of them. free_bytes is 0: read_free_bytes() fills it in.
 std::vector<hearth_device> cuda_devices();
+/// Fills free_bytes of CUDA devices in, without taking anything of them. Where the driver does not
+/// tell (no NVML), that is memory_bytes.
+void read_free_bytes(std::span<hearth_device> devices);
+/// Bytes free on one device, which from then on holds this process's context (some hundred MB, not
+/// among them). Throws Error.
+uint64_t cuda_free_bytes(int32_t device_index);
+/// Launches a kernel that traps, so that the device is lost to this process; throws DeviceLost. For
+/// tests. Throws Error(HEARTH_UNSUPPORTED) as make_cuda_backend().
+void cuda_trap(int32_t device_index);
 
 }  // namespace hearth

@@ -62,10 +62,12 @@ enum class StepUse {
   kRecord,  // they are recorded, where the backend records, and do not run
 };
 
-/// A step that readies the device before the first live one: sequences of so many tokens each.
+/// A step that readies the device before the first live one: sequences of so many tokens each, the
+/// last of their contexts.
 struct WarmUpStep {
   int32_t num_sequences;
   int32_t tokens_each;
+  int32_t context_len;
   StepUse use;
 };
 

@@ -36,7 +36,11 @@ std::string cuda_absence(uint32_t index, int64_t count) {
 
 }  // namespace
 
-std::vector<hearth_device> list_devices() { return list_devices(HEARTH_DEVICE_AUTO); }
+std::vector<hearth_device> list_devices() {
+  std::vector<hearth_device> devices = list_devices(HEARTH_DEVICE_AUTO);
+  read_free_bytes(std::span(devices).subspan(1));
+  return devices;
+}
 
 std::vector<hearth_device> list_devices(uint32_t device_kind) {
   std::vector<hearth_device> devices{describe_cpu()};

@@ -11,7 +11,8 @@ namespace hearth {
 
 /// The CPU, then the CUDA devices in the driver's order.
 std::vector<hearth_device> list_devices();
-/// Those that a device_kind may stand for: for the CPU alone no GPU is woken.
+/// Those that a device_kind may stand for, without free_bytes of CUDA devices: for the CPU alone no
+/// GPU is woken.
 std::vector<hearth_device> list_devices(uint32_t device_kind);
 
 /// What device_kind and device_index name among `devices` (from list_devices()); AUTO is the first

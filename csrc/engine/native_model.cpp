@@ -9,8 +9,8 @@ namespace hearth {
 
 NativeModel::NativeModel(const ModelSource& source) {
   const std::vector<hearth_device> devices = list_devices(source.options.device_kind);
-  const hearth_device device = choose_device(
-      source.options.device_kind, source.options.device_index, devices, "Cannot open engine");
+  hearth_device device = choose_device(source.options.device_kind, source.options.device_index,
+                                       devices, "Cannot open engine");
   const hearth_engine_options options = check_engine_options(source.options, device);
   spec_ = parse_spec(source.spec, source.flat, options.flat_bytes);
   check_layers(spec_);
@@ -25,6 +25,7 @@ NativeModel::NativeModel(const ModelSource& source) {
   if (device.kind == HEARTH_DEVICE_CUDA) {
     backend_ = make_cuda_backend(
         {.device_index = int32_t(device.index), .exact = types.activations == DType::kF32});
+    device.free_bytes = cuda_free_bytes(int32_t(device.index));
   } else {
     isa = uint32_t(choose_isa(options.isa));
     backend_ = make_cpu_backend({isa, num_threads, types.activations});

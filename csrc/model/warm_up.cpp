@@ -8,8 +8,9 @@ WarmUpInput::WarmUpInput(Samplers& samplers, const WarmUpStep& step, const KvCac
                          int32_t max_context)
     : samplers_(samplers) {
   const int32_t block_tokens = kv.spec.block_tokens;
-  const int32_t tokens = std::clamp(step.tokens_each, 1, max_context);
-  const int32_t blocks = (tokens + block_tokens - 1) / block_tokens;
+  const int32_t context = std::clamp(step.context_len, 1, max_context);
+  const int32_t tokens = std::clamp(step.tokens_each, 1, context);
+  const int32_t blocks = (context + block_tokens - 1) / block_tokens;
   const uint32_t stop[] = {0};
   const hearth_logit_bias bias[] = {{0, 1.f}};
   const uint32_t word[] = {2, 0, 0};  // one of two tokens
@@ -28,9 +29,9 @@ WarmUpInput::WarmUpInput(Samplers& samplers, const WarmUpStep& step, const KvCac
 
   query_start_.push_back(0);
   for (int32_t s = 0; s < step.num_sequences; ++s) {
-    for (int32_t i = 0; i < tokens; ++i) positions_.push_back(i);
+    for (int32_t i = 0; i < tokens; ++i) positions_.push_back(context - tokens + i);
     query_start_.push_back(int32_t(positions_.size()));
-    context_len_.push_back(tokens);
+    context_len_.push_back(context);
     // All sequences read block 0, whatever it holds.
     blocks_.insert(blocks_.end(), size_t(blocks), 0);
     logits_.push_back(query_start_.back() - 1);

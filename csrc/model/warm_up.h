@@ -10,7 +10,7 @@ namespace hearth {
 
 class WarmUpInput {
  public:
-  /// Sequences are cut to what the KV cache and max_context hold. Binds samplers with every option
+  /// Contexts are cut to max_context. Binds samplers with every option
   /// for as long as this lives, so that sampling too has nothing left to load.
   WarmUpInput(Samplers& samplers, const WarmUpStep& step, const KvCache& kv, int32_t max_context);
   ~WarmUpInput();

@@ -12,15 +12,12 @@ namespace hearth {
 namespace {
 
 constexpr size_t kVectorAlignment = 16;  // floats: 64 bytes
-constexpr size_t kPageAlignment = 256;   // what a device's own allocations have
 /// Pages that are allocated together: a thousand allocations would take a tenth of a second.
 constexpr size_t kArenaPages = 64;
 
 [[noreturn]] void reject(const std::string& message) {
   throw Error(HEARTH_INVALID_ARGUMENT, "Cannot open model: " + message);
 }
-
-size_t aligned(size_t bytes) { return (bytes + kPageAlignment - 1) / kPageAlignment * kPageAlignment; }
 
 }  // namespace
 
@@ -109,7 +106,9 @@ Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSour
                     (unsigned long long)tensor.offset, (unsigned long long)tensor.num_bytes));
     }
   }
-  for (const size_t bytes : page_bytes_) device_bytes_ += bytes;
+  if (!page_bytes_.empty()) {
+    device_bytes_ = (page_bytes_.size() - 1) * kPageBytes + page_bytes_.back();
+  }
   device_bytes_ += PageTable::device_bytes(uint32_t(page_bytes_.size()));
   device_bytes_ += vector_floats_ * sizeof(float);
 }
@@ -154,13 +153,11 @@ void Weights::allocate() {
   Device& device = *backend_.device;
   for (size_t first = 0; first < page_bytes_.size(); first += kArenaPages) {
     const size_t end = std::min(first + kArenaPages, page_bytes_.size());
-    size_t bytes = 0;
-    for (size_t page = first; page < end; ++page) bytes += aligned(page_bytes_[page]);
-    arenas_.push_back(device.allocate(bytes));
-    std::byte* at = arenas_.back().data();
+    // Pages begin at multiples of their size: out of step with the device's own pages, decoding
+    // Llama-2-13B takes half a percent longer.
+    arenas_.push_back(device.allocate((end - first - 1) * kPageBytes + page_bytes_[end - 1]));
     for (size_t page = first; page < end; ++page) {
-      pages_.push_back(at);
-      at += aligned(page_bytes_[page]);
+      pages_.push_back(arenas_.back().data() + (page - first) * kPageBytes);
     }
   }
   table_ = std::make_unique<PageTable>(device, uint32_t(pages_.size()));

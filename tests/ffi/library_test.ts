@@ -65,6 +65,7 @@ Deno.test("engineError() knows every status but HEARTH_NOT_FOUND by a code of it
     CLOSING: "closing",
     CLOSED: "closing",
     OUT_OF_MEMORY: "out_of_memory",
+    DEVICE_LOST: "device_lost",
     IO_ERROR: "io_error",
     UNSUPPORTED: "unsupported",
     NOT_FOUND: "internal",

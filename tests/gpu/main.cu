@@ -38,7 +38,8 @@ int run(int argc, char** argv) {
     }
   }
   cuda::CudaDevice device(CudaOptions{});
-  std::printf("%s", device.describe().c_str());
+  std::printf("%scode: for compute capability %s\n", device.describe().c_str(),
+              cuda::capability_name(device.code().compute_capability).c_str());
   std::fflush(stdout);
   int num_run = 0;
   for (const auto& check : kChecks) {

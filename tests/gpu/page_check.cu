@@ -116,7 +116,7 @@ class Op {
   }
 
  private:
-  static constexpr int32_t kKey = 1;
+  static constexpr RecordKey kKey{1, 1};
 
   void launch(const Memory& out) {
     LinearArgs args;

@@ -27,9 +27,13 @@ export async function runServer(
   };
 }
 
-function command(args: readonly string[], env: Record<string, string>): Deno.Command {
+function command(
+  args: readonly string[],
+  env: Record<string, string>,
+  flags: readonly string[] = permissions(),
+): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", ...permissions(), "functions/serve.ts", ...args],
+    args: ["run", ...flags, "functions/serve.ts", ...args],
     env: { NO_COLOR: "1", ...env },
     stdout: "piped",
     stderr: "piped",
@@ -44,8 +48,12 @@ export class ServerProcess implements AsyncDisposable {
   readonly #reading: Promise<unknown>;
   #ended = false;
 
-  private constructor(args: readonly string[], env: Record<string, string>) {
-    this.#process = command(["--port", "0", ...args], env).spawn();
+  private constructor(
+    args: readonly string[],
+    env: Record<string, string>,
+    flags: readonly string[] | undefined,
+  ) {
+    this.#process = command(["--port", "0", ...args], env, flags).spawn();
     this.#process.status.then(() => this.#ended = true);
     this.#reading = Promise.all([
       this.#collect(this.#process.stdout, (text) => this.stdout += text),
@@ -53,15 +61,19 @@ export class ServerProcess implements AsyncDisposable {
     ]);
   }
 
-  /** Starts it and waits until it listens, or until it is ready. */
+  /**
+   * Starts it and waits until it listens, or until it is ready. `flags` are Deno's, in place of the
+   * serve task's permissions.
+   */
   static async start(
     args: readonly string[],
-    { until = "ready after", env = {} }: {
+    { until = "ready after", env = {}, flags }: {
       readonly until?: string;
       readonly env?: Record<string, string>;
+      readonly flags?: readonly string[];
     } = {},
   ): Promise<ServerProcess> {
-    const server = new ServerProcess(args, env);
+    const server = new ServerProcess(args, env, flags);
     await server.printed(until);
     return server;
   }

@@ -82,6 +82,14 @@ Deno.test("Ops names the field that is wrong", () => {
   assert.throws(() => plain.sample(one, 1, [], [{ sampler: 3 }]), /sampler must be 0 to -1/);
 });
 
+Deno.test("Ops.trap() is for CUDA", () => {
+  using ops = new Ops();
+  assert.throws(() => ops.trap(), {
+    code: "unsupported",
+    message: "Cannot trap: device_kind must be CUDA (2): current value is 1",
+  });
+});
+
 Deno.test("Ops measures what a machine can do", () => {
   using machine = new Ops({ isa: "generic", numThreads: 1 });
   const bandwidth = machine.readBandwidth(2 ** 24);

@@ -204,7 +204,7 @@ TEST("strip_address() finds every strip in its page, at any offset and in any nu
       const std::byte* const expected =
           rest < 0 ? pages[0] + 4096 + strip * 4096
                    : pages[size_t(1 + rest / per_page)] + rest % per_page * 4096;
-      CHECK(strip_address(weight, strip) == expected);
+      CHECK(strip_address(weight, strip, [](auto* entry) { return *entry; }) == expected);
     }
   }
   CHECK_EQUAL(WeightRef().rows, 0);

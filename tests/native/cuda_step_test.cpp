@@ -11,9 +11,13 @@ namespace {
 
 using namespace cuda;
 
-TEST("choose_linear() goes by device, dtype and number of tokens") {
-  const DeviceTraits turing{75, false}, ampere{80, false}, ada{89, false}, hopper{90, false},
-      blackwell{120, false};
+// What libraries are made of: CUDA_ARCHITECTURES="75", "80" and so on; kHopper is that of sm_90a.
+constexpr LoadedCode kTuring{75, false, false}, kAmpere{80, false, false}, kAda{89, false, false},
+    kPlain90{90, false, true}, kHopper{90, true, true}, kBlackwell{120, false, true};
+
+TEST("choose_linear() goes by the code that was loaded, dtype and number of tokens") {
+  const DeviceTraits turing{kTuring}, ampere{kAmpere}, ada{kAda}, hopper{kHopper},
+      blackwell{kBlackwell};
   CHECK(choose_linear(hopper, DType::kF16, 1, 4096) == LinearKernel::kStreamSm90);
   CHECK(choose_linear(hopper, DType::kQ4_1, kMaxStreamTokens, 4096) == LinearKernel::kStreamSm90);
   CHECK(choose_linear(ampere, DType::kQ4_1, kMaxStreamTokens, 4096) == LinearKernel::kStreamSm80);
@@ -28,12 +32,49 @@ TEST("choose_linear() goes by device, dtype and number of tokens") {
   CHECK(choose_linear(turing, DType::kF16, 1, 4096) == LinearKernel::kExact);
   for (const int32_t tokens : {1, 64, 65, 4096}) {
     CHECK(choose_linear(hopper, DType::kF32, tokens, 4096) == LinearKernel::kExact);
-    CHECK(choose_linear({90, true}, DType::kF16, tokens, 4096) == LinearKernel::kExact);
+    CHECK(choose_linear({kHopper, true}, DType::kF16, tokens, 4096) == LinearKernel::kExact);
   }
 }
 
-TEST("fuses_rope() goes by device, what heads need and number of tokens") {
-  const DeviceTraits hopper{90, false};
+TEST("kernels without a body in the loaded code are not chosen, whatever the device") {
+  const KvSpec kv{30, 3, 64, 16, DType::kF16};
+  // A library of "80 ptx" on an H200, one of "90" without sm_90a, one of "120".
+  for (const LoadedCode& code : {kAmpere, kPlain90, kBlackwell}) {
+    CHECK(choose_linear({code}, DType::kQ4_1, 1, 4096) == LinearKernel::kStreamSm80);
+    CHECK(choose_linear({code}, DType::kF16, 1000, 4096) == LinearKernel::kGemmSm80);
+    CHECK(choose_attention({code}, kv) == AttentionKernel::kSm80);
+  }
+  CHECK(choose_attention({kHopper}, kv) == AttentionKernel::kSm90);
+  CHECK(choose_attention({kTuring}, kv) == AttentionKernel::kExact);
+}
+
+TEST("DispatchTable::describe() says what the loaded code is for") {
+  const auto has = [](const LoadedCode& code, const char* text) {
+    return DispatchTable({code}).describe().find(text) != std::string::npos;
+  };
+  CHECK(has(kAmpere, "code: for compute capability 8.0, launches do not overlap\n"));
+  CHECK(has(kAmpere, "linear: stream_sm80 to 64 tokens, then gemm_sm80"));
+  CHECK(has(kBlackwell, "code: for compute capability 12.0, launches overlap\n"));
+  CHECK(has(kBlackwell, "attention: decode_sm80, prefill_sm80"));
+  CHECK(has(kHopper, "attention: decode_sm90, prefill_sm90"));
+  CHECK(has(kTuring, "code: for compute capability 7.5"));
+}
+
+TEST("limit_code() leaves out what later compute capabilities brought") {
+  const auto equal = [](const LoadedCode& a, const LoadedCode& b) {
+    return a.compute_capability == b.compute_capability &&
+           a.has_hopper_bodies == b.has_hopper_bodies &&
+           a.waits_for_previous == b.waits_for_previous;
+  };
+  CHECK(equal(limit_code(kHopper, 0), kHopper));
+  CHECK(equal(limit_code(kHopper, 90), kHopper));
+  CHECK(equal(limit_code(kHopper, 80), kAmpere));
+  CHECK(equal(limit_code(kHopper, 75), kTuring));
+  CHECK(equal(limit_code(kAmpere, 90), kAmpere));  // a limit adds nothing
+}
+
+TEST("fuses_rope() goes by the code that was loaded, what heads need and number of tokens") {
+  const DeviceTraits hopper{kHopper};
   const KvSpec kv{30, 3, 64, 16, DType::kF16};
   QkvShape small;
   small.num_heads = 9;
@@ -41,8 +82,8 @@ TEST("fuses_rope() goes by device, what heads need and number of tokens") {
   CHECK(fuses_rope(hopper, kv, small, 1));
   CHECK(fuses_rope(hopper, kv, small, kMaxStreamTokens));
   CHECK(!fuses_rope(hopper, kv, small, kMaxStreamTokens + 1));
-  CHECK(!fuses_rope({80, false}, kv, small, 1));
-  CHECK(!fuses_rope({90, true}, kv, small, 1));
+  CHECK(!fuses_rope({kAmpere}, kv, small, 1));
+  CHECK(!fuses_rope({kHopper, true}, kv, small, 1));
   const auto fuses = [&](const KvSpec& kv, auto change) {
     QkvShape shape = small;
     change(shape);
@@ -62,21 +103,21 @@ TEST("fuses_rope() goes by device, what heads need and number of tokens") {
   CHECK(!fuses(kv, [&](QkvShape& it) { it.num_heads = most + 1; }));
 }
 
-TEST("choose_attention() goes by device, KV dtype and head_dim") {
+TEST("choose_attention() goes by the code that was loaded, KV dtype and head_dim") {
   KvSpec kv{2, 4, 128, 16, DType::kF16};
-  CHECK(choose_attention({90, false}, kv) == AttentionKernel::kSm90);
-  CHECK(choose_attention({86, false}, kv) == AttentionKernel::kSm80);
-  CHECK(choose_attention({100, false}, kv) == AttentionKernel::kSm80);
-  CHECK(choose_attention({75, false}, kv) == AttentionKernel::kExact);
-  CHECK(choose_attention({90, true}, kv) == AttentionKernel::kExact);
+  CHECK(choose_attention({kHopper}, kv) == AttentionKernel::kSm90);
+  CHECK(choose_attention({kAda}, kv) == AttentionKernel::kSm80);
+  CHECK(choose_attention({kBlackwell}, kv) == AttentionKernel::kSm80);
+  CHECK(choose_attention({kTuring}, kv) == AttentionKernel::kExact);
+  CHECK(choose_attention({kHopper, true}, kv) == AttentionKernel::kExact);
   kv.head_dim = 48;
-  CHECK(choose_attention({90, false}, kv) == AttentionKernel::kExact);
+  CHECK(choose_attention({kHopper}, kv) == AttentionKernel::kExact);
   kv = {2, 4, 128, 16, DType::kF32};
-  CHECK(choose_attention({90, false}, kv) == AttentionKernel::kExact);
+  CHECK(choose_attention({kHopper}, kv) == AttentionKernel::kExact);
 }
 
 TEST("DispatchTable takes a tuner's entry, else today's constants, and says what it chose") {
-  DispatchTable table({90, false});
+  DispatchTable table({kHopper});
   LinearChoice tuned;
   tuned.kernel = LinearKernel::kGemmSm90;
   tuned.tile_tokens = 128;
@@ -88,9 +129,9 @@ TEST("DispatchTable takes a tuner's entry, else today's constants, and says what
   CHECK(other == table.choose(DType::kF16, 5, 5120, 5120));
   for (const int32_t tokens : {1, 2, 16, 17, 64, 65, 1000}) {
     for (const int32_t rows : {4096, kWideRows}) {
-      DispatchTable fresh({90, false});
+      DispatchTable fresh({kHopper});
       CHECK(fresh.choose(DType::kQ8_0, tokens, rows, 64).kernel ==
-            choose_linear({90, false}, DType::kQ8_0, tokens, rows));
+            choose_linear({kHopper}, DType::kQ8_0, tokens, rows));
     }
   }
   const std::string text = table.describe();

@@ -49,6 +49,7 @@ constexpr int32_t passes_of(int32_t group) { return (group + kDecodeRows - 1) / 
 struct Piece {
   int32_t item;
   int32_t sequence, chunk, token;
+  int32_t first_block;  // of the context
   int32_t first_chunk, num_chunks;  // that the query sees
   int32_t kv_head, first_head, num_rows;
   TokenRange visible;  // of the chunk
@@ -60,6 +61,10 @@ struct Piece {
   /// Who has it stores the padding of the token's results.
   __device__ __forceinline__ bool stores_padding() const {
     return is_first_chunk() && first_head == 0;
+  }
+  /// For lane i the id of the chunk's block i.
+  __device__ __forceinline__ int32_t block_ids(const AttentionArgs& args) const {
+    return load_block_ids(args, first_block, chunk, chunk * kChunkTokens + visible.end);
   }
   /// Its visible parts of the chunk, cut into so many tokens each.
   __device__ __forceinline__ int32_t first_part(int32_t tokens) const {
@@ -95,7 +100,7 @@ class PieceRange {
       // One of the sequence's items, whichever it is: they lie side by side.
       const DecodeItem item = args.step.decodes[index / per_item_];
       const int32_t first_item = index / per_item_ - item.chunk;
-      const int32_t context_len = args.step.context_len[item.sequence];
+      const int32_t context_len = item.context_len;
       const int32_t chunks = (context_len + kChunkTokens - 1) / kChunkTokens;
       const int32_t within = index - first_item * per_item_, part = within / chunks;
       const int32_t chunk = within - part * chunks, chunk_begin = chunk * kChunkTokens;
@@ -106,6 +111,7 @@ class PieceRange {
       piece.item = first_item + chunk;
       piece.sequence = item.sequence;
       piece.chunk = chunk;
+      piece.first_block = item.first_block;
       piece.token = args.step.query_start[item.sequence];
       piece.first_chunk = visible.begin / kChunkTokens;
       piece.num_chunks = (visible.end - 1) / kChunkTokens - piece.first_chunk + 1;

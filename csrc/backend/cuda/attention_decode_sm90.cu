@@ -120,7 +120,7 @@ class StageSource {
       : first_(piece.first_part(Stage::kTokens)), count_(piece.end_part(Stage::kTokens) - first_),
         begin_(piece.visible.begin & ~7), end_((piece.visible.end + 7) & ~7),
         block_tokens_(args.kv.spec.block_tokens), block_bytes_(args.kv.spec.block_bytes()),
-        block_ids_(load_block_ids(args, piece.sequence, piece.chunk)) {
+        block_ids_(piece.block_ids(args)) {
     for (int part = 0; part < 2; ++part) {
       cells_[part] = cell_address(args.kv, args.spec.layer, 0, part, piece.kv_head);
     }

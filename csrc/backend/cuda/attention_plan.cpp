@@ -13,7 +13,9 @@ void AttentionPlan::make(const StepInput& input, int32_t max_items) {
       const int32_t chunks = num_chunks(input.context_len[s]);
       if (batches.empty() || batches.back() + chunks > max_items) batches.push_back(0);
       batches.back() += chunks;
-      for (int32_t chunk = 0; chunk < chunks; ++chunk) decodes.push_back({s, chunk});
+      for (int32_t chunk = 0; chunk < chunks; ++chunk) {
+        decodes.push_back({s, chunk, input.context_len[s], 0});
+      }
     } else {
       for (int32_t token = first; token < end; token += kPrefillTile) {
         prefills.push_back({s, token, std::min(kPrefillTile, end - token), 0});

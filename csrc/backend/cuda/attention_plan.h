@@ -17,7 +17,7 @@
 namespace hearth::cuda {
 
 struct AttentionPlan {
-  std::vector<DecodeItem> decodes;    // by sequence, chunks ascending
+  std::vector<DecodeItem> decodes;    // by sequence, chunks ascending; first_block: pack_step()'s
   std::vector<int32_t> batches;       // decodes of each launch, at most so many as make() is told
   std::vector<PrefillItem> prefills;  // most work first, else by sequence
 

@@ -44,7 +44,8 @@ struct Loader {
   __device__ __forceinline__ Loader(const AttentionArgs& args, int32_t sequence, int32_t kv_head,
                                     const TokenRange& seen)
       : sequence(sequence), kv_head(kv_head), seen(seen), tile(seen.begin / kTileTokens) {
-    block_ids = load_block_ids(args, sequence, tile / kTilesPerChunk);
+    block_ids = load_block_ids(args, args.step.first_block[sequence], tile / kTilesPerChunk,
+                               args.step.context_len[sequence]);
   }
 
   __device__ __forceinline__ void load(const AttentionArgs& args, uint32_t to) {
@@ -59,7 +60,8 @@ struct Loader {
     ++tile;
     if (tile * kTileTokens >= seen.end) return let_next_begin();
     if (tile % kTilesPerChunk == 0) {
-      block_ids = load_block_ids(args, sequence, tile / kTilesPerChunk);
+      block_ids = load_block_ids(args, args.step.first_block[sequence], tile / kTilesPerChunk,
+                               args.step.context_len[sequence]);
     }
   }
 };

@@ -24,16 +24,14 @@ struct StageShape {
   static constexpr int kBytes = kOctets * kOctetBytes;
 };
 
-/// For lane i the id of a chunk's block i; 0 where the context has none.
-__device__ __forceinline__ int32_t load_block_ids(const AttentionArgs& args, int32_t sequence,
-                                                  int32_t chunk) {
+/// For lane i the id of a chunk's block i; 0 from token `end` of the context on. first_block: of the
+/// context, in step.blocks.
+__device__ __forceinline__ int32_t load_block_ids(const AttentionArgs& args, int32_t first_block,
+                                                  int32_t chunk, int32_t end) {
   const int32_t lane = threadIdx.x % 32, block_tokens = args.kv.spec.block_tokens;
   const int32_t block = chunk * (kChunkTokens / block_tokens) + lane;
-  if (lane >= kChunkTokens / block_tokens ||
-      block * block_tokens >= args.step.context_len[sequence]) {
-    return 0;
-  }
-  return max(args.step.blocks_of(sequence)[block], 0);
+  if (lane >= kChunkTokens / block_tokens || block * block_tokens >= end) return 0;
+  return max(args.step.blocks[first_block + block], 0);
 }
 
 /// Asks for a stage: part 0: K, 1: V, of tokens `first` of a chunk and on. wanted: tokens of the

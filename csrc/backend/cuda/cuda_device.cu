@@ -1,46 +1,31 @@
 #include "cuda_device.h"
 
-#include <algorithm>
+#include <utility>
+
+#include "devices.h"
 
 namespace hearth::cuda {
 
 CudaDevice::CudaDevice(const CudaOptions& options) : index_(options.device_index) {
-  const std::vector<hearth_device> devices = cuda_devices();
-  if (index_ < 0 || size_t(index_) >= devices.size()) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot open device: device_index must be below %zu, the number of CUDA "
-                       "devices: current value is %d",
-                       devices.size(), index_));
+  const OpenDevice opened = open_device(index_);
+  info_ = opened.info;
+  stream_ = Stream(limit_code(opened.code, options.max_compute_capability),
+                   int32_t(info_.num_cores));
+  queues_[0].stream = stream_.handle;
+  for (uint32_t i = 1; i <= kCopyQueues; ++i) {
+    queues_[i].own_stream = make_stream();
+    queues_[i].stream = queues_[i].own_stream;
   }
-  name_ = devices[index_].name;
-  stream_.compute_capability = int32_t(devices[index_].best_isa);
-  if (options.max_compute_capability > 0) {
-    stream_.compute_capability =
-        std::min(stream_.compute_capability, options.max_compute_capability);
-  }
-  stream_.num_multiprocessors = int32_t(devices[index_].num_cores);
-  use();
-  for (Queue& queue : queues_) {
-    check(cudaStreamCreateWithFlags(&queue.stream, cudaStreamNonBlocking), "Cannot open device");
-  }
-  stream_.handle = queues_[0].stream;
-  stream_.counter = zeroed_buffer(sizeof(int32_t));
 }
 
 CudaDevice::~CudaDevice() {
   cudaSetDevice(index_);
-  for (Queue& queue : queues_) {
-    if (queue.stream == nullptr) continue;
-    cudaStreamSynchronize(queue.stream);
-    for (const Pending& pending : queue.pending) cudaEventDestroy(pending.event);
-    for (const cudaEvent_t event : queue.free) cudaEventDestroy(event);
-    cudaStreamDestroy(queue.stream);
-  }
+  for (const Queue& queue : queues_) cudaStreamSynchronize(queue.stream);
 }
 
 std::string CudaDevice::describe() const {
-  return format("device: cuda:%d %s, compute capability %d.%d\n", index_, name_.c_str(),
-                stream_.compute_capability / 10, stream_.compute_capability % 10);
+  return format("device: cuda:%d %s, compute capability %s\n", index_, info_.name,
+                capability_name(int32_t(info_.best_isa)).c_str());
 }
 
 void CudaDevice::use() const { check(cudaSetDevice(index_), "Cannot use the device"); }
@@ -49,13 +34,12 @@ void CudaDevice::use() const { check(cudaSetDevice(index_), "Cannot use the devi
 
 std::byte* CudaDevice::allocate_bytes(size_t bytes, Tier tier) {
   use();
-  ++num_allocations_;
   void* data = nullptr;
   if (tier == Tier::kHost) {
-    check(cudaHostAlloc(&data, bytes, cudaHostAllocDefault), "Cannot lock host memory");
+    check(PinnedMemory::allocate(&data, bytes), PinnedMemory::kRefusal);
     return static_cast<std::byte*>(data);
   }
-  const cudaError_t status = cudaMalloc(&data, bytes);
+  const cudaError_t status = DeviceMemory::allocate(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     size_t free = 0, total = 0;
@@ -65,13 +49,13 @@ std::byte* CudaDevice::allocate_bytes(size_t bytes, Tier tier) {
                        "kv_cache_memory_bytes, max_num_batched_tokens or max_model_len",
                        bytes, free));
   }
-  check(status, "Cannot allocate device memory");
+  check(status, DeviceMemory::kRefusal);
   return static_cast<std::byte*>(data);
 }
 
 void CudaDevice::free_bytes(std::byte* data, Tier tier) {
   cudaSetDevice(index_);
-  tier == Tier::kHost ? cudaFreeHost(data) : cudaFree(data);
+  tier == Tier::kHost ? PinnedMemory::free(data) : DeviceMemory::free(data);
 }
 
 // ------------------------------------------------------------------------------------- tickets
@@ -80,13 +64,9 @@ void CudaDevice::free_bytes(std::byte* data, Tier tier) {
 Ticket CudaDevice::issue(uint32_t index) {
   Queue& queue = queues_[index];
   retire(queue);
-  if (queue.free.empty()) {
-    cudaEvent_t event = nullptr;
-    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "Cannot make an event");
-    queue.free.push_back(event);
-  }
+  if (queue.free.empty()) queue.free.push_back(make_event(cudaEventDisableTiming));
   check(cudaEventRecord(queue.free.back(), queue.stream), "Cannot record an event");
-  queue.pending.push_back({++queue.num_issued, queue.free.back()});
+  queue.pending.push_back({++queue.num_issued, std::move(queue.free.back())});
   queue.free.pop_back();
   return {index, queue.num_issued};
 }
@@ -98,7 +78,7 @@ void CudaDevice::retire(Queue& queue) {
     if (status == cudaErrorNotReady) return;
     check(status, "Cannot finish a copy");
     queue.num_done = queue.pending.front().number;
-    queue.free.push_back(queue.pending.front().event);
+    queue.free.push_back(std::move(queue.pending.front().event));
     queue.pending.pop_front();
   }
 }
@@ -131,15 +111,12 @@ void CudaDevice::wait(Ticket ticket) {
 // What is enqueued in the queue from now on begins behind the ticket.
 void CudaDevice::hold_back(uint32_t index, Ticket after) {
   if (after.number == 0 || after.queue == index) return;
-  cudaEvent_t event = nullptr;
-  {
-    Queue& queue = queues_[after.queue];
-    const std::lock_guard lock(queue.mutex);
-    if (queue.num_done >= after.number) return;
-    event = queue.pending[after.number - queue.num_done - 1].event;
-    // While the event is this ticket's: used again, it would stand for later work.
-    check(cudaStreamWaitEvent(queues_[index].stream, event, 0), "Cannot wait for a copy");
-  }
+  Queue& queue = queues_[after.queue];
+  const std::lock_guard lock(queue.mutex);
+  if (queue.num_done >= after.number) return;
+  const Pending& pending = queue.pending[after.number - queue.num_done - 1];
+  // While the event is this ticket's: used again, it would stand for later work.
+  check(cudaStreamWaitEvent(queues_[index].stream, pending.event, 0), "Cannot wait for a copy");
 }
 
 Ticket CudaDevice::copy(void* to, const void* from, size_t bytes, Ticket after) {

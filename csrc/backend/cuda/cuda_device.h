@@ -33,7 +33,7 @@ class CudaDevice final : public Device {
   Ticket mark() override;
   bool is_done(Ticket ticket) override;
   void wait(Ticket ticket) override;
-  uint64_t num_allocations() const override { return num_allocations_; }
+  uint64_t num_allocations() const override { return num_device_allocations; }
 
   /// Calls work(stream) for a queue of copies, that of `after` where it is one, behind `after`; the
   /// ticket is done when what it has enqueued is. Any thread.
@@ -51,6 +51,8 @@ class CudaDevice final : public Device {
 
   /// The one that ops go into.
   Stream& stream() { return stream_; }
+  /// Of the kernels that run on it.
+  const LoadedCode& code() const { return stream_.code; }
   /// Makes it the calling thread's current device.
   void use() const;
 
@@ -59,15 +61,16 @@ class CudaDevice final : public Device {
 
   struct Pending {
     uint64_t number;
-    cudaEvent_t event;
+    Event event;
     int32_t num_waiting = 0;  // threads that wait for the event
   };
   struct Queue {
     std::mutex mutex;
-    cudaStream_t stream = nullptr;
+    StreamHandle own_stream;        // of copies
+    cudaStream_t stream = nullptr;  // the same, or that of ops
     uint64_t num_issued = 0, num_done = 0;
     std::deque<Pending> pending;  // by number, ascending
-    std::vector<cudaEvent_t> free;
+    std::vector<Event> free;
   };
 
   std::byte* allocate_bytes(size_t bytes, Tier tier) override;
@@ -77,11 +80,10 @@ class CudaDevice final : public Device {
   void hold_back(uint32_t index, Ticket after);
 
   const int32_t index_;
-  std::string name_;
+  hearth_device info_;
   Stream stream_;
   std::array<Queue, 1 + kCopyQueues> queues_;
   std::atomic<uint32_t> next_queue_{0};
-  std::atomic<uint64_t> num_allocations_{0};
 };
 
 }  // namespace hearth::cuda

@@ -12,7 +12,9 @@ namespace {
 // Numbers of sequences that steps are recorded for.
 constexpr int32_t kRecordedSizes[] = {1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128};
 /// Of a step's reserve beside what is counted: modules that kernels come in, and recorded steps.
-constexpr size_t kModuleBytes = 96 << 20, kRecordedBytes = 4 << 20;
+constexpr size_t kModuleBytes = 96 << 20, kRecordedBytes = 2 << 20;
+/// CTAs of decoding attention on a multiprocessor: a grid of more is cut to what fits.
+constexpr int32_t kAttentionCtas = 2;
 
 float* floats(const Tensor& tensor) { return reinterpret_cast<float*>(tensor.data); }
 
@@ -28,21 +30,15 @@ int32_t rows_of(const LinearArgs& args) {
 
 CudaOps::CudaOps(CudaDevice& device, CudaSamplers& samplers, bool exact)
     : device_(device), samplers_(samplers), stream_(device.stream()),
-      table_({device.stream().compute_capability, exact}), recorder_(device.stream()) {
+      table_({device.code(), exact}), recorder_(device.stream()) {
   device.use();
   for (Slot& slot : slots_) {
-    check(cudaEventCreate(&slot.begun), "Cannot open device");
-    check(cudaEventCreate(&slot.done), "Cannot open device");
+    slot.begun = make_event();
+    slot.done = make_event();
   }
 }
 
-CudaOps::~CudaOps() {
-  cudaStreamSynchronize(stream_.handle);
-  for (Slot& slot : slots_) {
-    if (slot.begun != nullptr) cudaEventDestroy(slot.begun);
-    if (slot.done != nullptr) cudaEventDestroy(slot.done);
-  }
-}
+CudaOps::~CudaOps() { cudaStreamSynchronize(stream_.handle); }
 
 std::string CudaOps::describe() const {
   return table_.describe() + format("recorded_steps: %zu\n", recorder_.num_recorded());
@@ -63,59 +59,81 @@ void CudaOps::reserve(const StepSizes& sizes) {
 
 size_t CudaOps::reserved_bytes(const StepSizes& sizes) const {
   return StepMemory::bytes(sizes, table_.traits().exact) + CudaSamplers::reserved_bytes(sizes) +
-         kModuleBytes + std::size(kRecordedSizes) * kRecordedBytes;
+         kModuleBytes + Recorder::kMost * kRecordedBytes;
 }
 
 std::vector<WarmUpStep> CudaOps::warm_ups() const {
   std::vector<WarmUpStep> steps;
-  // One of each kind of kernel: streaming for up to 8 tokens and for more, tiles of every size.
-  for (const int32_t tokens : {1, 16, 65, 192, 320}) {
-    if (tokens <= sizes_.tokens) steps.push_back({1, tokens, StepUse::kOnce});
+  // One of each kind of kernel: streaming for up to 8 tokens and for more, and tiles.
+  for (const int32_t tokens : {1, 16, 65}) {
+    if (tokens <= sizes_.tokens) steps.push_back({1, tokens, tokens, StepUse::kOnce});
   }
   const int32_t most = std::min({sizes_.sequences, sizes_.tokens, sizes_.logits_rows});
-  for (const int32_t size : kRecordedSizes) {
-    steps.push_back({std::min(size, most), 1, StepUse::kRecord});
-    if (size >= most) break;
+  for (int32_t size : kRecordedSizes) {
+    size = std::min(size, most);
+    for (const int32_t chunks : recorded_chunks(size)) {
+      const int32_t context = std::min(chunks * kChunkTokens, sizes_.max_context);
+      steps.push_back({size, 1, context, StepUse::kRecord});
+    }
+    if (size == most) break;
   }
-  steps.push_back({1, 1, StepUse::kModel});
+  steps.push_back({1, 1, 1, StepUse::kModel});
   return steps;
 }
 
 // ------------------------------------------------------------------------------- begin, end
 
-// The number of sequences that a recorded step has room for; 0 where there is none, or where the
-// step is of another kind.
-int32_t CudaOps::recorded_size(const StepInput& input) const {
+// The chunks of a context, at most, that steps of so many sequences are recorded for: the next is
+// four times the last, until attention fills the device; then the most that there may be.
+std::vector<int32_t> CudaOps::recorded_chunks(int32_t num_sequences) const {
+  const int32_t most = num_chunks(sizes_.max_context);
+  const int64_t full = int64_t(stream_.num_multiprocessors) * kAttentionCtas;
+  std::vector<int32_t> chunks;
+  for (int64_t next = 1; next < most; next *= 4) {
+    if (int64_t(num_sequences) * sizes_.kv.num_kv_heads * next >= full) break;
+    chunks.push_back(int32_t(next));
+  }
+  chunks.push_back(most);
+  return chunks;
+}
+
+// What the step is padded to where it is recorded; kUnrecorded where it is of another kind.
+RecordKey CudaOps::find_key(const StepInput& input) const {
   const int32_t count = input.num_tokens();
   if (input.num_sequences() != count || int32_t(input.logits_tokens.size()) != count ||
       int32_t(input.samples.size()) != count || !input.block_copies.empty() ||
       plan_.batches.size() > 1) {
-    return 0;
+    return kUnrecorded;
   }
+  int32_t most_chunks = 0;
   for (int32_t i = 0; i < count; ++i) {
     if (input.query_start[i + 1] != i + 1 || input.logits_tokens[i] != i ||
         input.samples[i].logits_row != i || input.samples[i].target >= 0) {
-      return 0;
+      return kUnrecorded;
     }
+    most_chunks = std::max(most_chunks, num_chunks(input.context_len[i]));
   }
-  const auto bucket =
-      std::lower_bound(std::begin(kRecordedSizes), std::end(kRecordedSizes), count);
-  if (bucket == std::end(kRecordedSizes)) return 0;
-  const int32_t size = std::min({*bucket, sizes_.sequences, sizes_.tokens, sizes_.logits_rows});
-  return size >= count ? size : 0;
+  const auto size = std::lower_bound(std::begin(kRecordedSizes), std::end(kRecordedSizes), count);
+  if (size == std::end(kRecordedSizes)) return kUnrecorded;
+  const int32_t padded = std::min({*size, sizes_.sequences, sizes_.tokens, sizes_.logits_rows});
+  if (padded < count) return kUnrecorded;
+  const std::vector<int32_t> chunks = recorded_chunks(padded);
+  const auto at_most = std::lower_bound(chunks.begin(), chunks.end(), most_chunks);
+  return at_most == chunks.end() ? kUnrecorded : RecordKey{padded, *at_most};
 }
 
 StepLayout CudaOps::make_layout(const StepInput& input, std::span<const RopeView> ropes,
-                                const KvSpec& kv, int32_t size) const {
+                                const KvSpec& kv) const {
   StepLayout layout;
   for (const RopeView& rope : ropes) layout.rope_half += rope.dim() / 2;
   layout.num_prefills = int32_t(plan_.prefills.size());
   layout.num_blocks = count_blocks(input, kv.block_tokens);
-  if (size > 0) {
-    layout.num_tokens = layout.num_sequences = layout.num_logits = layout.num_samples = size;
+  if (is_padded()) {
+    layout.num_tokens = layout.num_sequences = key_.num_sequences;
+    layout.num_logits = layout.num_samples = key_.num_sequences;
     layout.num_batches = 1;
-    layout.max_decodes = std::min(StepMemory::max_decode_items(sizes_),
-                                  size * num_chunks(sizes_.max_context));
+    layout.max_decodes =
+        std::min(StepMemory::max_decode_items(sizes_), key_.num_sequences * key_.max_chunks);
   } else {
     layout.num_tokens = input.num_tokens();
     layout.num_sequences = input.num_sequences();
@@ -133,15 +151,16 @@ bool CudaOps::begin_step(const StepInput& input, std::span<const RopeView> ropes
   const uint64_t index = num_begun_++ % kSlots;
   Slot& slot = slots_[index];
   slot.is_closed = false;
-  slot.samples.assign(input.samples.begin(), input.samples.end());
+  slot.samples.clear();
+  if (use != StepUse::kRecord) slot.samples.assign(input.samples.begin(), input.samples.end());
   slot.result.samples.clear();
   kv_ = kv;
   launches_before_ = stream_.num_launches;
 
   plan_.make(input, StepMemory::max_decode_items(sizes_));
-  recorded_size_ = use == StepUse::kOnce ? 0 : recorded_size(input);
-  if (use == StepUse::kModel && !recorder_.has(recorded_size_)) recorded_size_ = 0;
-  const StepLayout layout = make_layout(input, ropes, kv.spec, recorded_size_);
+  key_ = use == StepUse::kOnce ? kUnrecorded : find_key(input);
+  if (use == StepUse::kModel && !recorder_.has(key_)) key_ = kUnrecorded;
+  const StepLayout layout = make_layout(input, ropes, kv.spec);
   const size_t bytes = layout.place(memory_.input, step_);
   if (bytes > memory_.input_bytes || input.samples.size() > size_t(sizes_.sample_rows)) {
     throw Error(HEARTH_INTERNAL, "Cannot begin a step: it is larger than what was reserved");
@@ -161,11 +180,11 @@ bool CudaOps::begin_step(const StepInput& input, std::span<const RopeView> ropes
   }
   samplers_.upload_changes();
 
-  if (use == StepUse::kModel && recorded_size_ > 0) {
-    recorder_.launch(recorded_size_);
+  if (use == StepUse::kModel && is_padded()) {
+    recorder_.launch(key_);
     return false;
   }
-  if (use == StepUse::kRecord && (recorded_size_ == 0 || !recorder_.begin())) return false;
+  if (use == StepUse::kRecord && (!is_padded() || !recorder_.begin())) return false;
   make_angles(ropes);
   return true;
 }
@@ -187,10 +206,7 @@ void CudaOps::make_angles(std::span<const RopeView> ropes) {
 void CudaOps::end_step() {
   const uint64_t index = (num_begun_ - 1) % kSlots;
   Slot& slot = slots_[index];
-  if (recorder_.is_recording()) {
-    recorder_.end(recorded_size_);
-    slot.samples.clear();  // nothing has run
-  }
+  if (recorder_.is_recording()) recorder_.end(key_);
   const size_t bytes = slot.samples.size() * sizeof(DeviceSample);
   if (bytes > 0) {
     check(cudaMemcpyAsync(memory_.host_results[index], memory_.results, bytes,
@@ -232,7 +248,7 @@ const StepResult& CudaOps::finish_step() {
 
 // Rows of a slice of logits: a recorded step is padded, and has one slice.
 int32_t CudaOps::padded(int32_t num_rows) const {
-  return recorded_size_ > 0 ? recorded_size_ : num_rows;
+  return is_padded() ? key_.num_sequences : num_rows;
 }
 
 void CudaOps::embed(const WeightView& token_embedding, Tensor out) {
@@ -361,7 +377,7 @@ Tensor CudaOps::attention(Tensor q, const AttentionSpec& attention, Tensor out) 
     attention_exact(stream_, args);
     return out;
   }
-  if (recorded_size_ > 0) {
+  if (is_padded()) {
     attention_decode(stream_, args);
     return out;
   }

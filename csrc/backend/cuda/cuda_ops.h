@@ -70,17 +70,20 @@ class CudaOps final : public Ops {
   /// A step in flight, or one whose results are still readable.
   struct Slot {
     std::vector<SampleRow> samples;
-    cudaEvent_t begun = nullptr, done = nullptr;
+    Event begun, done;
     bool is_closed = true;  // end_step() was reached
     StepResult result;
   };
 
   static constexpr uint64_t kSlots = StepMemory::kSlots;
+  static constexpr RecordKey kUnrecorded{0, 0};
 
-  int32_t recorded_size(const StepInput& input) const;
+  std::vector<int32_t> recorded_chunks(int32_t num_sequences) const;
+  RecordKey find_key(const StepInput& input) const;
   StepLayout make_layout(const StepInput& input, std::span<const RopeView> ropes,
-                         const KvSpec& kv, int32_t size) const;
+                         const KvSpec& kv) const;
   void make_angles(std::span<const RopeView> ropes);
+  bool is_padded() const { return key_ != kUnrecorded; }
   int32_t padded(int32_t num_rows) const;
   void run_linear(Tensor x, int32_t rows, const NormView& norm, const LinearView& linear,
                   Tensor residual, Tensor out);
@@ -103,7 +106,7 @@ class CudaOps final : public Ops {
   StepView step_;
   KvCache kv_;
   std::vector<RopeAngles> angles_;  // by table
-  int32_t recorded_size_ = 0;       // that it is padded to; 0: it is not
+  RecordKey key_ = kUnrecorded;     // what it is padded to
   uint64_t launches_before_ = 0;
 
   std::array<Slot, kSlots> slots_;

@@ -11,9 +11,8 @@ namespace {
 
 constexpr int32_t kHeadDims[] = {64, 80, 96, 128, 256};
 
-bool has_tensor_cores(const DeviceTraits& traits) { return traits.compute_capability >= 80; }
-// wgmma exists on this architecture alone.
-bool is_hopper(const DeviceTraits& traits) { return traits.compute_capability == 90; }
+bool has_tensor_cores(const DeviceTraits& traits) { return traits.code.has_tensor_cores(); }
+bool is_hopper(const DeviceTraits& traits) { return traits.code.has_hopper_bodies; }
 
 const char* kernel_name(LinearKernel kernel) {
   switch (kernel) {
@@ -85,12 +84,14 @@ const LinearChoice& DispatchTable::choose(DType dtype, int32_t num_tokens, int32
 }
 
 std::string DispatchTable::describe() const {
-  std::string text;
+  std::string text = format("code: for compute capability %s, launches %s\n",
+                            capability_name(traits_.code.compute_capability).c_str(),
+                            traits_.code.waits_for_previous ? "overlap" : "do not overlap");
   if (traits_.exact || !has_tensor_cores(traits_)) {
-    text = "activation_dtype: fp32\nlinear: exact\nattention: exact\n";
+    text += "activation_dtype: fp32\nlinear: exact\nattention: exact\n";
   } else {
     const char* family = is_hopper(traits_) ? "sm90" : "sm80";
-    text = format(
+    text += format(
         "activation_dtype: 16-bit\n"
         "linear: stream_%s to %d tokens, then gemm_%s (fp32 weights: exact)\n"
         "attention: decode_%s, prefill_%s (head_dim 64, 80, 96, 128, 256; others: exact)\n",

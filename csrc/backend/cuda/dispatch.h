@@ -1,5 +1,5 @@
-// Which kernel takes an op, and how it is cut: by device, dtype, shape and number of tokens. Host
-// code without CUDA, so that the choice is tested where there is no GPU.
+// Which kernel takes an op, and how it is cut: by the code that was loaded, dtype, shape and number of
+// tokens. Host code without CUDA, so that the choice is tested where there is no GPU.
 //
 // No choice changes a bit of any result (docs/decisions/0007-cuda-numerics.md), so that a tuner only
 // has to write the table.
@@ -11,6 +11,7 @@
 #include <string>
 
 #include "../backend.h"
+#include "loaded_code.h"
 
 namespace hearth::cuda {
 
@@ -26,8 +27,8 @@ inline constexpr int32_t kMaxStreamTokens = 64, kMaxWideStreamTokens = 16, kWide
 inline constexpr int32_t kMaxFusedWarps = 132 * 7;
 
 struct DeviceTraits {
-  int32_t compute_capability = 0;  // 90 for 9.0; kernels for more than this are not chosen
-  bool exact = false;              // fp32 activations
+  LoadedCode code;     // not the device: kernels that it has no body for are not chosen
+  bool exact = false;  // fp32 activations
 };
 
 /// What an op makes q, K and V of, and what it does with them.
@@ -83,7 +84,7 @@ class DispatchTable {
   void set(const LinearKey& key, const LinearChoice& choice);
   /// The entry of the table; else choose_linear()'s kernel with the figures above.
   const LinearChoice& choose(DType dtype, int32_t num_tokens, int32_t rows, int32_t cols);
-  /// `linear: ...` and `attention: ...` lines, and one for each linear shape that was chosen for.
+  /// `code: ...`, `linear: ...` and `attention: ...` lines, and one for each linear shape that was chosen for.
   std::string describe() const;
 
  private:

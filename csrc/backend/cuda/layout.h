@@ -106,12 +106,12 @@ struct WeightRef {
         first_strips(view.first_tiles), strips_per_page(view.tiles_per_page) {}
 };
 
-/// Where a strip lies now. A kernel may ask before wait_for_previous(): entries change by copies
-/// that are ordered with whole kernels (device.h).
-constexpr const std::byte* strip_address(const WeightRef& weight, int32_t strip) {
+/// Where a strip lies now. load(entry) reads an entry of the page table.
+template <class Load>
+constexpr const std::byte* strip_address(const WeightRef& weight, int32_t strip, const Load& load) {
   const int32_t rest = strip - weight.first_strips;
-  if (rest < 0) return weight.pages[0] + weight.first_offset + size_t(strip) * weight.strip_bytes;
-  return weight.pages[1 + rest / weight.strips_per_page] +
+  if (rest < 0) return load(weight.pages) + weight.first_offset + size_t(strip) * weight.strip_bytes;
+  return load(weight.pages + 1 + rest / weight.strips_per_page) +
          size_t(rest % weight.strips_per_page) * weight.strip_bytes;
 }
 

@@ -170,10 +170,11 @@ void launch_gemm(Stream& stream, const LinearArgs& args) {
 void linear_gemm_sm80(Stream& stream, const LinearChoice& /*choice*/, DType dtype,
                         const LinearArgs& args) {
   if (!stream.has_tensor_cores()) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot multiply: this kernel needs compute capability 8.0: current value "
-                       "is %d.%d",
-                       stream.compute_capability / 10, stream.compute_capability % 10));
+    throw Error(
+        HEARTH_UNSUPPORTED,
+        format("Cannot multiply: this kernel needs code for compute capability 8.0: current "
+               "value is %s",
+               capability_name(stream.code.compute_capability).c_str()));
   }
   switch (dtype) {
     case DType::kF16: return launch_gemm<DType::kF16>(stream, args);

@@ -291,12 +291,16 @@ __global__ void __launch_bounds__(kThreads, 1)
 int32_t max_ctas(const Stream& stream) { return stream.num_multiprocessors / kCluster * kCluster; }
 
 template <DType dtype, int kTokens>
+void prepare_gemm() {
+  static_assert(sizeof(Shared<dtype, kTokens>) <= 227 * 1024);
+  allow_shared_memory(gemm_kernel<dtype, kTokens>, sizeof(Shared<dtype, kTokens>));
+}
+
+template <DType dtype, int kTokens>
 void launch_gemm(Stream& stream, const LinearArgs& args) {
   const auto kernel = gemm_kernel<dtype, kTokens>;
   const GemmGrid grid = make_grid(args, kTokens, kCluster);
   constexpr size_t kSharedBytes = sizeof(Shared<dtype, kTokens>);
-  static_assert(kSharedBytes <= 227 * 1024);
-  allow_shared_memory(kernel, kSharedBytes);
   launch_clusters(stream, kernel, kCluster, dim3(std::min(grid.num_tiles(), max_ctas(stream))),
                   dim3(kThreads), kSharedBytes, args, grid);
 }
@@ -310,6 +314,10 @@ int64_t estimate(const Stream& stream, const LinearArgs& args, int32_t tile_toke
 
 template <DType dtype>
 void choose_tokens(Stream& stream, const LinearChoice& choice, const LinearArgs& args) {
+  // All of a dtype at a time, so that no live step is the first to load one.
+  prepare_gemm<dtype, 64>();
+  prepare_gemm<dtype, 128>();
+  prepare_gemm<dtype, 256>();
   switch (choice.tile_tokens) {
     case 64: return launch_gemm<dtype, 64>(stream, args);
     case 128: return launch_gemm<dtype, 128>(stream, args);
@@ -328,10 +336,11 @@ void choose_tokens(Stream& stream, const LinearChoice& choice, const LinearArgs&
 void linear_gemm_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
                         const LinearArgs& args) {
   if (!stream.is_hopper()) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot multiply: this kernel needs compute capability 9.0: current value "
-                       "is %d.%d",
-                       stream.compute_capability / 10, stream.compute_capability % 10));
+    throw Error(
+        HEARTH_UNSUPPORTED,
+        format("Cannot multiply: this kernel needs code for compute capability 9.0: current "
+               "value is %s",
+               capability_name(stream.code.compute_capability).c_str()));
   }
   switch (dtype) {
     case DType::kF16: return choose_tokens<DType::kF16>(stream, choice, args);

@@ -8,23 +8,49 @@
 
 namespace hearth::cuda {
 
+// Whether wait_for_previous() waits; where it does not, no kernel may begin before the one ahead of
+// it has ended (LoadedCode::waits_for_previous).
+#if __CUDA_ARCH__ >= 900
+#define HEARTH_WAITS_FOR_PREVIOUS 1
+#else
+#define HEARTH_WAITS_FOR_PREVIOUS 0
+#endif
+
 /// Waits until all that the kernels ahead in the stream wrote is visible. Before it a kernel may
 /// only read what no kernel of a step writes (weights), and write nothing in global memory.
 __device__ __forceinline__ void wait_for_previous() {
-#if __CUDA_ARCH__ >= 900
+#if HEARTH_WAITS_FOR_PREVIOUS
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
 /// Lets the next kernel of the stream begin its prologue once every CTA has said so or ended.
 __device__ __forceinline__ void let_next_begin() {
-#if __CUDA_ARCH__ >= 900
+#if HEARTH_WAITS_FOR_PREVIOUS
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return uint32_t(__cvta_generic_to_shared(pointer));
+}
+
+/// Reads 64 bits that L2 gives up last.
+__device__ __forceinline__ uint64_t load_and_keep(const void* from) {
+  uint64_t value;
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "{\n"
+      ".reg .b64 policy;\n"
+      "createpolicy.fractional.L2::evict_last.b64 policy, 1.0;\n"
+      "ld.global.L2::cache_hint.b64 %0, [%1], policy;\n"
+      "}\n"
+      : "=l"(value)
+      : "l"(from));
+#else
+  value = *static_cast<const uint64_t*>(from);
+#endif
+  return value;
 }
 
 /// Copies 16 bytes to shared memory in the background, past L1. With valid false, zeros.

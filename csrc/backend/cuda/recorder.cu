@@ -16,7 +16,7 @@ bool Recorder::begin() {
   return is_recording_;
 }
 
-void Recorder::end(int32_t key) {
+void Recorder::end(const RecordKey& key) {
   is_recording_ = false;
   Recorded recorded;
   recorded.num_launches = stream_.num_launches - launches_before_;
@@ -53,7 +53,7 @@ void Recorder::drop_least_used() {
   graphs_.erase(least);
 }
 
-void Recorder::launch(int32_t key) {
+void Recorder::launch(const RecordKey& key) {
   Recorded& recorded = graphs_.at(key);
   check(cudaGraphLaunch(recorded.graph, stream_.handle), "Cannot launch a recorded step");
   stream_.num_launches += recorded.num_launches;

@@ -3,18 +3,26 @@
 // DESIGN
 //   When      Recording takes milliseconds and memory: it happens in warm-up steps, which run
 //             nothing. A live step takes what is there, or is launched kernel by kernel.
-//   Key       The number of sequences, each with one token, padded up. Everything else that a
-//             recorded step reads lies in step memory, at addresses that the key alone decides.
+//   Key       The number of sequences, each with one token, and the chunks of their contexts at most,
+//             both rounded up: they decide every address in step memory, and every grid. Attention of
+//             short contexts must not launch the CTAs of long ones: that costs 2 us a layer.
 //   Most      kMost graphs; the one that was used least comes out first.
 //   Failure   A shape that cannot be recorded is left alone: its steps are launched kernel by kernel.
 #pragma once
 
+#include <compare>
 #include <map>
-#include <optional>
 
 #include "device.h"
 
 namespace hearth::cuda {
+
+struct RecordKey {
+  int32_t num_sequences;
+  int32_t max_chunks;  // of a context
+
+  auto operator<=>(const RecordKey&) const = default;
+};
 
 class Recorder {
  public:
@@ -28,14 +36,14 @@ class Recorder {
   /// What is launched from now on is recorded and does not run. False where it runs all the same.
   bool begin();
   /// Keeps what was recorded for `key`, or nothing where that fails.
-  void end(int32_t key);
+  void end(const RecordKey& key);
   /// Drops what was recorded since begin(), if it was: an op has thrown.
   void abandon();
   bool is_recording() const { return is_recording_; }
 
-  bool has(int32_t key) const { return graphs_.contains(key); }
+  bool has(const RecordKey& key) const { return graphs_.contains(key); }
   /// Launches what was recorded for a key that has() it.
-  void launch(int32_t key);
+  void launch(const RecordKey& key);
   size_t num_recorded() const { return graphs_.size(); }
 
  private:
@@ -48,7 +56,7 @@ class Recorder {
   void drop_least_used();
 
   Stream& stream_;
-  std::map<int32_t, Recorded> graphs_;
+  std::map<RecordKey, Recorded> graphs_;
   bool is_recording_ = false;
   uint64_t launches_before_ = 0;
 };

@@ -91,6 +91,12 @@ void append(std::vector<std::byte>& to, const std::vector<T>& values) {
 }  // namespace
 
 size_t CudaSamplers::reserved_bytes(const StepSizes& sizes) {
+  if (sizes.vocab_size > kMaxVocab) {
+    throw Error(HEARTH_UNSUPPORTED,
+                format("Cannot open model: vocab_size must be at most %d to sample on CUDA: current "
+                       "value is %d",
+                       kMaxVocab, sizes.vocab_size));
+  }
   if (sizes.sequences == 0) return 0;
   const size_t tokens = std::min(sizes.vocab_size, sizes.max_context);
   const size_t each = RangeAllocator::rounded(kRequestBytes + tokens * sizeof(TokenEdit));
@@ -100,12 +106,6 @@ size_t CudaSamplers::reserved_bytes(const StepSizes& sizes) {
 }
 
 void CudaSamplers::reserve(const StepSizes& sizes) {
-  if (sizes.vocab_size > kMaxVocab) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot open model: vocab_size must be at most %d to sample on CUDA: current "
-                       "value is %d",
-                       kMaxVocab, sizes.vocab_size));
-  }
   if (sizes.sequences == 0) return;
   vocab_size_ = size_t(sizes.vocab_size);
   const size_t num_slots = size_t(sizes.sequences) * kSlotsEach;
@@ -116,15 +116,13 @@ void CudaSamplers::reserve(const StepSizes& sizes) {
   slots_image_.resize(num_slots);
   for (Staging& staging : stagings_) {
     staging.memory = device_.allocate(kStagingBytes, Tier::kHost);
-    check(cudaEventCreateWithFlags(&staging.copied, cudaEventDisableTiming), "Cannot open device");
+    staging.copied = make_event(cudaEventDisableTiming);
   }
 }
 
 CudaSamplers::~CudaSamplers() {
   for (Staging& staging : stagings_) {
-    if (staging.copied == nullptr) continue;
-    cudaEventSynchronize(staging.copied);
-    cudaEventDestroy(staging.copied);
+    if (staging.copied != nullptr) cudaEventSynchronize(staging.copied);
   }
 }
 

@@ -31,10 +31,11 @@ class CudaSamplers final : public Samplers {
   explicit CudaSamplers(CudaDevice& device) : device_(device) {}
   ~CudaSamplers() override;
 
-  /// Takes the memory for samplers of sizes.sequences sequences. Throws Error: OUT_OF_MEMORY;
-  /// UNSUPPORTED for a vocabulary that no kernel can draw from.
+  /// Takes the memory for samplers of sizes.sequences sequences. Throws Error(HEARTH_OUT_OF_MEMORY),
+  /// and as reserved_bytes().
   void reserve(const StepSizes& sizes);
-  /// Device bytes that reserve() takes.
+  /// Device bytes that reserve() takes. Throws Error(HEARTH_UNSUPPORTED) for a vocabulary that no
+  /// kernel can draw from.
   static size_t reserved_bytes(const StepSizes& sizes);
 
   int32_t bind(const SamplerSpec& spec) override;
@@ -61,7 +62,7 @@ class CudaSamplers final : public Samplers {
   /// Host memory that the device copies from, until the event.
   struct Staging {
     Memory memory;
-    cudaEvent_t copied = nullptr;
+    Event copied;
   };
 
   void copy_through(Staging& staging, std::byte* to, const void* from, size_t bytes, size_t& used);

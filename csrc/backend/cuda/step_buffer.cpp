@@ -108,7 +108,10 @@ void pack_step(const StepInput& input, const AttentionPlan& plan, std::span<cons
   }
   fill(view.logits_tokens, input.logits_tokens, layout.num_logits, 0);
   fill(view.num_decodes, plan.batches, layout.num_batches, 0);
-  fill(view.decodes, plan.decodes, layout.max_decodes, DecodeItem{0, 0});
+  fill(view.decodes, plan.decodes, layout.max_decodes, DecodeItem{});
+  for (size_t i = 0; i < plan.decodes.size(); ++i) {
+    writable(view.decodes)[i].first_block = view.first_block[plan.decodes[i].sequence];
+  }
   fill(view.prefills, plan.prefills, layout.num_prefills, PrefillItem{});
   fill(view.samples, input.samples, layout.num_samples, SampleRow{0, -1, -1, 0, -1});
 }

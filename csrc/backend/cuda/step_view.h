@@ -12,10 +12,13 @@ inline constexpr int kChunkTokens = 512;  // of a context: reduced alone, then m
 inline constexpr int kTileTokens = 128;   // of a chunk: a step of the online softmax
 inline constexpr int kPrefillTile = 128;  // queries of a PrefillItem at most
 
-/// One sequence of a step with a single query, by one chunk of its context.
-struct DecodeItem {
+/// One sequence of a step with a single query, by one chunk of its context. What a kernel would have
+/// to look up by the sequence is here as well: a look costs half a microsecond, once a layer.
+struct alignas(16) DecodeItem {
   int32_t sequence;
   int32_t chunk;  // kChunkTokens each, from position 0
+  int32_t context_len;
+  int32_t first_block;  // of the context, in StepView::blocks
 };
 
 /// Up to kPrefillTile queries of a sequence that has several.
