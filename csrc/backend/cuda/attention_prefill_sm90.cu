@@ -20,6 +20,7 @@
 
 #include "attention.h"
 #include "attention_rows.cuh"
+#include "variants.cuh"
 #include "wgmma.cuh"
 
 namespace hearth::cuda {
@@ -473,44 +474,19 @@ void launch_kernel(Stream& stream, const AttentionArgs& args) {
          S::kAll, args);
 }
 
-template <class Half>
-void launch_for(Stream& stream, const AttentionArgs& args) {
-  switch (args.kv.spec.head_dim) {
-    case 64: return launch_kernel<Half, 64>(stream, args);
-    case 80: return launch_kernel<Half, 80>(stream, args);
-    case 96: return launch_kernel<Half, 96>(stream, args);
-    case 128: return launch_kernel<Half, 128>(stream, args);
-    case 256: return launch_kernel<Half, 256>(stream, args);
-  }
-}
-
 }  // namespace
 
-bool supports_attention_sm90(int32_t head_dim) {
-  return head_dim == 64 || head_dim == 80 || head_dim == 96 || head_dim == 128 || head_dim == 256;
-}
-
 void attention_prefill_sm90(Stream& stream, const AttentionArgs& args) {
-  const KvSpec& spec = args.kv.spec;
-  if (!supports_attention_sm90(spec.head_dim)) {
+  const int32_t block_tokens = args.kv.spec.block_tokens;
+  if (block_tokens % 8 != 0 || kTileTokens % block_tokens != 0) {
     throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot run attention: head_dim must be 64, 80, 96, 128 or 256: current "
-                       "value is %d",
-                       spec.head_dim));
-  }
-  if (spec.dtype == DType::kF32 || spec.block_tokens % 8 != 0 ||
-      kTileTokens % spec.block_tokens != 0) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot run attention: KV must be 16-bit in blocks of 8 to %d tokens: "
-                       "current blocks have %d",
-                       kTileTokens, spec.block_tokens));
+                format("Cannot run attention: KV must lie in blocks of 8 to %d tokens: current "
+                       "blocks have %d",
+                       kTileTokens, block_tokens));
   }
   if (args.step.num_prefills == 0) return;
-  if (spec.dtype == DType::kBF16) {
-    launch_for<__nv_bfloat16>(stream, args);
-  } else {
-    launch_for<__half>(stream, args);
-  }
+  with_head(args.kv.spec,
+            [&]<class Half, int head_dim>() { launch_kernel<Half, head_dim>(stream, args); });
 }
 
 }  // namespace hearth::cuda

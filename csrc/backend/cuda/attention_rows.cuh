@@ -14,6 +14,8 @@
 //               changes nothing; the first that it sees is taken as it is.
 #pragma once
 
+#include <numbers>
+
 #include "attention.h"
 #include "ptx.cuh"
 
@@ -78,7 +80,7 @@ struct RowState {
 
 /// What makes a score of a product q · k: weights are powers of 2.
 __device__ __forceinline__ float score_factor(const AttentionSpec& spec) {
-  return spec.scale * 1.4426950408889634f;
+  return spec.scale * std::numbers::log2e_v<float>;
 }
 
 /// The four lanes of a row, added.

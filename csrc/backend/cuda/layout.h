@@ -27,6 +27,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "../backend.h"
 
@@ -34,6 +35,8 @@ namespace hearth::cuda {
 
 inline constexpr int kStripRows = 16;
 inline constexpr int kBlockCols = 64;  // of a strip and of an operand
+
+constexpr int32_t divide_up(int32_t value, int32_t by) { return (value + by - 1) / by; }
 
 constexpr int32_t round_up(int32_t value, int32_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -79,6 +82,14 @@ constexpr int32_t kv_cell_element(const KvSpec& spec, int32_t token, int32_t dim
              : token * spec.head_dim + dim;
 }
 
+/// Dimensions of a head that attention by tensor cores is compiled for.
+using HeadDims = std::integer_sequence<int, 64, 80, 96, 128, 256>;
+constexpr bool is_head_dim(int32_t head_dim) {
+  return []<int... kDims>(int32_t dim, std::integer_sequence<int, kDims...>) {
+    return ((dim == kDims) || ...);
+  }(head_dim, HeadDims());
+}
+
 /// A cell of the KV cache. part: 0 for K, 1 for V.
 constexpr std::byte* cell_address(const KvCache& kv, int32_t layer, int32_t block, int part,
                                   int32_t kv_head) {
@@ -87,8 +98,8 @@ constexpr std::byte* cell_address(const KvCache& kv, int32_t layer, int32_t bloc
   return kv.data + cell * kv.spec.cell_bytes();
 }
 
-/// A weight as a kernel's argument: its first page's entry in the page table, and how its strips lie
-/// in the pages. What a WeightView says, in 40 bytes.
+/// A weight as a kernel's argument: its first page's entry in the page table, and how its strips
+/// lie in the pages. What a WeightView says, in 40 bytes.
 struct WeightRef {
   const std::byte* const* pages = nullptr;
   int32_t rows = 0;    // of the weight; 0: none
@@ -110,7 +121,8 @@ struct WeightRef {
 template <class Load>
 constexpr const std::byte* strip_address(const WeightRef& weight, int32_t strip, const Load& load) {
   const int32_t rest = strip - weight.first_strips;
-  if (rest < 0) return load(weight.pages) + weight.first_offset + size_t(strip) * weight.strip_bytes;
+  if (rest < 0)
+    return load(weight.pages) + weight.first_offset + size_t(strip) * weight.strip_bytes;
   return load(weight.pages + 1 + rest / weight.strips_per_page) +
          size_t(rest % weight.strips_per_page) * weight.strip_bytes;
 }

@@ -13,14 +13,6 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kTokens = 8;
 
-__device__ __forceinline__ float add_lanes(float value) {
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    value = __fadd_rn(value, __shfl_xor_sync(0xffffffff, value, distance));
-  }
-  return value;
-}
-
 __device__ __forceinline__ void dot_rows(const LinearArgs& args, DType dtype,
                                          const WeightRef& weight, int32_t r, int32_t first_token,
                                          int32_t tokens, int lane, float (&sums)[kTokens]) {
@@ -88,7 +80,7 @@ __global__ void __launch_bounds__(kWarps * 32)
 }  // namespace
 
 void linear_exact(Stream& stream, const LinearChoice& /*choice*/, DType dtype,
-                        const LinearArgs& args) {
+                  const LinearArgs& args) {
   int32_t rows = 0;
   const int num_outputs = args.has_activation ? 1 : args.num_outputs;
   for (int i = 0; i < num_outputs; ++i) rows += args.outputs[i].weight.rows;

@@ -13,9 +13,10 @@
 //
 //   Ring      kStages stages of 64 columns in shared memory, filled by cp.async; one barrier a
 //             stage says both that it has landed for all and that the one before it is free.
-//   Registers As in linear_stream.cu: strips lie as fragments, and quantized ones become fp16 on
+//   Registers As in linear_stream_sm80.cu: strips lie as fragments, and quantized ones become fp16 on
 //             the way; tokens come by ldmatrix. A row's sums are one chain over k.
 #include "linear_gemm.cuh"
+#include "variants.cuh"
 
 namespace hearth::cuda {
 namespace {
@@ -168,7 +169,7 @@ void launch_gemm(Stream& stream, const LinearArgs& args) {
 }  // namespace
 
 void linear_gemm_sm80(Stream& stream, const LinearChoice& /*choice*/, DType dtype,
-                        const LinearArgs& args) {
+                      const LinearArgs& args) {
   if (!stream.has_tensor_cores()) {
     throw Error(
         HEARTH_UNSUPPORTED,
@@ -176,16 +177,7 @@ void linear_gemm_sm80(Stream& stream, const LinearChoice& /*choice*/, DType dtyp
                "value is %s",
                capability_name(stream.code.compute_capability).c_str()));
   }
-  switch (dtype) {
-    case DType::kF16: return launch_gemm<DType::kF16>(stream, args);
-    case DType::kBF16: return launch_gemm<DType::kBF16>(stream, args);
-    case DType::kQ8_0: return launch_gemm<DType::kQ8_0>(stream, args);
-    case DType::kQ4_0: return launch_gemm<DType::kQ4_0>(stream, args);
-    case DType::kQ4_1: return launch_gemm<DType::kQ4_1>(stream, args);
-    default:
-      throw Error(HEARTH_UNSUPPORTED,
-                  format("Cannot multiply: no tensor-core kernel for dtype %u", unsigned(dtype)));
-  }
+  with_format(dtype, [&]<DType kDType>() { launch_gemm<kDType>(stream, args); });
 }
 
 }  // namespace hearth::cuda

@@ -25,8 +25,9 @@
 //   Previous  Strips are asked for before the kernel ahead has ended.
 //   Gated     Up and gate meet in shared memory: a thread's sums belong to those of the same thread
 //             of the other warpgroup. It also keeps the activations out of unrolled loops.
-//   Same bits A row's sums are one chain over k, as in linear_stream.cu.
+//   Same bits A row's sums are one chain over k, as in linear_stream_sm90.cu.
 #include "linear_gemm.cuh"
+#include "variants.cuh"
 #include "wgmma.cuh"
 
 #if defined(__CUDA_ARCH__) && !HEARTH_HOPPER
@@ -334,7 +335,7 @@ void choose_tokens(Stream& stream, const LinearChoice& choice, const LinearArgs&
 }  // namespace
 
 void linear_gemm_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
-                        const LinearArgs& args) {
+                      const LinearArgs& args) {
   if (!stream.is_hopper()) {
     throw Error(
         HEARTH_UNSUPPORTED,
@@ -342,16 +343,7 @@ void linear_gemm_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
                "value is %s",
                capability_name(stream.code.compute_capability).c_str()));
   }
-  switch (dtype) {
-    case DType::kF16: return choose_tokens<DType::kF16>(stream, choice, args);
-    case DType::kBF16: return choose_tokens<DType::kBF16>(stream, choice, args);
-    case DType::kQ8_0: return choose_tokens<DType::kQ8_0>(stream, choice, args);
-    case DType::kQ4_0: return choose_tokens<DType::kQ4_0>(stream, choice, args);
-    case DType::kQ4_1: return choose_tokens<DType::kQ4_1>(stream, choice, args);
-    default:
-      throw Error(HEARTH_UNSUPPORTED,
-                  format("Cannot multiply: no tensor-core kernel for dtype %u", unsigned(dtype)));
-  }
+  with_format(dtype, [&]<DType kDType>() { choose_tokens<kDType>(stream, choice, args); });
 }
 
 }  // namespace hearth::cuda

@@ -8,12 +8,11 @@
 #include "fragments.cuh"
 #include "linear_epilogue.cuh"
 #include "linear_qkv.cuh"
+#include "variants.cuh"
 
 namespace hearth::cuda {
 
 inline constexpr int kOctetBytes = 1024;  // of 8 tokens in 64 columns
-
-constexpr int32_t divide_up(int32_t value, int32_t by) { return (value + by - 1) / by; }
 
 /// How a launch is cut. Strips of 16 rows (or pairs of them) are counted through all outputs and
 /// cut into ctas * rounds ranges, of which none is longer than another by more than a strip.
@@ -265,21 +264,14 @@ void choose_stream(Stream& stream, const LinearChoice& choice, DType dtype,
   const bool is_pair = (args.has_activation && args.num_outputs == 2) || args.has_qkv();
   const auto choose = [&]<DType kType>() {
     if (is_pair) {
-      is_wide ? Run<kType, 2, 2>::run(stream, choice, args) : Run<kType, 1, 2>::run(stream, choice, args);
+      is_wide ? Run<kType, 2, 2>::run(stream, choice, args)
+              : Run<kType, 1, 2>::run(stream, choice, args);
     } else {
-      is_wide ? Run<kType, 2, 1>::run(stream, choice, args) : Run<kType, 1, 1>::run(stream, choice, args);
+      is_wide ? Run<kType, 2, 1>::run(stream, choice, args)
+              : Run<kType, 1, 1>::run(stream, choice, args);
     }
   };
-  switch (dtype) {
-    case DType::kF16: return choose.template operator()<DType::kF16>();
-    case DType::kBF16: return choose.template operator()<DType::kBF16>();
-    case DType::kQ8_0: return choose.template operator()<DType::kQ8_0>();
-    case DType::kQ4_0: return choose.template operator()<DType::kQ4_0>();
-    case DType::kQ4_1: return choose.template operator()<DType::kQ4_1>();
-    default:
-      throw Error(HEARTH_UNSUPPORTED,
-                  format("Cannot multiply: no tensor-core kernel for dtype %u", unsigned(dtype)));
-  }
+  with_format(dtype, choose);
 }
 
 }  // namespace hearth::cuda

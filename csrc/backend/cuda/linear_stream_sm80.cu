@@ -136,7 +136,6 @@ struct StreamSm80 {
     int strip_warps = std::max(choice.strip_warps / kStrips, 1);
     while (strip_warps > 1 && total / strip_warps < stream.num_multiprocessors) strip_warps /= 2;
     plan.cut(divide_up(total, std::min(strip_warps, max_warps(kStrips) / plan.groups)), 1);
-    plan.stages = kStages;
     const size_t shared_bytes =
         size_t(kStages) *
         (plan.strip_warps() * kStrips * block_bytes(dtype) + plan.groups * kOctets * kOctetBytes);

@@ -14,6 +14,7 @@
 #include "eights.cuh"
 #include "fragments.cuh"
 #include "rope_kv.cuh"
+#include "variants.cuh"
 
 namespace hearth::cuda {
 namespace {
@@ -122,8 +123,7 @@ __global__ void __launch_bounds__(kThreads)
 
 /// What the step before drew is there already: this step's input was copied in between.
 __global__ void __launch_bounds__(kThreads)
-    embed_kernel(StepView step, DType dtype, WeightRef table, int32_t cols,
-                 float* out) {
+    embed_kernel(StepView step, DType dtype, WeightRef table, int32_t cols, float* out) {
   let_next_begin();
   const int32_t col = blockIdx.y * kThreads + threadIdx.x;
   float value = 0;
@@ -137,8 +137,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    add_position_kernel(StepView step, DType dtype, WeightRef table,
-                        int32_t offset, int32_t cols, float* x) {
+    add_position_kernel(StepView step, DType dtype, WeightRef table, int32_t offset, int32_t cols,
+                        float* x) {
   let_next_begin();
   const int32_t col = blockIdx.y * kThreads + threadIdx.x;
   float value = 0;
@@ -334,22 +334,17 @@ void norm_rows(Stream& stream, const float* x, int32_t rows, int32_t cols, const
 
 void norm_operand(Stream& stream, const float* x, int32_t rows, int32_t cols, const NormView& norm,
                   DType half, void* out) {
-  if (half == DType::kBF16) {
-    launch_norm(stream, x, rows, cols, norm, static_cast<__nv_bfloat16*>(out));
-  } else {
-    launch_norm(stream, x, rows, cols, norm, static_cast<__half*>(out));
-  }
+  with_half(half, [&]<class Half>() {
+    launch_norm(stream, x, rows, cols, norm, static_cast<Half*>(out));
+  });
 }
 
 void operand_to_floats(Stream& stream, const void* operand, int32_t rows, int32_t cols, DType half,
                        float* out) {
-  if (half == DType::kBF16) {
-    launch(stream, operand_to_floats_kernel<__nv_bfloat16>, grid_of(rows, cols), dim3(kThreads), 0,
-           static_cast<const __nv_bfloat16*>(operand), rows, cols, out);
-  } else {
-    launch(stream, operand_to_floats_kernel<__half>, grid_of(rows, cols), dim3(kThreads), 0,
-           static_cast<const __half*>(operand), rows, cols, out);
-  }
+  with_half(half, [&]<class Half>() {
+    launch(stream, operand_to_floats_kernel<Half>, grid_of(rows, cols), dim3(kThreads), 0,
+           static_cast<const Half*>(operand), rows, cols, out);
+  });
 }
 
 void rope_and_write_kv(Stream& stream, const StepView& step, const KvCache& kv,
