@@ -75,13 +75,13 @@ std::vector<Shape> model_shapes() {
 // Strips of fp16: element by element the value that the reference asks for.
 __global__ void fill_strips(__half* to, int32_t num_rows, int32_t cols, uint32_t seed) {
   const size_t count = size_t(num_rows) * cols;  // whole strips, cols a multiple of 64
-  const int32_t blocks = cols / kBlockCols;
+  const int32_t slabs = cols / kSlabCols;
   for (size_t i = blockIdx.x * size_t(blockDim.x) + threadIdx.x; i < count;
        i += size_t(gridDim.x) * blockDim.x) {
-    const size_t block = i / 1024;
+    const size_t slab = i / 1024;
     const FragmentPair pair(int(i % 1024 / 2));
-    const uint64_t r = block / blocks * kStripRows + pair.row;
-    const uint64_t c = block % blocks * kBlockCols + pair.col + i % 2;
+    const uint64_t r = slab / slabs * kStripRows + pair.row;
+    const uint64_t c = slab % slabs * kSlabCols + pair.col + i % 2;
     to[i] = __float2half_rn(random_value(seed, r * cols + c) * kWeightScale);
   }
 }

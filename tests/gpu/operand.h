@@ -14,7 +14,7 @@ std::vector<uint16_t> make_operand(DType half, int32_t rows, int32_t cols, const
   std::vector<uint16_t> operand(cuda::operand_bytes(rows, cols) / 2, 0xffff);
   const int32_t padded_rows = cuda::round_up(rows, 8);
   for (int32_t row = 0; row < padded_rows; ++row) {
-    for (int32_t col = 0; col < cuda::round_up(cols, cuda::kBlockCols); ++col) {
+    for (int32_t col = 0; col < cuda::round_up(cols, cuda::kSlabCols); ++col) {
       uint16_t& element = operand[cuda::operand_element(row, col, padded_rows)];
       if (col >= cols) {
         element = 0;
@@ -36,7 +36,7 @@ inline std::vector<float> read_operand(DType half, const std::vector<uint16_t>& 
   for (int32_t row = 0; row < rows; ++row) {
     float* const to = values.data() + size_t(row) * cols;
     for (int32_t col = 0; col < cols; ++col) to[col] = element(row, col);
-    for (int32_t col = cols; col < cuda::round_up(cols, cuda::kBlockCols); ++col) {
+    for (int32_t col = cols; col < cuda::round_up(cols, cuda::kSlabCols); ++col) {
       if (!(element(row, col) == 0)) std::fill_n(to, cols, NAN);
     }
   }

@@ -69,14 +69,14 @@ void FileWeight::make_quants(int32_t row, uint32_t seed) {
 std::vector<std::byte> pack_strips(const WeightLayout& layout, const std::vector<std::byte>& bytes,
                                    int32_t first, int32_t count) {
   const size_t row_size = row_bytes(layout.source, layout.cols);
-  const int32_t block_words = cuda::block_bytes(layout.dtype) / 4;
+  const int32_t slab_words = cuda::slab_bytes(layout.dtype) / 4;
   std::vector<std::byte> packed(count * layout.tile_bytes);
   for (int32_t strip = 0; strip < count; ++strip) {
     const int32_t row = (first + strip) * cuda::kStripRows;
     const cuda::StripRows rows{bytes.data() + row * row_size, row_size,
                                std::min(cuda::kStripRows, layout.rows - row), layout.cols};
     for (int32_t i = 0; i < int32_t(layout.tile_bytes) / 4; ++i) {
-      const uint32_t word = cuda::strip_word(layout.source, rows, i / block_words, i % block_words);
+      const uint32_t word = cuda::strip_word(layout.source, rows, i / slab_words, i % slab_words);
       std::memcpy(packed.data() + strip * layout.tile_bytes + i * 4, &word, 4);
     }
   }

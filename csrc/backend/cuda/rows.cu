@@ -86,11 +86,11 @@ __global__ void __launch_bounds__(kMaxNormThreads)
     if (has_norm) apply_norm(values, mean, factor, weight, bias);
     if constexpr (sizeof(Out) == 4) {
       store_eight<kVector>(out + size_t(row) * cols + col, cols - col, values);
-    } else if (col < round_up(cols, kBlockCols)) {
+    } else if (col < round_up(cols, kSlabCols)) {
       store_eight<true>(out + operand_element(row, col, round_up(rows, 8)), kEight, values);
     }
     col += stride;
-    if (col >= round_up(cols, kBlockCols)) return;
+    if (col >= round_up(cols, kSlabCols)) return;
     load_eight<kVector>(from + col, cols - col, values);
     load_eight<kVector>(norm.weight + col, has_norm ? cols - col : 0, weight);
     load_eight<kVector>(norm.bias + col, has_bias ? cols - col : 0, bias);
@@ -299,7 +299,7 @@ bool are_aligned(std::initializer_list<const void*> pointers) {
 template <class Out>
 void launch_norm(Stream& stream, const float* x, int32_t rows, int32_t cols, const NormView& norm,
                  Out* out) {
-  const int32_t eights = round_up(cols, kBlockCols) / kEight;
+  const int32_t eights = round_up(cols, kSlabCols) / kEight;
   const bool is_vector = cols % 4 == 0 && are_aligned({x, norm.weight, norm.bias, out});
   launch(stream, is_vector ? norm_kernel<true, Out> : norm_kernel<false, Out>, dim3(rows),
          dim3(std::min(round_up(eights, 32), kMaxNormThreads)), 0, x, rows, cols, norm, out);
