@@ -4,11 +4,11 @@
 #include <exception>
 
 #include "abi_border.h"
-#include "engine/devices.h"
 #include "engine/engine_loop.h"
-#include "engine/native_model.h"
 #include "error.h"
 #include "hearth.h"
+#include "open/devices.h"
+#include "open/native_model.h"
 
 #ifndef HEARTH_BUILD_COMMIT
 #define HEARTH_BUILD_COMMIT "unknown"
@@ -70,13 +70,14 @@ uint32_t hearth_abi_version(void) { return HEARTH_ABI_VERSION; }
 int32_t hearth_build_info(char* text, uint32_t capacity) {
   int32_t length = 0;
   const hearth_status status = guarded(nullptr, 0, [&] {
-    length = write_text(format("hearth abi %d, commit %s, compiler %s, cpu generic"
+    length = write_text(format("hearth abi %d, numerics %d, commit %s, compiler %s, cpu generic"
 #if defined(__x86_64__)
                                " avx2 avx512 amx"
 #endif
                                "%s%s",
-                               HEARTH_ABI_VERSION, HEARTH_BUILD_COMMIT, __VERSION__,
-                               built_with_cuda() ? ", cuda " : "", cuda_architectures()),
+                               HEARTH_ABI_VERSION, HEARTH_NUMERICS, HEARTH_BUILD_COMMIT,
+                               __VERSION__, built_with_cuda() ? ", cuda " : "",
+                               cuda_architectures()),
                         text, capacity);
   });
   return status == HEARTH_OK ? length : status;

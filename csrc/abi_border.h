@@ -2,7 +2,6 @@
 // not.
 #pragma once
 
-#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
@@ -11,16 +10,6 @@
 #include "hearth.h"
 
 namespace hearth {
-
-/// snprintf's rule: at most capacity bytes with NUL, no half characters; returns the whole length.
-inline int32_t write_text(const std::string& text, char* target, uint32_t capacity) {
-  if (target != nullptr && capacity > 0) {
-    const size_t length = cut_length(text, capacity - 1);
-    std::memcpy(target, text.data(), length);
-    target[length] = '\0';
-  }
-  return int32_t(text.size());
-}
 
 /// Runs the body of a call and turns what it throws into a status and a message.
 template <class Body>

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "hearth.h"
 
@@ -22,7 +25,8 @@ class Error : public std::runtime_error {
   hearth_status status_;
 };
 
-/// The device is gone for this process: every later call to it fails too.
+/// The device is gone for this process. Whoever fails single steps or requests lets this one pass:
+/// no step can be run any more, so the whole engine fails.
 class DeviceLost : public Error {
  public:
   explicit DeviceLost(const std::string& message) : Error(HEARTH_DEVICE_LOST, message) {}
@@ -42,10 +46,21 @@ __attribute__((format(printf, 1, 2))) inline std::string format(const char* patt
 }
 
 /// At most limit bytes of a text in UTF-8, cut between two characters.
-inline size_t cut_length(const std::string& text, size_t limit) {
+inline size_t cut_length(std::string_view text, size_t limit) {
   size_t length = std::min(text.size(), limit);
   while (length > 0 && length < text.size() && (text[length] & 0xc0) == 0x80) --length;
   return length;
+}
+
+/// snprintf's rule: at most capacity bytes with NUL, no
+/// half characters; returns the whole length.
+inline int32_t write_text(const std::string& text, char* target, uint32_t capacity) {
+  if (target != nullptr && capacity > 0) {
+    const size_t length = cut_length(text, capacity - 1);
+    std::memcpy(target, text.data(), length);
+    target[length] = '\0';
+  }
+  return int32_t(text.size());
 }
 
 }  // namespace hearth

@@ -28,6 +28,12 @@ extern "C" {
 /** Raised whenever a struct, a prototype or an enumerator below changes. */
 #define HEARTH_ABI_VERSION 2
 
+/**
+ * Names the numerics: raised whenever any token or log probability gets other bits on purpose, on
+ * any device. tests/bits/ holds the bits that belong to it; docs/architecture.md says what to do.
+ */
+#define HEARTH_NUMERICS 1
+
 typedef int32_t hearth_status;
 enum {
   HEARTH_OK = 0,
@@ -53,7 +59,7 @@ typedef struct hearth_engine hearth_engine;
 HEARTH_API uint32_t hearth_abi_version(void);
 
 /**
- * One line of text: version, commit, compiler, instruction sets and GPU code compiled in.
+ * One line of text: version, numerics, commit, compiler, instruction sets and GPU code compiled in.
  * Writes at most capacity bytes, NUL included; returns the length without NUL (snprintf's rule).
  */
 HEARTH_API int32_t hearth_build_info(char* text, uint32_t capacity);
@@ -360,8 +366,10 @@ enum {
   HEARTH_EVENT_ERROR = 3,          /* a request failed: every sequence of it; payload: text */
   HEARTH_EVENT_PROMPT_LOGPROB = 4, /* token, logprob of prompt token `sequence`; payload as TOKEN */
   HEARTH_EVENT_READY = 5,          /* the weights are loaded; request 0 */
-  HEARTH_EVENT_FAILED = 6,         /* loading failed; request 0; payload: text */
-  HEARTH_EVENT_START = 7           /* a request is in its first step; before its other events */
+  HEARTH_EVENT_FAILED = 6, /* no step will run any more: loading has failed, or the device is
+                              lost; request 0; payload: text. Whatever request has not
+                              ended by then has failed with it. */
+  HEARTH_EVENT_START = 7   /* a request is in its first step; before its other events */
 };
 
 enum {

@@ -71,6 +71,7 @@ export class Engine implements AsyncDisposable {
   readonly #active = new Map<bigint, ActiveGeneration>();
   readonly #loaded = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<void>();
+  #failure: EngineError | undefined;
   #state: "loading" | "ready" | "failed" | "stopping" | "stopped" = "loading";
   #polling = false;
 
@@ -269,8 +270,24 @@ export class Engine implements AsyncDisposable {
     return this.close();
   }
 
+  /**
+   * Why it runs no step any more (`device_lost`, or what loading failed with): every request fails
+   * with it, and only another engine helps. Undefined while it works.
+   */
+  get failure(): EngineError | undefined {
+    this.#poll(); // it may have failed while nobody waited for anything
+    return this.#failure;
+  }
+
   get #waitsForEvents(): boolean {
-    return this.#state === "loading" || this.#state === "stopping" || this.#active.size > 0;
+    return this.#state === "loading" || this.#state === "stopping" || this.#active.size > 0 ||
+      this.#hasUntoldFailure;
+  }
+
+  /** It has failed, and the event that says why is on its way, behind the last request's error. */
+  get #hasUntoldFailure(): boolean {
+    return this.#state !== "stopped" && this.#failure === undefined &&
+      this.#native.stats().state === "failed";
   }
 
   /** Keeps one poll pending while there is something to wait for. */
@@ -284,8 +301,7 @@ export class Engine implements AsyncDisposable {
         for (const event of events) this.#dispatch(event);
       }
     } catch (error) {
-      for (const generation of this.#active.values()) generation.fail(error);
-      this.#active.clear();
+      this.#failAll(error);
       this.#loaded.reject(error);
       this.#onClosed();
     } finally {
@@ -299,10 +315,17 @@ export class Engine implements AsyncDisposable {
       this.#loaded.resolve();
     } else if (event.kind === "failed") {
       if (this.#state === "loading") this.#state = "failed";
+      this.#failure = event.error;
       this.#loaded.reject(event.error);
+      this.#failAll(event.error);
     } else {
       this.#dispatchTo(event.request, event);
     }
+  }
+
+  #failAll(error: unknown): void {
+    for (const generation of this.#active.values()) generation.fail(error);
+    this.#active.clear();
   }
 
   /** What one request's output cannot take ends that request alone. */

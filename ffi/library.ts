@@ -67,7 +67,8 @@ function dlopen<S extends Deno.ForeignLibraryInterface>(
 }
 
 /**
- * What the library is, in one line: version, commit, compiler, instruction sets and GPU code compiled in.
+ * What the library is, in one line: version, numerics, commit, compiler, instruction sets and GPU code
+ * compiled in.
  *
  * @param path of the library; by default the one that engines use
  */

@@ -8,6 +8,9 @@ import { Struct } from "./struct.ts";
 /** HEARTH_ABI_VERSION of the header that these files were written for. */
 export const abiVersion = 2;
 
+/** HEARTH_NUMERICS of that header: names what bits results have. */
+export const numerics = 1;
+
 /** `hearth_status`: 0 is HEARTH_OK, failures are negative. */
 export const Status = {
   OK: 0,

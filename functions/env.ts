@@ -4,7 +4,7 @@
  * @module
  */
 import type { Model } from "../model/spec.ts";
-import type { EngineStats, GenerateRequest, Generation } from "../engine/types.ts";
+import type { EngineError, EngineStats, GenerateRequest, Generation } from "../engine/types.ts";
 import type { Instance } from "./server/instance.ts";
 import type { RequestRecord } from "./server/request_record.ts";
 
@@ -15,6 +15,8 @@ export interface ServedEngine {
   readonly maxModelLen: number;
   /** Resolves when the weights are loaded; rejects when they cannot be. */
   readonly ready: Promise<void>;
+  /** Why it runs no step any more; undefined while it does. */
+  readonly failure: EngineError | undefined;
   generate(request: GenerateRequest): Generation;
   tokenize(text: string, options?: { readonly addSpecialTokens?: boolean }): Promise<number[]>;
   detokenize(

@@ -70,6 +70,12 @@ function typeOf(status: number): string {
   return "invalid_request_error";
 }
 
+/** Why an engine has failed, in words that callers may read. */
+export function failureReason(failure: EngineError | undefined): string {
+  const known = failure !== undefined && ENGINE_ERRORS[failure.code] !== undefined;
+  return known ? failure.message : "the log of the server has more";
+}
+
 /** Any thrown value as an answer. What is not meant for the caller goes to the log alone. */
 export function toHttpError(error: unknown, requestId = "-"): HttpError {
   if (error instanceof HttpError) return error;

@@ -1,5 +1,6 @@
 /**
- * `GET /ready`: 200 when work is taken, 503 with how far it is before and after.
+ * `GET /ready`: 200 when work is taken, 503 with how far it is before and after, and why it has
+ * failed.
  *
  * @module
  */
@@ -10,6 +11,7 @@ import { withEngine } from "./server/with_engine.ts";
 const Readiness = z.object({
   state: z.enum(["starting", "fetching", "reading", "loading", "ready", "closing", "failed"]),
   progress: z.number().describe("Share of this state's work that is done, 0 to 1"),
+  reason: z.string().optional().describe("Why it has failed; it takes another process then"),
 }).openapi("Readiness");
 
 const route = createRoute({
@@ -34,7 +36,7 @@ export const ready = new OpenAPIHono<Env>();
 ready.openapi(route, (c) => {
   const readiness = c.var.instance.readiness();
   if (readiness.state === "ready") return c.json(readiness, 200);
-  c.header("Retry-After", "1");
+  if (readiness.state !== "failed") c.header("Retry-After", "1");
   return c.json(readiness, 503);
 });
 

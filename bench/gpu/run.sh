@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# What is done on a GPU machine, each under 8 minutes: bench/gpu/run.sh check|sanitize|bench|peers...
+# What is done on a GPU machine, each under 8 minutes: bench/gpu/run.sh check|bits|sanitize|bench...
 #
 #   check         ops, goldens and engine tests over cuda, the native checks; prints what failed
+#   bits          the bits of small models: those stored, those of an older checkout in .gpu/base (its
+#                 library in build/ there), and files for paths that have none stored yet
 #   sanitize      compute-sanitizer (memcheck, racecheck) over small shapes of every op
 #   bench         ceilings, ops and workloads
 #   peers         PyTorch and Transformers
@@ -122,6 +124,35 @@ golden_tests() {
   fi
 }
 
+# print_bits CHECKOUT FILE: what small models answer on CUDA, run by that checkout and its library.
+print_bits() {
+  (cd "$1" && HEARTH_LIBRARY=$PWD/build/libhearth.so \
+    deno run -A --no-check --no-lock tests/bits/main.ts --device cuda --only "$bits_parts" >"$2")
+}
+
+bits() {
+  local base=.gpu/base file
+  export -f print_bits
+  export bits_parts=tiny
+  if ls "$models"/*.gguf >/dev/null 2>&1; then bits_parts=tiny,default,mixed; fi
+  say "stored bits"
+  deno_tests 200 -- tests/bits/*_test.ts
+  noted "bits of this checkout" 120 bash -c 'print_bits . "$OUT/bits.jsonl"'
+  if [ -d "$base" ]; then
+    rm -rf "$base/tests/bits" && cp -r tests/bits "$base/tests/"
+    ln -sfn "$hearth/node_modules" "$base/node_modules"
+    sed -i 's/"nodeModulesDir": "auto"/"nodeModulesDir": "manual"/' "$base/deno.json"
+    noted "bits of $base" 120 bash -c 'print_bits .gpu/base "$OUT/bits_base.jsonl"'
+    noted "both compared" 20 deno run --allow-read --no-check --no-lock tests/bits/compare.ts \
+      "$OUT/bits_base.jsonl" "$OUT/bits.jsonl"
+  else
+    echo "not compared with an older checkout: no $base"
+  fi
+  noted "bits of paths without stored ones" 200 \
+    deno run -A --no-check --no-lock tests/bits/stored.ts --missing
+  mkdir -p "$OUT/stored" && cp tests/bits/stored/*.json "$OUT/stored/"
+}
+
 sanitize() {
   local tool sanitizer tests
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer \
@@ -171,7 +202,7 @@ load_or_build
 meta
 for part in "$@"; do
   case $part in
-    check | sanitize | bench | peers | transformers) "$part" ;;
+    check | bits | sanitize | bench | peers | transformers) "$part" ;;
     *) echo "no part: $part" && failed=$((failed + 1)) ;;
   esac
 done

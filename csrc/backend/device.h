@@ -2,8 +2,10 @@
 //
 // DESIGN
 //   Tickets   copy() returns at once with a ticket: a point in the device's work. Until the ticket
-//             is done nobody writes what is copied from, and nobody touches what is copied to.
-//   Order     Copies are ordered with nothing but what their ticket says. `after` holds a copy back
+//             is done nobody writes what is copied from (it may be read), and nobody touches what
+//             is copied to.
+//   Order     Copies are ordered with nothing but what their tickets say, not even with each other.
+//             `after` holds a copy back
 //             until another ticket is done. wait_for() holds back the ops behind it; mark() is a
 //             ticket for the ops ahead of it. So a page that ops read is filled again by
 //
@@ -12,7 +14,8 @@
 //             These edges are full ones: no op that is held back has begun to read.
 //   Threads   allocate(), free(), copy(), is_done() and wait() may be called by any thread;
 //             wait_for() and mark() by the thread that calls ops.
-//   Failure   A copy that failed is told by is_done() and wait(), which throw what happened.
+//   Failure   A copy that failed, or that comes after one, is told by is_done() and wait(), which
+//             throw what happened; it touches neither end any more. wait_for() need not tell.
 #pragma once
 
 #include <cstddef>

@@ -15,16 +15,46 @@
 //   Stop       stopping_ refuses new requests. The thread leaves when the inbox is empty and no
 //              request is left, and closes the event queue: the poll returns CLOSED behind the last
 //              event.
-//   Failure    A step that throws fails its own requests (pipeline.cpp). What throws beyond that is
-//              a defect: all requests fail, the engine is FAILED and waits to be stopped.
+//   Failure    A step that throws fails its own requests (pipeline.cpp). What throws beyond that (a
+//              lost device, no memory to plan with, a defect) ends the engine: it is FAILED, every
+//              request fails with the reason, later ones are refused with it, and nothing is left
+//              but to stop. That must work without memory: the state, the reason's text and the
+//              FAILED event are there since the engine is, and FAILED stands for every ERROR event
+//              that could not be made.
 #include "engine_loop.h"
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <random>
 #include <utility>
 
 namespace hearth {
+
+namespace {
+
+/// What an exception says; the text lives as long as the exception.
+struct Thrown {
+  hearth_status status;
+  const char* text;
+};
+
+/// Of the exception that is being handled. Allocates nothing: it may be that memory has run out.
+Thrown what_was_thrown() noexcept {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return {error.status(), error.what()};
+  } catch (const std::bad_alloc&) {
+    return {HEARTH_OUT_OF_MEMORY, "Cannot run the engine: no host memory is left"};
+  } catch (const std::exception& error) {
+    return {HEARTH_INTERNAL, error.what()};
+  } catch (...) {
+    return {HEARTH_INTERNAL, "Cannot run the engine: something was thrown that is no exception"};
+  }
+}
+
+}  // namespace
 
 Engine::Engine(const EngineConfig& config, std::unique_ptr<StepRunner> runner)
     : config_(config), runner_(std::move(runner)), scheduler_(config.scheduler, *runner_),
@@ -32,6 +62,7 @@ Engine::Engine(const EngineConfig& config, std::unique_ptr<StepRunner> runner)
       stats_(config.stats) {
   stats_.size = sizeof(stats_);
   stats_.state = HEARTH_STATE_LOADING;
+  failure_.reserve(kMaxErrorText);
   publish();
 }
 
@@ -63,7 +94,7 @@ void Engine::load() {
   events_.push(ready);
 }
 
-void Engine::run() {
+void Engine::run() noexcept {
   try {
     load();
     for (;;) {
@@ -74,32 +105,38 @@ void Engine::run() {
       }
       advance();
     }
-  } catch (const Error& error) {
-    give_up(error);
-  } catch (const std::exception& error) {
-    give_up(Error(HEARTH_INTERNAL, error.what()));
+  } catch (...) {
+    const auto [status, why] = what_was_thrown();
+    give_up(status, why);
+    std::unique_lock lock(submit_mutex_);
+    wake_.wait(lock, [this] { return stopping_; });
   }
   close();
 }
 
-// The engine will run no step any more: everything fails, and it waits to be stopped.
-void Engine::give_up(const Error& error) {
+// The engine will run no step any more: everything fails.
+void Engine::give_up(hearth_status status, const char* why) noexcept {
   std::vector<Command> commands;
   {
     std::lock_guard lock(submit_mutex_);
-    failure_ = error.what();
+    failure_.assign(why, cut_length(why, kMaxErrorText));
     stats_.state = HEARTH_STATE_FAILED;  // refuses all that comes behind these commands
     commands = take_inbox();
   }
-  apply(commands);
-  scheduler_.fail_all(error);
-  if (error.status() != HEARTH_CLOSING) {
-    scheduler_.events().push_back(
-        error_event(HEARTH_EVENT_FAILED, 0, error.status(), error.what()));
+  try {
+    apply(commands);
+    scheduler_.fail_all(Error(status, why));
+    publish();
+  } catch (...) {
+    // There is no memory for a request's own event, or the lost device threw once more: the FAILED
+    // event has to do.
   }
-  publish();
-  std::unique_lock lock(submit_mutex_);
-  wake_.wait(lock, [this] { return stopping_; });
+  if (status != HEARTH_CLOSING) events_.fail(status, why);
+}
+
+bool Engine::has_failed() const {
+  std::lock_guard lock(submit_mutex_);
+  return stats_.state == HEARTH_STATE_FAILED;
 }
 
 // --------------------------------------------------------------------------------- one step
@@ -301,10 +338,14 @@ void Engine::stop(bool drain) {
   if (!config_.manual) return;
   std::lock_guard lock(step_mutex_);
   // Nobody has to step for a cancellation: what is in flight is retired here.
-  if (!drain) {
-    do {
-      advance();
-    } while (scheduler_.has_work());
+  if (!drain && !has_failed()) {
+    try {
+      do {
+        advance_by_hand();
+      } while (scheduler_.has_work());
+    } catch (...) {
+      // The FAILED event says why: there is nothing left to cancel.
+    }
   }
   close_when_done();
 }
@@ -316,10 +357,25 @@ int32_t Engine::step() {
     if (stats_.state == HEARTH_STATE_CLOSED) {
       throw Error(HEARTH_CLOSED, "Cannot step: the engine has stopped");
     }
+    if (stats_.state == HEARTH_STATE_FAILED) {
+      throw Error(HEARTH_NOT_READY, "Cannot step: the engine has failed: " + failure_);
+    }
   }
-  const int32_t num_tokens = advance();
+  const int32_t num_tokens = advance_by_hand();
   close_when_done();
   return num_tokens;
+}
+
+// Manual mode, under step_mutex_: what ends the engine's own thread otherwise is thrown on.
+int32_t Engine::advance_by_hand() {
+  try {
+    return advance();
+  } catch (...) {
+    const auto [status, why] = what_was_thrown();
+    give_up(status, why);
+    close_when_done();  // nobody has to step for what a drain waited for
+    throw;
+  }
 }
 
 void Engine::check_integrity() {
@@ -331,7 +387,9 @@ void Engine::check_integrity() {
 void Engine::close_when_done() {
   {
     std::lock_guard lock(submit_mutex_);
-    if (!stopping_ || !inbox_.empty() || scheduler_.has_work()) return;
+    if (!stopping_) return;
+    const bool has_work = !inbox_.empty() || scheduler_.has_work();
+    if (has_work && stats_.state != HEARTH_STATE_FAILED) return;
   }
   close();
 }

@@ -52,7 +52,8 @@ class Engine {
   void stop(bool drain);
   hearth_engine_stats stats() const;
 
-  // Manual mode.
+  // Manual mode. Where a step throws what ends the engine, step() throws it, and from then on
+  // NOT_READY with the reason.
   int32_t step();
   void check_integrity();
 
@@ -72,13 +73,15 @@ class Engine {
   };
 
   void load();
-  void run();
+  void run() noexcept;
   int32_t advance();
+  int32_t advance_by_hand();
   std::vector<Command> take_inbox();
   void apply(std::vector<Command>& commands);
   void publish();
   void mark_finished(const Event& event);
-  void give_up(const Error& error);
+  void give_up(hearth_status status, const char* why) noexcept;
+  bool has_failed() const;
   void close_when_done();
   void close();
   void check_queue(uint32_t num_tokens) const;
@@ -106,7 +109,7 @@ class Engine {
   bool stopping_ = false;
   bool cancels_all_ = false;
   uint64_t num_submitted_ = 0;
-  std::string failure_;        // why loading or stepping failed
+  std::string failure_;        // why the engine has failed; keeps room for kMaxErrorText bytes
   hearth_engine_stats stats_;  // as of the last step, like the next two
   SchedulerGauges gauges_;
   Throughput throughput_;

@@ -64,14 +64,23 @@ Event finish_event(uint64_t request, uint32_t sequence, uint32_t reason, uint32_
   return event;
 }
 
-Event error_event(uint32_t kind, uint64_t request, hearth_status status,
-                  const std::string& message) {
-  Event event = event_of(kind, request);
-  event.header.finish_reason = uint32_t(-status);
-  set_payload(event, message.data(), cut_length(message, kMaxErrorText));
+Event error_event(uint64_t request, hearth_status status, std::string_view message) {
+  Event event = event_of(HEARTH_EVENT_ERROR, request);
+  set_failure(event, status, message);
   return event;
 }
 
 Event ready_event() { return event_of(HEARTH_EVENT_READY, 0); }
+
+Event failed_event() {
+  Event event = event_of(HEARTH_EVENT_FAILED, 0);
+  event.payload.reserve(kMaxErrorText);
+  return event;
+}
+
+void set_failure(Event& event, hearth_status status, std::string_view message) {
+  event.header.finish_reason = uint32_t(-status);
+  set_payload(event, message.data(), cut_length(message, kMaxErrorText));
+}
 
 }  // namespace hearth

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "../hearth.h"
@@ -25,9 +25,12 @@ Event prompt_logprob_event(uint64_t request, uint32_t index, uint32_t token, flo
                            std::span<const hearth_token_logprob> top);
 Event finish_event(uint64_t request, uint32_t sequence, uint32_t reason, uint32_t num_output_tokens,
                    uint32_t cached_tokens);
-/// kind: HEARTH_EVENT_ERROR, or _FAILED with request 0.
-Event error_event(uint32_t kind, uint64_t request, hearth_status status,
-                  const std::string& message);
+Event error_event(uint64_t request, hearth_status status, std::string_view message);
 Event ready_event();
+/// FAILED with room for its text, made ahead: it may have to be told when memory has run out.
+Event failed_event();
+/// Makes an event say why: its text, and its status where finish_reason is. Allocates nothing where
+/// there is room for the text.
+void set_failure(Event& event, hearth_status status, std::string_view message);
 
 }  // namespace hearth

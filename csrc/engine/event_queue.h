@@ -16,8 +16,11 @@ namespace hearth {
 
 class EventQueue {
  public:
-  /// Takes the events of one step at once, and wakes the poll once. Leaves the vector empty.
+  /// Takes the events of one step at once, and wakes the poll once. Leaves the vector empty; where
+  /// memory runs out, takes none.
   void push(std::vector<Event>& events);
+  /// FAILED, behind all events so far. Its memory is there since the queue is.
+  void fail(hearth_status status, std::string_view message) noexcept;
   /// No more events will come.
   void close();
 
@@ -26,9 +29,14 @@ class EventQueue {
                std::chrono::milliseconds timeout);
 
  private:
+  const Event* front() const;
+  void pop();
+
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Event> events_;
+  Event failure_ = failed_event();
+  bool has_failure_ = false;  // and nobody has polled it yet
   bool closed_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "pipeline.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace hearth {
 
@@ -19,6 +20,13 @@ Error current_error() {
   }
 }
 
+void check_complete(const StepPlan& plan, const StepResult& result) {
+  if (result.samples.size() == plan.rows().size()) return;
+  throw Error(HEARTH_INTERNAL, format("Cannot use the results of a step: %zu rows were sampled: "
+                                      "there are %zu results",
+                                      plan.rows().size(), result.samples.size()));
+}
+
 }  // namespace
 
 Pipeline::Pipeline(Scheduler& scheduler, StepRunner& runner, const SchedulerOptions& options,
@@ -26,9 +34,12 @@ Pipeline::Pipeline(Scheduler& scheduler, StepRunner& runner, const SchedulerOpti
     : scheduler_(scheduler), runner_(runner), options_(options), stages_(depth) {}
 
 int32_t Pipeline::step() {
-  while (num_staged_ - num_retired_ < stages_.size() && stage()) {
+  while (num_in_flight() < stages_.size() && stage()) {
   }
-  return num_staged_ > num_retired_ ? retire() : 0;
+  if (num_in_flight() == 0) return 0;
+  const int32_t num_tokens = retire();
+  if (num_in_flight() == 0) drop_abandoned();
+  return num_tokens;
 }
 
 // False where there is nothing to compute before the steps in flight are done.
@@ -39,11 +50,19 @@ bool Pipeline::stage() {
   scheduler_.plan(stage.plan, stage.staged_at);
   if (stage.plan.num_tokens() == 0) return false;
   try {
-    runner_.run(stage.plan.seal());
+    const StepInput& input = stage.plan.seal();
+    has_abandoned_ = true;  // should run() throw
+    runner_.run(input);
+    has_abandoned_ = false;
+  } catch (const DeviceLost&) {
+    throw;
   } catch (...) {
     scheduler_.fail(stage.plan, current_error());
-    // What the step in flight draws can be named in the step staged right after it only.
-    return num_staged_ == num_retired_;
+    // Nothing is staged behind an abandoned step. And what the step in flight draws can be named in
+    // the step staged right after it only.
+    if (num_in_flight() > 0) return false;
+    drop_abandoned();
+    return true;
   }
   stage.cost = runner_.last_cost();
   ++num_staged_;
@@ -55,6 +74,9 @@ int32_t Pipeline::retire() {
   const StepResult* result;
   try {
     result = &runner_.finish();
+    check_complete(stage.plan, *result);
+  } catch (const DeviceLost&) {
+    throw;
   } catch (...) {
     scheduler_.fail(stage.plan, current_error());
     return stage.plan.num_tokens();
@@ -74,6 +96,19 @@ int32_t Pipeline::retire() {
   counters_.device_microseconds = runner_.device_nanoseconds() / 1000;
   scheduler_.commit(stage.plan, *result, now);
   return stage.plan.num_tokens();
+}
+
+// Finishes the step that run() could not stage. Its requests have failed already. The flag goes
+// first: a step is finished once, whatever finish() throws.
+void Pipeline::drop_abandoned() {
+  if (!std::exchange(has_abandoned_, false)) return;
+  try {
+    runner_.finish();
+  } catch (const DeviceLost&) {
+    throw;
+  } catch (const std::exception&) {
+    // Why run() threw has been told.
+  }
 }
 
 }  // namespace hearth

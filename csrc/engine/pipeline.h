@@ -25,8 +25,9 @@ class Pipeline {
            int32_t depth);
 
   /// Plans and stages steps until depth are in flight, then commits the oldest. Returns the number
-  /// of input tokens that it computed; 0 where there was nothing to do. A step that cannot be run
-  /// fails its requests.
+  /// of input tokens that it computed; 0 where there was nothing to do. A step that cannot be run,
+  /// or brings other results than it was asked for, fails its requests. Throws DeviceLost, and what
+  /// planning throws: then no further step may be asked for.
   int32_t step();
   const PipelineCounters& counters() const { return counters_; }
 
@@ -37,8 +38,10 @@ class Pipeline {
     Cost cost;
   };
 
+  uint64_t num_in_flight() const { return num_staged_ - num_retired_; }
   bool stage();
   int32_t retire();
+  void drop_abandoned();
 
   Scheduler& scheduler_;
   StepRunner& runner_;
@@ -47,6 +50,7 @@ class Pipeline {
   uint64_t num_staged_ = 0;
   uint64_t num_retired_ = 0;
   uint64_t num_planned_ = 0;
+  bool has_abandoned_ = false;  // behind the steps in flight: see StepRunner::run()
   Clock::time_point retired_at_;
   PipelineCounters counters_;
 };

@@ -1,7 +1,9 @@
 #include "scheduler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 
 namespace hearth {
 
@@ -100,6 +102,8 @@ Scheduler::Bound Scheduler::bind_samplers(Request& request) {
       bound.push_back(&sequence);
     }
     return Bound::kAll;
+  } catch (const DeviceLost&) {
+    throw;
   } catch (const Error& error) {
     fail(request, error);
   } catch (const std::exception& error) {
@@ -225,7 +229,7 @@ void Scheduler::commit(const StepPlan& plan, const StepResult& result, Clock::ti
   }
   for (size_t row = 0; row < plan.rows().size(); ++row) {
     const auto [sequence, prompt_token] = plan.rows()[row];
-    const SampleResult& sample = result.samples.at(row);
+    const SampleResult& sample = result.samples[row];
     if (sample.not_finite) {
       fail(*sequence->request,
            Error(HEARTH_INTERNAL,
@@ -325,9 +329,10 @@ void Scheduler::expire(Clock::time_point now) {
 }
 
 void Scheduler::fail_all(const Error& error) {
+  for (const auto& [id, request] : requests_) fail(*request, error);
   for (const uint64_t id : request_ids()) {
     Request& request = *requests_.at(id);
-    fail(request, error);
+    for (Sequence& sequence : request.sequences) sequence.num_in_flight = 0;
     settle(request);
   }
 }
@@ -359,7 +364,7 @@ void Scheduler::finish(Sequence& sequence, uint32_t reason, uint32_t num_output_
 
 void Scheduler::fail(Request& request, const Error& error) {
   if (request.num_unfinished() == 0) return;
-  events_.push_back(error_event(HEARTH_EVENT_ERROR, request.id, error.status(), error.what()));
+  events_.push_back(error_event(request.id, error.status(), error.what()));
   for (Sequence& sequence : request.sequences) {
     if (sequence.finished) continue;
     mark_finished(sequence, uint32_t(sequence.output.size()));
@@ -376,10 +381,16 @@ void Scheduler::mark_finished(Sequence& sequence, uint32_t num_output_tokens) {
   counters_.num_generation_tokens += num_output_tokens;
 }
 
+// Sequences of one request lie side by side in a plan, since they are served one after the other.
 void Scheduler::settle(const StepPlan& plan) {
-  std::set<uint64_t> ids;
-  for (const auto& participant : plan.participants()) ids.insert(participant.sequence->request->id);
-  for (const uint64_t id : ids) settle(*requests_.at(id));
+  const std::vector<StepPlan::Participant>& participants = plan.participants();
+  for (auto next = participants.begin(); next != participants.end();) {
+    Request& request = *next->sequence->request;
+    next = std::find_if(next, participants.end(), [&](const StepPlan::Participant& participant) {
+      return participant.sequence->request != &request;
+    });
+    settle(request);  // which may delete it
+  }
 }
 
 // Lets go of what finished sequences hold, as far as no step in flight needs it; deletes the
@@ -477,7 +488,8 @@ int32_t Scheduler::blocks_for(int32_t num_tokens) const {
 // The name of a block whose tokens are all known.
 const BlockName& Scheduler::block_name(Sequence& sequence, int32_t block) const {
   std::vector<BlockName>& names = sequence.block_names;
-  std::vector<uint32_t> tokens(options_.block_tokens);
+  std::array<uint32_t, BlockNamer::kMaxBlockTokens> buffer;
+  const std::span<uint32_t> tokens(buffer.data(), options_.block_tokens);
   for (int32_t next = int32_t(names.size()); next <= block; ++next) {
     for (int32_t i = 0; i < options_.block_tokens; ++i) {
       tokens[i] = sequence.known_token(next * options_.block_tokens + i);

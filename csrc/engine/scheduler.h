@@ -85,7 +85,8 @@ class Scheduler {
   void cancel_all();
   /// Finishes what has passed its deadline.
   void expire(Clock::time_point now);
-  /// Fails every request.
+  /// Fails every request, and lets go of all that they hold: no step may be planned, committed or
+  /// failed any more, and those in flight are never retired.
   void fail_all(const Error& error);
 
   /// Whether there are requests that are not finished.
@@ -93,9 +94,10 @@ class Scheduler {
 
   /// Decides a step. plan.num_tokens() is 0 where there is nothing to compute now.
   void plan(StepPlan& plan, Clock::time_point now);
-  /// Takes the results of the oldest planned step.
+  /// Takes the results of the oldest planned step, one for each of the plan's rows.
   void commit(const StepPlan& plan, const StepResult& result, Clock::time_point now);
-  /// The oldest or newest planned step could not be run: its requests fail.
+  /// The oldest or newest planned step could not be run, or its results cannot be used: its
+  /// requests fail.
   void fail(const StepPlan& plan, const Error& error);
 
   /// Events since the last call are the caller's to move out.

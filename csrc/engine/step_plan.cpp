@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "../error.h"
+
 namespace hearth {
 
 void StepPlan::reset(uint64_t number, int32_t token_budget, int32_t block_tokens) {
@@ -72,6 +74,12 @@ void StepPlan::add_draw(Sequence& sequence, int32_t logits_row) {
 const StepInput& StepPlan::seal() {
   size_t max_blocks = 0;
   for (const auto* table : tables_) max_blocks = std::max(max_blocks, table->size());
+  if (tables_.size() * max_blocks > size_t(INT32_MAX)) {
+    throw Error(HEARTH_UNSUPPORTED,
+                format("Cannot plan a step: sequences * blocks of the longest must be at most %d: "
+                       "current value is %zu * %zu",
+                       INT32_MAX, tables_.size(), max_blocks));
+  }
   block_table_.assign(tables_.size() * max_blocks, -1);
   for (size_t i = 0; i < tables_.size(); ++i) {
     std::copy(tables_[i]->begin(), tables_[i]->end(), block_table_.begin() + i * max_blocks);

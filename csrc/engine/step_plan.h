@@ -48,7 +48,8 @@ class StepPlan {
   /// The sequence's next output token, drawn from a row of logits.
   void add_draw(Sequence& sequence, int32_t logits_row);
 
-  /// Lays the block tables out. To be called once, after the last add.
+  /// Lays the block tables out. To be called once, after the last add. Throws Error(UNSUPPORTED)
+  /// where they have more entries than an int32 counts: backends index them so.
   const StepInput& seal();
 
  private:

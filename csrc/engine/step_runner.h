@@ -9,6 +9,9 @@
 namespace hearth {
 
 /// Called by one thread, load() first. Tests have a runner of their own, without weights.
+///
+/// Any call may throw. What it throws ends what was asked for: a load, a request, a step.
+/// DeviceLost ends the engine, and nothing but the destructor is called after it.
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
@@ -20,10 +23,12 @@ class StepRunner {
   virtual uint64_t workspace_bytes() const = 0;
 
   /// Stages a step: forward pass, logits, samples. input stays valid until its finish(). Where this
-  /// throws, nothing is staged, and nothing may be before the steps in flight are finished.
+  /// throws, the step is abandoned, but staged all the same, since the device may have got a part
+  /// of it: it is finished in its turn, what finish() then returns or throws is discarded, and
+  /// nothing is run before that.
   virtual void run(const StepInput& input) = 0;
-  /// Waits for the oldest staged step and returns its results, valid until the second next run().
-  /// Where this throws, that step is gone.
+  /// Waits for the oldest staged step and returns its results, one for each row of input.samples;
+  /// valid until the second next run(). Where this throws, that step is gone.
   virtual const StepResult& finish() = 0;
   /// Bytes and flops of the last run().
   virtual Cost last_cost() const = 0;

@@ -67,7 +67,6 @@ BlockName BlockNamer::root(const uint64_t salt[2]) const {
 }
 
 BlockName BlockNamer::child(const BlockName& parent, std::span<const uint32_t> tokens) const {
-  constexpr size_t kMaxBlockTokens = 64;
   uint32_t words[4 + kMaxBlockTokens];
   std::memcpy(words, &parent, sizeof(parent));
   std::memcpy(words + 4, tokens.data(), tokens.size_bytes());

@@ -32,11 +32,14 @@ BlockName siphash128(const uint64_t key[2], std::span<const uint8_t> bytes);
 /// Names chains of blocks under one key.
 class BlockNamer {
  public:
+  static constexpr size_t kMaxBlockTokens = 64;
+
   /// Draws the key from the system's random source.
   explicit BlockNamer(uint64_t fingerprint);
 
   /// What stands for the parent of a chain's first block.
   BlockName root(const uint64_t salt[2]) const;
+  /// tokens: of one block, kMaxBlockTokens at most.
   BlockName child(const BlockName& parent, std::span<const uint32_t> tokens) const;
 
  private:

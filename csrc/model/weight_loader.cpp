@@ -46,6 +46,33 @@ std::vector<TileRun> cut(const std::vector<TileRun>& runs) {
   return pieces;
 }
 
+/// Work that is under way on a device, in whichever of its queues: none is left when this goes,
+/// whatever has failed.
+class Tickets {
+ public:
+  explicit Tickets(Device& device) : device_(device) {}
+  ~Tickets() {
+    for (const Ticket ticket : tickets_) {
+      try {
+        device_.wait(ticket);
+      } catch (...) {  // told already, or another failure came first
+      }
+    }
+  }
+  Tickets(const Tickets&) = delete;
+  Tickets& operator=(const Tickets&) = delete;
+
+  void add(Ticket ticket) { tickets_.push_back(ticket); }
+  /// Throws what failed on the device.
+  void wait() const {
+    for (const Ticket ticket : tickets_) device_.wait(ticket);
+  }
+
+ private:
+  Device& device_;
+  std::vector<Ticket> tickets_;
+};
+
 }  // namespace
 
 uint64_t TileRun::file_bytes() const { return num_rows(*this) * source_row_bytes(*this); }
@@ -137,15 +164,15 @@ void WeightLoader::load(const std::vector<TileRun>& runs, int32_t num_threads) c
 
 void WeightLoader::randomize(const std::vector<TileRun>& runs,
                              const TensorSource* first_tensor) const {
-  Ticket last;
+  Tickets tickets(*backend_.device);
   for (const TileRun& run : runs) {
     if (cancelled_) break;
     // Equal numbers in all pages of a tensor would make rows of it equal.
     const uint64_t seed = uint64_t(run.tensor - first_tensor) << 32 | uint32_t(run.first_tile);
-    last = backend_.packer->randomize(*run.layout, run.tiles, run.num_tiles, seed);
+    tickets.add(backend_.packer->randomize(*run.layout, run.tiles, run.num_tiles, seed));
     bytes_loaded_ += run.file_bytes();
   }
-  backend_.device->wait(last);
+  tickets.wait();
 }
 
 }  // namespace hearth

@@ -7,7 +7,7 @@
 import { createMiddleware } from "hono/factory";
 import { EngineError } from "../../engine/types.ts";
 import type { Env, ServedEngine } from "../env.ts";
-import { HttpError } from "../errors.ts";
+import { failureReason, HttpError } from "../errors.ts";
 import type { MetricsRegistry } from "./metrics_registry.ts";
 import { VERSION } from "./version_number.ts";
 
@@ -51,6 +51,8 @@ export interface Readiness {
   readonly state: "starting" | "fetching" | "reading" | "loading" | "ready" | "closing" | "failed";
   /** Share of the present state's work, 0 to 1. */
   readonly progress: number;
+  /** Why it has failed; nothing else has a reason. */
+  readonly reason?: string;
 }
 
 /** See the module's comment. */
@@ -84,7 +86,7 @@ export class Instance {
   }
 
   readiness(): Readiness {
-    if (this.failure !== undefined) return { state: "failed", progress: 0 };
+    if (this.failure !== undefined) return { state: "failed", progress: 0, reason: this.failure };
     if (this.draining) return { state: "closing", progress: 1 };
     if (this.engine === undefined) {
       const { phase, done, total } = this.opening;
@@ -95,7 +97,10 @@ export class Instance {
     if (stats.state === "loading") {
       return { state: "loading", progress: share(stats.bytesLoaded, stats.bytesTotal) };
     }
-    return { state: stats.state === "failed" ? "failed" : "closing", progress: 0 };
+    if (stats.state === "failed") {
+      return { state: "failed", progress: 0, reason: failureReason(this.engine.failure) };
+    }
+    return { state: "closing", progress: 0 };
   }
 
   /** What `/metrics` shows. */
@@ -125,13 +130,13 @@ export class Instance {
    * The engine, once its model's files are read.
    *
    * @throws {EngineError} `not_ready` or `closing`
-   * @throws {HttpError} 500 when there will be none; why is in the log alone
+   * @throws {HttpError} 500 when there will be none, 503 when it has failed
    */
   openEngine(): ServedEngine {
-    const { state, progress } = this.readiness();
+    if (this.failure !== undefined) throw new HttpError(500, "internal_error", this.failure);
+    const { state, progress, reason } = this.readiness();
     if (state === "failed") {
-      const message = this.failure ?? "The model could not be opened: the server's log has more";
-      throw new HttpError(500, "internal_error", message);
+      throw new HttpError(503, "engine_failed", `The engine has failed: ${reason}`);
     }
     if (state === "closing") {
       throw new EngineError("closing", "The server is shutting down and takes no new requests");

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../engine/engine.ts";
 import { defaultModelPath } from "../../model/default_model.ts";
+import { mixedRequests } from "../bits/requests.ts";
 import { onTestDevice } from "../test_device.ts";
-import { type ExactResult, mixedRequests, run } from "./mixed_requests.ts";
+import { type ExactResult, run } from "./mixed_requests.ts";
 
 Deno.test("32 concurrent requests give the same bits as alone in a fresh process", async () => {
   const seed = Number(

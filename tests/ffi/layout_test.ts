@@ -61,11 +61,11 @@ Deno.test("structs.ts agrees with the C compiler", async () => {
     #define TYPE(x) _Generic((x), char: "char", uint32_t: "u32", int32_t: "i32", float: "f32", \\
                              uint64_t: "u64")
     int main(void) {
-      printf("version %d\\n", HEARTH_ABI_VERSION);
+      printf("version %d, numerics %d\\n", HEARTH_ABI_VERSION, HEARTH_NUMERICS);
       ${lines.join("\n      ")}
     }`);
   const expected = [
-    `version ${structs.abiVersion}`,
+    `version ${structs.abiVersion}, numerics ${structs.numerics}`,
     ...described.flatMap(({ cName, byteLength, fields }) => [
       `${cName} ${byteLength}`,
       ...fields.map(({ name, offset, element, count }) =>

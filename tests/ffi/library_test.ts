@@ -71,6 +71,7 @@ Deno.test("engineError() knows every status but HEARTH_NOT_FOUND by a code of it
     NOT_FOUND: "internal",
     NOT_READY: "not_ready",
     DEADLINE: "deadline",
+    DEVICE_LOST: "device_lost",
     INTERNAL: "internal",
   });
 });

@@ -51,6 +51,8 @@ export interface FakeEngineOptions {
   readonly prefillMs?: number;
   /** Fails after so many tokens. */
   readonly failAfter?: number;
+  /** With what; without it a defect. */
+  readonly failure?: EngineError;
   /** Requests at a time; one more is refused as if the queue were full. */
   readonly maxRequests?: number;
   readonly state?: EngineStats["state"];
@@ -74,6 +76,7 @@ export class FakeEngine implements ServedEngine {
   /** Requests as they came, for tests to look at. */
   readonly requests: GenerateRequest[] = [];
   state: EngineStats["state"];
+  failure: EngineError | undefined;
   bytesLoaded = 0;
   #running = new Set<FakeGeneration>();
   #counts = { prompt: 0, generated: 0, submitted: 0 };
@@ -297,7 +300,8 @@ class FakeGeneration implements Generation {
       if (this.#ended) return yield this.#chunk(index, { finishReason: "cancelled" });
       if (i === this.options.failAfter) {
         this.#end("error");
-        throw new EngineError("internal", "Cannot run step: the fake has failed");
+        throw this.options.failure ??
+          new EngineError("internal", "Cannot run step: the fake has failed");
       }
       const token = bytes[i]!;
       const piece = decoder.decode(Uint8Array.of(token), { stream: true });

@@ -157,6 +157,27 @@ Deno.test("routes that need the model are 503 with progress until it is there", 
   engine.state = "ready";
   assert.equal((await ask(CHAT, chat)).status, 200);
 
+  // The device is lost: it is said at once and for good, the tokenizer goes with the engine.
+  engine.state = "failed";
+  engine.failure = new EngineError("device_lost", "Cannot run a step: the device is gone");
+  assert.deepEqual(await ask("/ready"), {
+    status: 503,
+    retry: null,
+    state: "failed",
+    progress: 0,
+    reason: "Cannot run a step: the device is gone",
+  });
+  for (const path of [CHAT, "/tokenize"]) {
+    const { status, retry, error } = await ask(path, path === CHAT ? chat : { prompt: "x" });
+    assert.deepEqual([status, retry, error.code], [503, null, "engine_failed"]);
+    assert.match(error.message, /the device is gone/);
+  }
+  assert.match(await (await app.request("/metrics")).text(), /^hearth_ready 0$/m);
+  assert.equal((await ask("/health")).status, 200, "the process lives");
+  engine.failure = new EngineError("internal", "Cannot read /home/somebody/model: a defect");
+  assert.equal((await ask("/ready")).reason, "the log of the server has more");
+  engine.state = "ready";
+
   instance.draining = true;
   assert.equal((await ask("/ready")).state, "closing");
   const closing = await ask(CHAT, chat);
@@ -164,7 +185,13 @@ Deno.test("routes that need the model are 503 with progress until it is there", 
   assert.equal((await ask("/health")).status, 200);
 
   instance.failure = "There is no model";
-  assert.deepEqual(await ask("/ready"), { status: 503, retry: "1", state: "failed", progress: 0 });
+  assert.deepEqual(await ask("/ready"), {
+    status: 503,
+    retry: null,
+    state: "failed",
+    progress: 0,
+    reason: "There is no model",
+  });
   assert.deepEqual((await ask(CHAT, chat)).error.message, "There is no model");
 });
 
@@ -236,6 +263,19 @@ Deno.test("an error on the way is a stream's last event, with a code", async () 
     assert.deepEqual(Object.keys(events.at(-1)), ["error"]);
     assert.equal(events.at(-1).error.code, "internal_error");
     assert.equal((await harness.post(path, { ...body, max_tokens: 9 })).status, 500);
+  }
+});
+
+Deno.test("requests that a lost device ends are told so", async () => {
+  const failure = new EngineError("device_lost", "Cannot run a step: the device is gone");
+  await using harness = fakeHarness({ failAfter: 3, failure });
+  const body = { ...chat, max_tokens: 9 };
+  const events = eventsOf(await (await harness.post(CHAT, { ...body, stream: true })).text());
+  const answer = await harness.post(CHAT, body);
+  assert.equal(answer.status, 503);
+  for (const { error } of [events.at(-1), await answer.json()]) {
+    const { message, type, code } = error;
+    assert.deepEqual([message, type, code], [failure.message, "server_error", "device_lost"]);
   }
 });
 

@@ -6,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "allocation_fault.h"
 #include "check.h"
 #include "engine/engine_loop.h"
 #include "harness.h"
@@ -243,6 +244,179 @@ TEST("Engine tells why loading failed") {
   fixture.poll_until_closed();
 }
 
+/// Where a test loses the device.
+struct Loss {
+  int32_t FakeRunner::*call;
+  int32_t number;
+};
+const Loss kLosses[] = {{&FakeRunner::lost_at_run, 1},    {&FakeRunner::lost_at_run, 4},
+                        {&FakeRunner::lost_at_finish, 1}, {&FakeRunner::lost_at_finish, 4},
+                        {&FakeRunner::lost_at_bind, 2},   {&FakeRunner::lost_at_bind, 3}};
+
+std::unique_ptr<FakeRunner> runner_losing(const Loss& loss) {
+  auto runner = std::make_unique<FakeRunner>(24, 16);
+  runner.get()->*loss.call = loss.number;
+  return runner;
+}
+
+void check_device_lost(Fixture& fixture, size_t num_requests) {
+  CHECK_EQUAL(fixture.outcomes.size(), num_requests);
+  for (const auto& [id, outcome] : fixture.outcomes) {
+    CHECK_EQUAL(outcome.error,
+                std::string("Cannot reach the fake device: it has fallen off the bus"));
+    outcome.check();
+  }
+  CHECK_EQUAL(fixture.engine_events.size(), 2u);
+  CHECK_EQUAL(fixture.engine_events[1].kind, uint32_t(HEARTH_EVENT_FAILED));
+  CHECK_EQUAL(fixture.engine_events[1].finish_reason, uint32_t(-HEARTH_DEVICE_LOST));
+  CHECK(fixture.engine_texts[1].find("off the bus") != std::string::npos);
+  const hearth_engine_stats stats = fixture.engine.stats();
+  CHECK_EQUAL(stats.state, uint32_t(HEARTH_STATE_FAILED));
+  CHECK_EQUAL(stats.num_requests_running + stats.num_requests_waiting + stats.kv_blocks_held, 0u);
+  CHECK_EQUAL(stats.num_finished_error, num_requests);
+  CHECK_ERROR(HEARTH_NOT_READY, "the engine has failed: Cannot reach the fake device",
+              fixture.submit({.prompt = prompt_of(3)}));
+  CHECK_EQUAL(fixture.runner.num_calls_when_lost, 0);
+  CHECK_EQUAL(fixture.runner.num_samplers(), 0);
+}
+
+TEST("Engine fails with a lost device: its own thread") {
+  for (const int32_t depth : {1, 2}) {
+    for (const Loss& loss : kLosses) {
+      auto runner = runner_losing(loss);
+      std::atomic<bool> may_bind{false};  // until all requests are there
+      runner->on_bound = [&] {
+        while (!may_bind) std::this_thread::yield();
+      };
+      Fixture fixture(config_of(false, depth), std::move(runner));
+      while (fixture.engine.stats().state == HEARTH_STATE_LOADING) std::this_thread::yield();
+      for (uint64_t i = 1; i <= 3; ++i) {
+        fixture.submit({.prompt = prompt_of(50, i), .max_tokens = 50});
+      }
+      may_bind = true;
+      while (fixture.engine_events.size() < 2) fixture.poll(3, milliseconds(5000));
+      check_device_lost(fixture, 3);
+      fixture.engine.stop(true);
+      CHECK_EQUAL(fixture.poll(3, milliseconds(5000)), int32_t(HEARTH_CLOSED));
+      CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_CLOSED));
+    }
+  }
+}
+
+TEST("Engine fails with a lost device: by hand") {
+  for (const int32_t depth : {1, 2}) {
+    for (const Loss& loss : kLosses) {
+      for (const bool drain : {false, true}) {
+        Fixture fixture(config_of(true, depth), runner_losing(loss));
+        for (uint64_t i = 1; i <= 3; ++i) {
+          fixture.submit({.prompt = prompt_of(50, i), .max_tokens = 50});
+        }
+        CHECK_ERROR(HEARTH_DEVICE_LOST, "off the bus",
+                    while (fixture.engine.step() > 0) fixture.engine.check_integrity());
+        while (fixture.poll(64) > 0) {
+        }
+        check_device_lost(fixture, 3);
+        fixture.engine.check_integrity();
+        CHECK_ERROR(HEARTH_NOT_READY, "the engine has failed: Cannot reach the fake device",
+                    fixture.engine.step());
+        fixture.engine.stop(drain);
+        CHECK_EQUAL(fixture.poll(), int32_t(HEARTH_CLOSED));
+        CHECK_ERROR(HEARTH_CLOSED, "stopped", fixture.engine.step());
+      }
+    }
+  }
+}
+
+TEST("Engine that is cut short by hand survives a device that is lost meanwhile") {
+  Fixture fixture(config_of(true, 2), runner_losing({&FakeRunner::lost_at_finish, 2}));
+  const uint64_t id = fixture.submit({.prompt = prompt_of(30), .max_tokens = 50});
+  fixture.engine.step();
+  fixture.engine.stop(false);
+  fixture.poll_until_closed();
+  CHECK_EQUAL(fixture.outcomes[id].finish_reason[0], uint32_t(HEARTH_FINISH_CANCELLED));
+  CHECK_EQUAL(fixture.engine_events.back().kind, uint32_t(HEARTH_EVENT_FAILED));
+}
+
+TEST("Engine that drains by hand is closed when its device is lost meanwhile") {
+  Fixture fixture(config_of(true, 2), runner_losing({&FakeRunner::lost_at_run, 4}));
+  const uint64_t id = fixture.submit({.prompt = prompt_of(30), .max_tokens = 50});
+  fixture.engine.step();
+  fixture.engine.stop(true);
+  CHECK_ERROR(HEARTH_DEVICE_LOST, "off the bus", while (fixture.engine.step() > 0));
+  fixture.poll_until_closed();
+  CHECK(fixture.outcomes[id].error.find("off the bus") != std::string::npos);
+}
+
+// Memory runs out while the engine's thread plans, and there is none for telling so either.
+TEST("Engine without any memory is FAILED, says so, and takes nothing with it") {
+  for (const int32_t depth : {1, 2}) {
+    AllocationFault fault;  // outlives the thread
+    auto runner = std::make_unique<FakeRunner>(24, 16);
+    std::atomic<bool> may_bind{false};  // until all requests are there
+    runner->on_bound = [&] {
+      while (!may_bind) std::this_thread::yield();
+      set_allocation_fault(&fault);
+    };
+    Fixture fixture(config_of(false, depth), std::move(runner));
+    while (fixture.engine.stats().state == HEARTH_STATE_LOADING) std::this_thread::yield();
+    for (int i = 0; i < 3; ++i) fixture.submit({.prompt = prompt_of(50), .max_tokens = 50});
+    may_bind = true;
+    while (fixture.engine_events.size() < 2) fixture.poll(3, milliseconds(5000));
+    CHECK(fault.has_struck);
+    CHECK_EQUAL(fixture.engine_events[1].kind, uint32_t(HEARTH_EVENT_FAILED));
+    CHECK_EQUAL(fixture.engine_events[1].finish_reason, uint32_t(-HEARTH_OUT_OF_MEMORY));
+    CHECK_EQUAL(fixture.engine_texts[1],
+                std::string("Cannot run the engine: no host memory is left"));
+    CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_FAILED));
+    CHECK_ERROR(HEARTH_NOT_READY, "no host memory is left",
+                fixture.submit({.prompt = prompt_of(3)}));
+    fixture.engine.stop(true);
+    fixture.poll_until_closed();
+  }
+}
+
+/// Serves three requests by hand while `fault` is in force in the engine's calls; false where it
+/// has not struck. Whatever fails, each request comes to an end: by itself, or with the engine.
+bool survives(AllocationFault fault, int32_t depth) {
+  Fixture fixture(config_of(true, depth));
+  for (uint64_t i = 1; i <= 3; ++i) {
+    fixture.submit({.prompt = prompt_of(40, i), .max_tokens = 6, .num_sequences = uint32_t(i)});
+  }
+  bool has_work = true;
+  while (has_work && fixture.engine.stats().state == HEARTH_STATE_READY) {
+    set_allocation_fault(&fault);
+    try {
+      fixture.engine.step();
+    } catch (const std::bad_alloc&) {
+      CHECK_EQUAL(fixture.engine.stats().state, uint32_t(HEARTH_STATE_FAILED));
+    }
+    set_allocation_fault(nullptr);
+    if (fixture.engine.stats().state == HEARTH_STATE_READY) fixture.engine.check_integrity();
+    while (fixture.poll(64) > 0) {
+    }
+    has_work = !std::all_of(fixture.outcomes.begin(), fixture.outcomes.end(),
+                            [](const auto& entry) { return entry.second.is_finished(); });
+  }
+  const bool failed = fixture.engine.stats().state == HEARTH_STATE_FAILED;
+  CHECK_EQUAL(fixture.engine_events.size(), failed ? 2u : 1u);
+  if (failed) CHECK_EQUAL(fixture.engine_events[1].kind, uint32_t(HEARTH_EVENT_FAILED));
+  for (const auto& [id, outcome] : fixture.outcomes) outcome.check();
+  fixture.engine.stop(false);
+  fixture.poll_until_closed();
+  if (!failed) CHECK_EQUAL(fixture.engine.stats().kv_blocks_held, 0u);
+  return fault.has_struck;
+}
+
+TEST("Engine survives every allocation that fails") {
+  for (const int32_t depth : {1, 2}) {
+    for (const bool lasts : {false, true}) {
+      int64_t num_left = 0;
+      while (survives({num_left, lasts}, depth)) ++num_left;
+      CHECK(num_left > 50);  // as many as one run makes
+    }
+  }
+}
+
 TEST("Engine is closed while it works") {
   for (int i = 0; i < 20; ++i) {
     Fixture fixture(config_of(false, 1 + i % 2));
@@ -306,7 +480,7 @@ TEST("EventQueue splits over small buffers and loses nothing") {
   std::vector<Event> events;
   const std::string text(kMaxErrorText + 100, 'x');
   for (uint64_t i = 1; i <= 5; ++i) {
-    events.push_back(error_event(HEARTH_EVENT_ERROR, i, HEARTH_INTERNAL, text));
+    events.push_back(error_event(i, HEARTH_INTERNAL, text));
   }
   queue.push(events);
   queue.close();

@@ -46,13 +46,21 @@ void FakeRunner::load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<boo
 }
 
 int32_t FakeRunner::bind_sampler(const SamplerSpec& spec) {
-  if (fails_bind.count(++num_bind_calls_)) throw std::runtime_error("no sampler left");
+  lose_device_if(++num_bind_calls_ == lost_at_bind);
+  if (fails_bind.count(num_bind_calls_)) throw std::runtime_error("no sampler left");
   samplers_[next_sampler_] = {spec.seed, spec.sequence, 0};
+  on_bound();
   return next_sampler_++;
 }
 
 void FakeRunner::release_sampler(int32_t sampler) {
   if (samplers_.erase(sampler) == 0) throw std::logic_error("a sampler is released twice");
+}
+
+void FakeRunner::lose_device_if(bool now) {
+  if (is_lost_) ++num_calls_when_lost;
+  is_lost_ = is_lost_ || now;
+  if (is_lost_) throw DeviceLost("Cannot reach the fake device: it has fallen off the bus");
 }
 
 uint64_t& FakeRunner::kv(const StepInput& input, int32_t sequence, int32_t position) {
@@ -69,15 +77,14 @@ uint64_t FakeRunner::context(const StepInput& input, int32_t token) {
 }
 
 void FakeRunner::run(const StepInput& input) {
-  CHECK(!has_failed_);
-  if (fails_run.count(++num_run_calls_)) {
-    has_failed_ = num_begun_ > num_finished_;
-    throw std::runtime_error("the fake device is lost");
-  }
-  std::this_thread::sleep_for(step_delay);
+  CHECK(!has_abandoned_);
   const StepResult& previous = results_[(num_begun_ + 3) % 4];
   StepResult& result = results_[num_begun_++ % 4];
   result.samples.clear();
+  has_abandoned_ = true;  // unless the end is reached
+  lose_device_if(++num_run_calls_ == lost_at_run);
+  if (fails_run.count(num_run_calls_)) throw std::runtime_error("a kernel of the fake has failed");
+  std::this_thread::sleep_for(step_delay);
   num_copies += int32_t(input.block_copies.size());
   max_tokens = std::max(max_tokens, input.num_tokens());
   max_sequences = std::max(max_sequences, input.num_sequences());
@@ -120,13 +127,18 @@ void FakeRunner::run(const StepInput& input) {
     for (int32_t k = 0; k < row.num_logprobs; ++k) sample.top.push_back({uint32_t(k), float(-k)});
     result.samples.push_back(sample);
   }
+  has_abandoned_ = false;
 }
 
 const StepResult& FakeRunner::finish() {
   CHECK(num_finished_ < num_begun_);
-  const StepResult& result = results_[num_finished_++ % 4];
-  has_failed_ = false;
+  StepResult& result = results_[num_finished_++ % 4];
+  if (num_finished_ == num_begun_) has_abandoned_ = false;
+  lose_device_if(num_finished_ == lost_at_finish);
   if (fails_finish.count(num_finished_)) throw std::runtime_error("the fake device fell silent");
+  if (const auto more = more_results.find(num_finished_); more != more_results.end()) {
+    result.samples.resize(result.samples.size() + more->second);
+  }
   return result;
 }
 

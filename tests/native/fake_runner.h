@@ -8,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -43,6 +44,13 @@ class FakeRunner final : public StepRunner {
   int32_t max_sequences = 0;    // of a step so far
   std::set<int32_t> fails_run;  // numbers of calls, from 1, that throw
   std::set<int32_t> fails_finish;
+  std::map<int32_t, int32_t> more_results;  // by number of the finish(): results too many, or few
+  /// Numbers of calls, from 1, that find the device lost; 0: never. From then on every call does.
+  int32_t lost_at_run = 0;
+  int32_t lost_at_finish = 0;
+  int32_t lost_at_bind = 0;
+  int32_t num_calls_when_lost = 0;         // of run(), finish() and bind_sampler()
+  std::function<void()> on_bound = [] {};  // in the stepping thread, at the end of bind_sampler()
   /// What samples with these seeds gets logits that are not finite.
   std::set<uint64_t> broken_seeds;
   std::set<int32_t> fails_bind;
@@ -57,6 +65,7 @@ class FakeRunner final : public StepRunner {
     int32_t num_drawn;
   };
 
+  void lose_device_if(bool now);
   uint64_t& kv(const StepInput& input, int32_t sequence, int32_t position);
   uint64_t context(const StepInput& input, int32_t token);
 
@@ -69,7 +78,8 @@ class FakeRunner final : public StepRunner {
   std::array<StepResult, 4> results_;
   int32_t num_begun_ = 0;
   int32_t num_finished_ = 0;
-  bool has_failed_ = false;  // run() threw with a step in flight
+  bool has_abandoned_ = false;  // run() threw, and that step is not finished yet
+  bool is_lost_ = false;
 };
 
 /// What a request's sequence draws, computed from tokens alone.

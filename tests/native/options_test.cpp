@@ -3,11 +3,11 @@
 #include <cstring>
 
 #include "check.h"
-#include "engine/devices.h"
-#include "engine/engine_options.h"
-#include "engine/machine.h"
 #include "engine/request_options.h"
 #include "harness.h"
+#include "open/devices.h"
+#include "open/engine_options.h"
+#include "open/machine.h"
 
 namespace hearth::test {
 namespace {

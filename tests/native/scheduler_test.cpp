@@ -375,13 +375,69 @@ TEST("Scheduler fails the requests of a step that throws, and goes on") {
       while (harness[first].error.empty()) harness.step();
       const uint64_t third = harness.submit({.prompt = prompt_of(20), .max_tokens = 5});
       harness.finish();
-      CHECK(harness[first].error.find("fake device") != std::string::npos);
+      CHECK(harness[first].error.find("fake") != std::string::npos);
       CHECK_EQUAL(harness[second].error.empty(),
                   !at_finish || harness[second].output[0].size() == 3);
       CHECK_EQUAL(harness[third].output[0].size(), 5u);
       CHECK(harness.scheduler.counters().num_finished_error >= 2);
     });
   }
+}
+
+void step_until_failed(Harness& harness, uint64_t request) {
+  for (int32_t steps = 0; harness[request].error.empty(); ++steps) {
+    CHECK(steps < 100);
+    harness.step();
+  }
+}
+
+// The abandoned step is finished once, whatever that throws, and its results go to nobody.
+TEST("Pipeline finishes a step that could not be run, and discards what comes") {
+  at_both_depths({}, [](const HarnessOptions& options) {
+    for (const bool fails_twice : {false, true}) {
+      Harness harness(options);
+      harness.runner.fails_run = {3};
+      if (fails_twice) harness.runner.fails_finish = {3};
+      const uint64_t first = harness.submit({.prompt = prompt_of(20), .max_tokens = 30});
+      step_until_failed(harness, first);
+      CHECK(harness[first].error.find("kernel of the fake") != std::string::npos);
+      const uint64_t second = harness.submit({.prompt = prompt_of(20), .max_tokens = 5});
+      harness.finish();  // the fake runner checks that nothing is run before and finished twice
+      CHECK_EQUAL(harness[second].output[0].size(), 5u);
+    }
+  });
+}
+
+TEST("Pipeline fails the requests of a step with too few or too many results, and goes on") {
+  for (const int32_t more : {-1, 1}) {
+    at_both_depths({}, [&](const HarnessOptions& options) {
+      Harness harness(options);
+      harness.runner.more_results[4] = more;
+      const uint64_t first = harness.submit(
+          {.prompt = prompt_of(20), .max_tokens = 30, .num_sequences = 2, .prompt_logprobs = 0});
+      step_until_failed(harness, first);
+      CHECK(harness[first].error.find(format("2 rows were sampled: there are %d results",
+                                             2 + more)) != std::string::npos);
+      CHECK_EQUAL(harness[first].output[0].size(), harness[first].output[1].size());
+      const uint64_t second = harness.submit({.prompt = prompt_of(20), .max_tokens = 5});
+      harness.finish();
+      CHECK_EQUAL(harness[second].output[0].size(), 5u);
+    });
+  }
+}
+
+TEST("StepPlan refuses block tables that an int32 cannot count, before it allocates them") {
+  hearth_request_options values = request_values({.prompt = {5}, .num_sequences = 1u << 16});
+  Request request(1, {5}, RequestOptions{values, {}, {}, {}}, 200, Clock::now(), {});
+  StepPlan plan;
+  plan.reset(1, 1 << 17, 16);
+  for (Sequence& sequence : request.sequences) {
+    sequence.block_table = {0};
+    plan.add_tokens(sequence, 1);
+  }
+  CHECK_EQUAL(plan.seal().max_blocks, 1);
+  request.sequences[7].block_table.resize(1u << 15);
+  CHECK_ERROR(HEARTH_UNSUPPORTED, "current value is 65536 * 32768", plan.seal());
 }
 
 TEST("Scheduler fails a request whose sampler cannot be bound") {

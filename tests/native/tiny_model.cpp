@@ -88,11 +88,16 @@ TinyModel::TinyModel() {
 
 TinyModel::~TinyModel() { std::remove(path.c_str()); }
 
-hearth_status TinyModel::open(hearth_engine** engine, std::string& error) const {
+hearth_engine_options TinyModel::sized_options() const {
   hearth_engine_options sized = options;
   sized.flat_bytes = uint32_t(flat.size());
   sized.num_tensors = uint32_t(tensors.size());
   sized.num_files = uint32_t(files.size());
+  return sized;
+}
+
+hearth_status TinyModel::open(hearth_engine** engine, std::string& error) const {
+  const hearth_engine_options sized = sized_options();
   char text[1024] = "";
   const hearth_status status = hearth_engine_open(&sized, &spec, tensors.data(), files.data(),
                                                   flat.data(), engine, text, sizeof(text));

@@ -26,6 +26,8 @@ struct TinyModel {
   std::vector<hearth_file> files;
   std::vector<uint8_t> flat;
 
+  /// The options with the sizes of the tables.
+  hearth_engine_options sized_options() const;
   hearth_status open(hearth_engine** engine, std::string& error) const;
 
  private:

@@ -50,7 +50,6 @@ constexpr int32_t passes_of(int32_t group) { return (group + kDecodeRows - 1) / 
 struct Piece {
   int32_t item;
   int32_t sequence, chunk, token;
-  int32_t first_block;              // of the context
   int32_t first_chunk, num_chunks;  // that the query sees
   int32_t kv_head, first_head, num_rows;
   TokenRange visible;  // of the chunk
@@ -63,8 +62,9 @@ struct Piece {
   __device__ __forceinline__ bool stores_padding() const {
     return is_first_chunk() && first_head == 0;
   }
-  /// For lane i the id of the chunk's block i.
-  __device__ __forceinline__ int32_t block_ids(const AttentionArgs& args) const {
+  /// For lane i the id of the chunk's block i. first_block: PieceRange's.
+  __device__ __forceinline__ int32_t block_ids(const AttentionArgs& args,
+                                               int32_t first_block) const {
     return load_block_ids(args, first_block, chunk, chunk * kChunkTokens + visible.end);
   }
   /// Its visible parts of the chunk, cut into so many tokens each.
@@ -94,6 +94,10 @@ class PieceRange {
     }
   }
 
+  /// Of the context of the piece that was found last: not in Piece, since those who multiply hold a
+  /// piece in registers and do not need it.
+  __device__ __forceinline__ int32_t first_block() const { return first_block_; }
+
   /// The next piece that has something to see.
   __device__ __forceinline__ bool find(const AttentionArgs& args, Piece& piece) {
     while (next_ < end_) {
@@ -112,7 +116,7 @@ class PieceRange {
       piece.item = first_item + chunk;
       piece.sequence = item.sequence;
       piece.chunk = chunk;
-      piece.first_block = item.first_block;
+      first_block_ = item.first_block;
       piece.token = args.step.query_start[item.sequence];
       piece.first_chunk = visible.begin / kChunkTokens;
       piece.num_chunks = (visible.end - 1) / kChunkTokens - piece.first_chunk + 1;
@@ -128,6 +132,7 @@ class PieceRange {
  private:
   int32_t group_, passes_, per_item_;
   int32_t next_, end_;
+  int32_t first_block_ = 0;
 };
 
 // ---------------------------------------------------------------------------------------- end

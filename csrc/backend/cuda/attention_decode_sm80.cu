@@ -43,7 +43,7 @@ struct Loader {
     has_piece = pieces.find(args, piece);
     if (!has_piece) return let_next_begin();  // its weights may come behind our last stages
     tile = piece.first_part(kTileTokens);
-    block_ids = piece.block_ids(args);
+    block_ids = piece.block_ids(args, pieces.first_block());
   }
 
   __device__ __forceinline__ void load(const AttentionArgs& args, uint32_t to) {

@@ -116,11 +116,12 @@ class StageSource {
  public:
   using Stage = StageShape<kHeadDim>;
 
-  __device__ __forceinline__ StageSource(const AttentionArgs& args, const Piece& piece)
+  __device__ __forceinline__ StageSource(const AttentionArgs& args, const Piece& piece,
+                                         int32_t first_block)
       : first_(piece.first_part(Stage::kTokens)), count_(piece.end_part(Stage::kTokens) - first_),
         begin_(piece.visible.begin & ~7), end_((piece.visible.end + 7) & ~7),
         block_tokens_(args.kv.spec.block_tokens), block_bytes_(args.kv.spec.block_bytes()),
-        block_ids_(piece.block_ids(args)) {
+        block_ids_(piece.block_ids(args, first_block)) {
     for (int part = 0; part < 2; ++part) {
       cells_[part] = cell_address(args.kv, args.spec.layer, 0, part, piece.kv_head);
     }
@@ -182,7 +183,7 @@ __device__ __forceinline__ void fill_ring(const AttentionArgs& args, Shared<kHea
   bool is_first = true;
   while (pieces.find(args, piece)) {
     hand_over(piece);
-    const StageSource<kHeadDim> source(args, piece);
+    const StageSource<kHeadDim> source(args, piece, pieces.first_block());
     if (is_first) {
       for (int32_t i = 0; i < min(source.count(), S::kStages); ++i) {
         const StageCopy ahead = source.copy(i);

@@ -1,12 +1,13 @@
 // A model on a device, as the engine runs it: backend, weights, KV cache and forward pass in one.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "../engine/engine_loop.h"
+#include "../engine/step_runner.h"
 #include "../model/transformer.h"
-#include "engine_loop.h"
-#include "step_runner.h"
 
 namespace hearth {
 
@@ -17,6 +18,10 @@ struct ModelSource {
   const hearth_tensor* tensors;
   const hearth_file* files;
   const uint8_t* flat;
+  /// Makes the CPU's backend: tests put a device of their own below it.
+  std::function<Backend(const CpuOptions&)> cpu_backend = [](const CpuOptions& cpu) {
+    return make_cpu_backend(cpu);
+  };
 };
 
 class NativeModel final : public StepRunner {
@@ -30,8 +35,8 @@ class NativeModel final : public StepRunner {
 
   void load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bool>& cancelled) override;
   uint64_t workspace_bytes() const override { return workspace_bytes_; }
-  void run(const StepInput& input) override;
-  const StepResult& finish() override;
+  void run(const StepInput& input) override { transformer_->run(input); }
+  const StepResult& finish() override { return transformer_->finish(); }
   Cost last_cost() const override { return transformer_->last_cost(); }
   uint64_t num_launches() const override { return backend_.ops->num_launches(); }
   uint64_t device_nanoseconds() const override { return backend_.ops->device_nanoseconds(); }
@@ -39,8 +44,6 @@ class NativeModel final : public StepRunner {
   void release_sampler(int32_t sampler) override { backend_.samplers->release(sampler); }
 
  private:
-  void drop_abandoned();
-
   ModelSpec spec_;
   Backend backend_;
   std::unique_ptr<Weights> weights_;
@@ -49,8 +52,6 @@ class NativeModel final : public StepRunner {
   std::unique_ptr<Transformer> transformer_;  // after load()
   uint64_t workspace_bytes_ = 0;
   EngineConfig config_;
-  int32_t num_in_flight_ = 0;
-  bool has_abandoned_ = false;
 };
 
 }  // namespace hearth

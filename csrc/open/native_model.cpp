@@ -28,7 +28,7 @@ NativeModel::NativeModel(const ModelSource& source) {
     device.free_bytes = cuda_free_bytes(int32_t(device.index));
   } else {
     isa = uint32_t(choose_isa(options.isa));
-    backend_ = make_cpu_backend({isa, num_threads, types.activations});
+    backend_ = source.cpu_backend({isa, num_threads, types.activations});
   }
   weights_ = std::make_unique<Weights>(backend_, spec_, std::move(tensors), std::move(paths),
                                        options.load_format == HEARTH_LOAD_DUMMY);
@@ -96,36 +96,6 @@ void NativeModel::load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bo
       TransformerLimits{scheduler.max_num_batched_tokens, scheduler.max_num_seqs,
                         config_.limits.max_model_len});
   transformer_->warm_up();
-}
-
-void NativeModel::run(const StepInput& input) {
-  try {
-    transformer_->run(input);
-    ++num_in_flight_;
-  } catch (...) {
-    has_abandoned_ = true;
-    if (num_in_flight_ == 0) drop_abandoned();
-    throw;
-  }
-}
-
-const StepResult& NativeModel::finish() {
-  --num_in_flight_;  // whatever finish() throws
-  try {
-    const StepResult& result = transformer_->finish();
-    if (num_in_flight_ == 0) drop_abandoned();
-    return result;
-  } catch (...) {
-    if (num_in_flight_ == 0) drop_abandoned();
-    throw;
-  }
-}
-
-// The backend has begun a step that run() could not stage; it is the one after those in flight,
-// since nothing is staged behind a step that failed (pipeline.cpp).
-void NativeModel::drop_abandoned() {
-  if (has_abandoned_) transformer_->finish();
-  has_abandoned_ = false;
 }
 
 }  // namespace hearth

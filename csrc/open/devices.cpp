@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "../abi_border.h"
 #include "../backend/backend.h"
 #include "../backend/cpu/isa.h"
+#include "../error.h"
 #include "machine.h"
 
 namespace hearth {
