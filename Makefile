@@ -93,7 +93,10 @@ FUZZ_SOURCES := $(filter tests/native/fuzz_%,$(NATIVE_SOURCES))
 OBJECTS := $(SOURCES:%.cpp=$(OBJ)/%.o) $(CUDA_SOURCES:%=$(OBJ)/%.o)
 TEST_OBJECTS := $(patsubst %.cpp,$(OBJ)/%.o,$(filter-out $(FUZZ_SOURCES),$(NATIVE_SOURCES)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.cpp=$(OBJ)/%.o)
-GPU_BENCH_OBJECTS := $(patsubst %,$(OBJ)/%.o,$(wildcard bench/gpu/*.cu))
+# What the checks on a device share with the benchmarks there: inputs, steps, how failures are told.
+GPU_SHARED_OBJECTS := $(OBJ)/tests/gpu/report.o $(OBJ)/tests/gpu/step.cu.o
+GPU_TEST_OBJECTS := $(patsubst %,$(OBJ)/%.o,$(wildcard tests/gpu/*.cu)) $(OBJ)/tests/gpu/report.o
+GPU_BENCH_OBJECTS := $(patsubst %,$(OBJ)/%.o,$(wildcard bench/gpu/*.cu)) $(GPU_SHARED_OBJECTS)
 FUZZERS := $(FUZZ_SOURCES:tests/native/%.cpp=$(OUT)/%)
 
 # --- The two commands -----------------------------------------------------------------------------
@@ -146,7 +149,8 @@ $(OBJ)/command $(OBJ)/commit $(OBJ)/cuda_command: always
 	@mkdir -p $(@D)
 	@echo '$(CONTENT)' | cmp -s - $@ || echo '$(CONTENT)' > $@
 
--include $(patsubst %.o,%.d,$(OBJECTS) $(TEST_OBJECTS) $(FUZZ_OBJECTS) $(GPU_BENCH_OBJECTS))
+-include $(patsubst %.o,%.d,$(OBJECTS) $(TEST_OBJECTS) $(FUZZ_OBJECTS) $(GPU_TEST_OBJECTS) \
+  $(GPU_BENCH_OBJECTS))
 
 # --- Tests of the native code without Deno --------------------------------------------------------
 
@@ -157,7 +161,12 @@ $(OUT)/native_tests: $(TEST_OBJECTS) $(OBJECTS)
 	@echo "link $@"
 	@$(LINK) -o $@ $^ $(CUDA_LIBRARIES)
 
-# Times the CUDA kernels: bench/gpu/run.sh says how.
+# Checks the CUDA kernels, and times them: bench/gpu/run.sh does both where a GPU is. Events are
+# counted by the tests (ticket_check.cu).
+$(OUT)/gpu_tests: $(GPU_TEST_OBJECTS) $(OBJECTS)
+	@echo "link $@"
+	@$(LINK) -Wl,--wrap=cudaEventCreateWithFlags -o $@ $^ $(CUDA_LIBRARIES)
+
 $(OUT)/gpu_bench: $(GPU_BENCH_OBJECTS) $(OBJECTS)
 	@echo "link $@"
 	@$(LINK) -o $@ $^ $(CUDA_LIBRARIES)

@@ -5,12 +5,9 @@
 //   PyTorch's, see peers.py.
 #include <cuda_fp16.h>
 
-#include <numeric>
-#include <random>
-
+#include "../../tests/gpu/step.h"
 #include "backend/cost.h"
 #include "backend/cuda/attention.h"
-#include "backend/cuda/attention_plan.h"
 #include "backend/cuda/dispatch.h"
 #include "bench.cuh"
 
@@ -28,7 +25,6 @@ struct Shape {
   int32_t block_tokens = 16;
 
   int32_t tokens() const { return sequences * queries; }
-  int32_t blocks() const { return (context + block_tokens - 1) / block_tokens; }  // of a sequence
 };
 
 __global__ void fill_halves(__half* to, size_t count) {
@@ -56,13 +52,10 @@ __global__ void compare_attention(const __grid_constant__ AttentionArgs args, in
   const int32_t group = args.spec.num_heads / spec.num_kv_heads;
   const float* q = args.q + (size_t(t) * args.spec.num_heads + head) * spec.head_dim;
   const auto element = [&](bool is_value, int32_t token, int32_t dim) {
-    const size_t block =
-        args.step.block_table[sequence * args.step.max_blocks + token / spec.block_tokens];
-    const size_t cell =
-        ((block * spec.num_layers + args.spec.layer) * 2 + is_value) * spec.num_kv_heads +
-        head / group;
-    const __half* data = reinterpret_cast<const __half*>(args.kv.data + cell * spec.cell_bytes());
-    return double(__half2float(data[kv_cell_element(spec, token % spec.block_tokens, dim)]));
+    const int32_t block = args.step.blocks_of(sequence)[token / spec.block_tokens];
+    const std::byte* cell = cell_address(args.kv, args.spec.layer, block, is_value, head / group);
+    const int32_t at = kv_cell_element(spec, token % spec.block_tokens, dim);
+    return double(__half2float(reinterpret_cast<const __half*>(cell)[at]));
   };
   for (int32_t token = threadIdx.x; token < context; token += blockDim.x) {
     double score = 0;
@@ -86,103 +79,51 @@ __global__ void compare_attention(const __grid_constant__ AttentionArgs args, in
   }
 }
 
-template <class T>
-T* upload(std::vector<DeviceBuffer>& owned, const std::vector<T>& values) {
-  owned.emplace_back(std::max<size_t>(values.size(), 1) * sizeof(T));
-  check(cudaMemcpy(owned.back().data(), values.data(), values.size() * sizeof(T),
-                   cudaMemcpyHostToDevice),
-        "Cannot copy to the device");
-  return owned.back().data<T>();
-}
-
 /// A step of one shape, with everything that a launch needs.
 class Case {
  public:
-  Case(Stream& stream, const Shape& shape, int32_t layers) : stream_(stream), shape_(shape) {
-    const int32_t blocks = shape.blocks(), tokens = shape.tokens();
+  Case(CudaDevice& device, const Shape& shape, int32_t layers)
+      : device_(device), shape_(shape),
+        batch_(std::vector<Sequence>(shape.sequences, {shape.context, shape.queries}),
+               shape.block_tokens, 3),
+        step_(device, batch_) {
     KvSpec spec;
     spec.num_layers = layers;
     spec.num_kv_heads = shape.num_kv_heads;
     spec.head_dim = shape.head_dim;
     spec.block_tokens = shape.block_tokens;
-    const int32_t num_blocks = shape.sequences * blocks + 7;
-    cache_ = DeviceBuffer(num_blocks * spec.block_bytes());
-    fill_halves<<<2048, 256, 0, stream.handle>>>(cache_.data<__half>(), cache_.bytes() / 2);
-
-    std::vector<int32_t> table(num_blocks);
-    std::iota(table.begin(), table.end(), 0);
-    std::shuffle(table.begin(), table.end(), std::mt19937(3));
-    table.resize(size_t(shape.sequences) * blocks);
-    std::vector<int32_t> query_start(shape.sequences + 1), context_len(shape.sequences);
-    std::vector<int32_t> positions, slots;
-    for (int32_t s = 0; s < shape.sequences; ++s) {
-      query_start[s + 1] = query_start[s] + shape.queries;
-      context_len[s] = shape.context;
-      for (int32_t i = 0; i < shape.queries; ++i) {
-        const int32_t position = shape.context - shape.queries + i;
-        positions.push_back(position);
-        slots.push_back(table[s * blocks + position / shape.block_tokens] * shape.block_tokens +
-                        position % shape.block_tokens);
-      }
-    }
-    StepInput input;
-    const std::vector<int32_t> ids(tokens, 0);
-    input.token_ids = ids;
-    input.positions = positions;
-    input.kv_slots = slots;
-    input.query_start = query_start;
-    input.context_len = context_len;
-    input.block_table = table;
-    input.max_blocks = blocks;
-    AttentionPlan plan;
-    plan.make(input);
-
     AttentionSpec attention;
     attention.num_heads = shape.num_heads;
     attention.scale = 1 / std::sqrt(float(shape.head_dim));
-    cost_ = attention_cost(input, spec, attention);
+    cost_ = attention_cost(batch_.input(), spec, attention);
 
-    const size_t q_size = size_t(tokens) * shape.num_heads * shape.head_dim;
-    StepView& step = args_.step;
-    step.num_tokens = tokens;
-    step.num_sequences = shape.sequences;
-    step.max_blocks = blocks;
-    step.token_ids = upload(owned_, ids);
-    step.positions = upload(owned_, positions);
-    step.kv_slots = upload(owned_, slots);
-    step.query_start = upload(owned_, query_start);
-    step.context_len = upload(owned_, context_len);
-    step.block_table = upload(owned_, table);
-    step.decodes = upload(owned_, plan.decodes);
-    step.num_decodes = upload(owned_, std::vector<int32_t>{int32_t(plan.decodes.size())});
-    step.max_decodes = int32_t(plan.decodes.size());
-    step.prefills = upload(owned_, plan.prefills);
-    step.num_prefills = int32_t(plan.prefills.size());
-    args_.kv = {spec, num_blocks, cache_.data()};
+    const cudaStream_t stream = device.stream().handle;
+    cache_ = device.allocate(batch_.num_blocks * spec.block_bytes());
+    fill_halves<<<2048, 256, 0, stream>>>(cache_.as<__half>(), cache_.bytes() / 2);
+    const size_t q_size = size_t(shape.tokens()) * shape.num_heads * shape.head_dim;
+    q_ = device.allocate(q_size * sizeof(float));
+    fill_queries<<<2048, 256, 0, stream>>>(q_.as<float>(), q_size);
+    out_ = device.allocate(operand_bytes(shape.tokens(), shape.num_heads * shape.head_dim));
+    partials_ = poisoned(device, sizeof(float) * partials_floats(step_.view.max_decodes,
+                                                                 shape.num_heads, shape.head_dim));
+    arrivals_ = zeroed(device, size_t(shape.sequences) * shape.num_heads * sizeof(int32_t));
+    args_.step = step_.view;
+    args_.kv = {spec, batch_.num_blocks, cache_.data()};
     args_.spec = attention;
-    q_ = DeviceBuffer(q_size * sizeof(float));
-    fill_queries<<<2048, 256, 0, stream.handle>>>(q_.data<float>(), q_size);
-    out_ = DeviceBuffer(operand_bytes(tokens, shape.num_heads * shape.head_dim));
-    partials_ = DeviceBuffer(
-        sizeof(float) *
-        std::max<size_t>(1, partials_floats(step.max_decodes, shape.num_heads, shape.head_dim)));
-    poison(partials_.data(), partials_.bytes());
-    arrivals_ = zeroed_buffer(size_t(shape.sequences) * shape.num_heads * sizeof(int32_t));
-    args_.q = q_.data<float>();
+    args_.q = q_.as<float>();
     args_.out = out_.data();
     args_.out_is_operand = true;
-    args_.partials = partials_.data<float>();
-    args_.arrivals = arrivals_.data<int32_t>();
-    check(cudaStreamSynchronize(stream.handle), "Cannot fill the inputs");
+    args_.partials = partials_.as<float>();
+    args_.arrivals = arrivals_.as<int32_t>();
+    finish(device, "Cannot fill the inputs");
   }
 
   const Cost& cost() const { return cost_; }
   const KvSpec& kv() const { return args_.kv.spec; }
 
   void compare(const char* what, const std::function<void(const AttentionArgs&)>& run) {
-    DeviceBuffer comparison(sizeof(Comparison));
-    check(cudaMemset(comparison.data(), 0, sizeof(Comparison)), "Cannot fill device memory");
-    poison(out_.data(), out_.bytes());
+    const Memory comparison = zeroed(device_, sizeof(Comparison));
+    fill(device_, out_, 0xff);
     AttentionArgs args = args_;
     args.spec.layer = kv().num_layers - 1;
     run(args);
@@ -190,12 +131,11 @@ class Case {
     const dim3 grid((shape_.tokens() + step - 1) / step, shape_.num_heads);
     const size_t shared = size_t(shape_.context) * sizeof(double);
     allow_shared_memory(compare_attention, shared);
-    compare_attention<<<grid, 128, shared, stream_.handle>>>(args, shape_.queries, step,
-                                                             comparison.data<Comparison>());
+    compare_attention<<<grid, 128, shared, device_.stream().handle>>>(args, shape_.queries, step,
+                                                                      comparison.as<Comparison>());
     check(cudaGetLastError(), what);
-    Comparison result;
-    check(cudaStreamSynchronize(stream_.handle), what);
-    check(cudaMemcpy(&result, comparison.data(), sizeof(result), cudaMemcpyDeviceToHost), what);
+    finish(device_, what);
+    const Comparison result = download<Comparison>(device_, comparison)[0];
     if (!result.is_within(2e-3, 4e-2)) {
       fail("%s %s: error %.2g, worst %.2g deviations, %llu of %llu not finite", shape_.name, what,
            result.relative(), result.worst_relative(), result.num_wrong, result.count);
@@ -204,7 +144,7 @@ class Case {
 
   Timing time(const Options& options, const std::function<void(const AttentionArgs&)>& run) const {
     const int count = std::max(6, kv().num_layers);
-    return time_graph(stream_, options, count, [&](int i) {
+    return time_graph(device_.stream(), options, count, [&](int i) {
       AttentionArgs args = args_;
       args.spec.layer = i % kv().num_layers;
       run(args);
@@ -212,10 +152,11 @@ class Case {
   }
 
  private:
-  Stream& stream_;
+  CudaDevice& device_;
   const Shape& shape_;
-  DeviceBuffer cache_, q_, out_, partials_, arrivals_;
-  std::vector<DeviceBuffer> owned_;
+  const Batch batch_;
+  const DeviceStep step_;
+  Memory cache_, q_, out_, partials_, arrivals_;
   AttentionArgs args_;
   Cost cost_;
 };
@@ -257,7 +198,7 @@ void report(const Shape& shape, const char* kernel, const Timing& ours, const Co
 
 }  // namespace
 
-void bench_attention(Stream& stream, const Options& options, const Ceilings& ceilings) {
+void bench_attention(CudaDevice& device, const Options& options, const Ceilings& ceilings) {
   std::printf(
       "\nattention                kernel            floor     ours      rate          of "
       "ceiling\n");
@@ -273,17 +214,17 @@ void bench_attention(Stream& stream, const Options& options, const Ceilings& cei
       {"1x4096 32/8x128", 1, 4096, 4096, 32, 8, 128},
       {"4x512 of 4096 40/40x128", 4, 512, 4096, 40, 40, 128},
   };
-  const DeviceTraits traits{stream.code, false};
+  const DeviceTraits traits{device.code(), false};
   for (const Shape& shape : shapes) {
     const bool is_decode = shape.queries == 1;
     const std::string name =
         std::string(is_decode ? "attention_decode " : "attention_prefill ") + shape.name;
     if (name.find(options.filter) == std::string::npos) continue;
-    Case attention(stream, shape, layers_of(shape));
+    Case attention(device, shape, layers_of(shape));
     const auto run = [&](const char* kernel, auto function) {
-      if (is_skipped(options, kernel)) return;
+      if (is_listed(options.skip, kernel)) return;
       note(name + " " + kernel);
-      const auto launch_one = [&](const AttentionArgs& args) { function(stream, args); };
+      const auto launch_one = [&](const AttentionArgs& args) { function(device.stream(), args); };
       attention.compare(kernel, launch_one);
       Options few = options;
       if (!is_decode) few.replays = std::min(few.replays, 12);
@@ -291,7 +232,7 @@ void bench_attention(Stream& stream, const Options& options, const Ceilings& cei
     };
     if (is_decode) {
       run("decode", attention_decode);
-    } else if (choose_prefill(traits, attention.kv()) == AttentionKernel::kSm90) {
+    } else if (choose_attention(traits, attention.kv()) == AttentionKernel::kSm90) {
       run("prefill_sm90", attention_prefill_sm90);
       if (!options.quick) run("prefill_sm80", attention_prefill_sm80);
     } else {

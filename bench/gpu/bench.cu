@@ -1,24 +1,9 @@
 #include "bench.cuh"
 
-#include <csignal>
-#include <cstring>
-
-#include <unistd.h>
-
 namespace hearth::bench {
 namespace {
 
 std::FILE* results = nullptr;
-int failures = 0;
-char running[256] = "nothing";
-
-void tell_running(int signal) {
-  // Nothing that allocates: this interrupts anything.
-  (void)!write(STDOUT_FILENO, "ended while running: ", 21);
-  (void)!write(STDOUT_FILENO, running, std::strlen(running));
-  (void)!write(STDOUT_FILENO, "\n", 1);
-  _exit(128 + signal);
-}
 
 // What the first kernel of a graph takes. Kernels of other libraries may refuse to tell.
 void describe_kernel(cudaGraph_t graph, Timing& timing) {
@@ -123,36 +108,6 @@ void Result::write() const {
   if (results == nullptr) return;
   std::fprintf(results, "{%s}\n", text_.c_str());
   std::fflush(results);
-}
-
-void fail(const char* pattern, ...) {
-  ++failures;
-  std::va_list arguments;
-  va_start(arguments, pattern);
-  std::printf("FAILED  ");
-  std::vprintf(pattern, arguments);
-  std::printf("\n");
-  std::fflush(stdout);
-  va_end(arguments);
-}
-
-int num_failures() { return failures; }
-
-void note(const std::string& what) {
-  std::signal(SIGTERM, tell_running);
-  std::snprintf(running, sizeof running, "%s", what.c_str());
-}
-
-void attempt(const char* what, const std::function<void()>& part) {
-  try {
-    part();
-  } catch (const Error& error) {
-    fail("%s: %s (last: %s)", what, error.what(), running);
-  }
-}
-
-bool is_skipped(const Options& options, const char* kernel) {
-  return ("," + options.skip + ",").find(std::string(",") + kernel + ",") != std::string::npos;
 }
 
 }  // namespace hearth::bench

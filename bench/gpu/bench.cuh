@@ -1,46 +1,27 @@
-// What the native benchmark's parts share: random inputs that host and device agree on, times of
-// recorded launches, and a line of JSON a figure.
+// What the native benchmark's parts share: comparison with a reference on the device, times of
+// recorded launches, and a line of JSON a figure. Inputs and failures are the checks' (tests/gpu).
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <cstdarg>
 #include <cstdio>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "backend/cuda/device.h"
-#include "backend/cuda/layout.h"
+#include "../../tests/gpu/device_memory.h"
+#include "../../tests/gpu/inputs.h"
+#include "../../tests/gpu/report.h"
 
 namespace hearth::bench {
 
+using namespace gpu_tests;
 using cuda::check;
-using cuda::DeviceBuffer;
+using cuda::CudaDevice;
 using cuda::Stream;
-
-// ------------------------------------------------------------------------------------ inputs
-
-/// One of 2048 values in [-1, 1), exact in fp16: the same wherever it is asked for, so that a
-/// reference needs no copy of the inputs.
-__host__ __device__ inline float random_value(uint32_t seed, uint64_t index) {
-  uint32_t h =
-      uint32_t(index) * 0x9e3779b9u ^ uint32_t(index >> 32) * 0x85ebca6bu ^ seed * 0xc2b2ae35u;
-  h = (h ^ h >> 16) * 0x7feb352du;
-  h = (h ^ h >> 15) * 0x846ca68bu;
-  h ^= h >> 16;
-  return float(int(h >> 21) - 1024) / 1024;
-}
 
 /// Weights are this much smaller than other values, so that sums stay near 1.
 inline constexpr float kWeightScale = 1.0f / 64;
-
-/// Poison: NaN as fp32 and as fp16.
-inline void poison(void* device, size_t bytes) {
-  check(cudaMemset(device, 0xff, bytes), "Cannot fill device memory");
-  // The default stream is not the one that kernels go to.
-  check(cudaDeviceSynchronize(), "Cannot fill device memory");
-}
 
 // -------------------------------------------------------------------------------- comparison
 
@@ -81,11 +62,10 @@ __device__ inline void compare(Comparison* to, float actual, double expected) {
 
 struct Options {
   int replays = 25;
-  bool quick = false;    // fewer shapes
-  bool reduced = false;  // fewer checks, for compute-sanitizer
-  std::string filter;    // only workloads whose name has it
-  std::string skip;      // kernels not to run, by their names with commas between
-  std::string cublas;    // libcublas.so.13; empty: no peer
+  bool quick = false;  // fewer shapes
+  std::string filter;  // only workloads whose name has it
+  std::string skip;    // kernels not to run, by their names with commas between
+  std::string cublas;  // libcublas.so.13; empty: no peer
 };
 
 struct Timing {
@@ -122,15 +102,6 @@ class Result {
   std::string text_;
 };
 
-/// A failed check: told at once, counted, and the exit status at the end.
-void fail(const char* pattern, ...) __attribute__((format(printf, 1, 2)));
-int num_failures();
-/// What is about to run: told if the program is ended from outside, since a kernel may hang.
-void note(const std::string& what);
-/// Runs a part; an Error is a failure, and the next part has its turn.
-void attempt(const char* what, const std::function<void()>& part);
-bool is_skipped(const Options& options, const char* kernel);
-
 // ------------------------------------------------------------------------------------- parts
 
 /// What the device can do, in the units of the table.
@@ -140,15 +111,11 @@ struct Ceilings {
 };
 
 class Cublas;
-Ceilings measure_ceilings(Stream& stream, const Options& options, Cublas* cublas);
-void bench_decode_linear(Stream& stream, const Options& options, const Ceilings& ceilings,
+Ceilings measure_ceilings(CudaDevice& device, const Options& options, Cublas* cublas);
+void bench_decode_linear(CudaDevice& device, const Options& options, const Ceilings& ceilings,
                          Cublas* cublas);
-void bench_prefill_linear(Stream& stream, const Options& options, const Ceilings& ceilings,
+void bench_prefill_linear(CudaDevice& device, const Options& options, const Ceilings& ceilings,
                           Cublas* cublas);
-void bench_attention(Stream& stream, const Options& options, const Ceilings& ceilings);
-
-/// Small odd shapes of every kernel against float64, and the same bits from all of them.
-void check_linear(Stream& stream, const Options& options);
-void check_attention(Stream& stream, const Options& options);
+void bench_attention(CudaDevice& device, const Options& options, const Ceilings& ceilings);
 
 }  // namespace hearth::bench

@@ -2,18 +2,19 @@
 # Packs what a bare GPU machine lacks into .gpu/, in folders small enough to travel a few at a time:
 #
 #   .gpu/tools   Deno and the npm packages that tests need (changes with deno.lock)
-#   .gpu/build   libhearth.so, the native bench and its commit (changes with every build); for
-#                racecheck a bench of `make build/racecheck/gpu_bench CUDA=1 OUT=build/racecheck
-#                NVCCFLAGS=-DHEARTH_RACECHECK`, where it has been made (wgmma.cuh says why)
+#   .gpu/build   libhearth.so, the native tests and bench, and their commit (changes with every
+#                build); for racecheck tests of `make build/racecheck/gpu_tests CUDA=1
+#                OUT=build/racecheck NVCCFLAGS=-DHEARTH_RACECHECK`, where they have been made
+#                (wgmma.cuh says why)
 #   .gpu/model1, .gpu/model2   halves of the default model, where it is in the cache folder
 #
-# Run it here, after `make lib` (and the bench) with CUDA; unpack.sh is its other half there.
+# Run it here, after `make lib build/gpu_tests build/gpu_bench` with CUDA; unpack.sh is its other
+# half there.
 #
-#   bench/gpu/bundle.sh [LIBRARY [BENCH]]     by default build/libhearth.so build/gpu_bench
+#   bench/gpu/bundle.sh [FOLDER]     where libhearth.so, gpu_tests and gpu_bench lie: build
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-library=${1:-build/libhearth.so}
-bench=${2:-build/gpu_bench}
+folder=${1:-build}
 limit=$((64 << 20)) # what one call may carry, the tracked tree included
 
 # Ignored by this clone alone: nobody else's business.
@@ -37,11 +38,11 @@ if ! cmp -s deno.lock .gpu/tools/deno.lock; then
 fi
 
 rm -f .gpu/build/*
-racecheck=build/racecheck/gpu_bench
-for file in "$library" "$bench" "$racecheck"; do
+racecheck=build/racecheck/gpu_tests
+for file in "$folder/libhearth.so" "$folder/gpu_tests" "$folder/gpu_bench" "$racecheck"; do
   if [ -e "$file" ]; then
     name=$(basename "$file")
-    [ "$file" != "$racecheck" ] || name=racecheck_bench
+    [ "$file" != "$racecheck" ] || name=racecheck_tests
     xz -6 --stdout "$file" >".gpu/build/$name.xz"
   else
     echo "left out: no $file"

@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(128)
 #endif
 }
 
-__global__ void fill(uint32_t* data, size_t count) {
+__global__ void fill_words(uint32_t* data, size_t count) {
   const size_t stride = size_t(gridDim.x) * blockDim.x;
   for (size_t i = blockIdx.x * size_t(blockDim.x) + threadIdx.x; i < count; i += stride) {
     data[i] = uint32_t(i * 0x9e3779b97f4a7c15ull >> 32);
@@ -133,29 +133,32 @@ struct Reader {
   bool is_scattered = false;
 };
 
-double measure_gemm(Stream& stream, const Options& options, Cublas& cublas) {
+double measure_gemm(CudaDevice& device, const Options& options, Cublas& cublas) {
   constexpr int kSize = 8192;
   const size_t count = size_t(kSize) * kSize;
-  DeviceBuffer x(count * 2), weight(count * 2), out(count * 2);
-  fill_halves<<<1024, 256, 0, stream.handle>>>(x.data<__half>(), count, 1);
-  fill_halves<<<1024, 256, 0, stream.handle>>>(weight.data<__half>(), count, 2);
+  Stream& stream = device.stream();
+  const Memory x = device.allocate(count * 2), weight = device.allocate(count * 2),
+               out = device.allocate(count * 2);
+  fill_halves<<<1024, 256, 0, stream.handle>>>(x.as<__half>(), count, 1);
+  fill_halves<<<1024, 256, 0, stream.handle>>>(weight.as<__half>(), count, 2);
   const Timing timing = time_stream(stream, options, 2, [&](int) {
     cublas.gemm(kSize, kSize, kSize, x.data(), weight.data(), out.data());
   });
   return 2.0 * kSize * kSize * kSize / timing.microseconds * 1e6;
 }
 
-void measure_link(Stream& stream) {
+void measure_link(CudaDevice& device) {
   constexpr size_t kPiece = 16 << 20;
   constexpr int kCount = 24;
-  cuda::PinnedBuffer host(kPiece * 2);
-  DeviceBuffer device(kPiece * 2);
+  Stream& stream = device.stream();
+  const Memory host = device.allocate(kPiece * 2, Tier::kHost);
+  const Memory memory = device.allocate(kPiece * 2);
   Options options;
   options.replays = 5;
   double rates[2];
   for (const bool up : {true, false}) {
     const Timing timing = time_stream(stream, options, kCount, [&](int i) {
-      std::byte* there = device.data() + i % 2 * kPiece;
+      std::byte* there = memory.data() + i % 2 * kPiece;
       std::byte* here = host.data() + i % 2 * kPiece;
       check(up ? cudaMemcpyAsync(there, here, kPiece, cudaMemcpyHostToDevice, stream.handle)
                : cudaMemcpyAsync(here, there, kPiece, cudaMemcpyDeviceToHost, stream.handle),
@@ -170,10 +173,11 @@ void measure_link(Stream& stream) {
 
 }  // namespace
 
-Ceilings measure_ceilings(Stream& stream, const Options& options, Cublas* cublas) {
+Ceilings measure_ceilings(CudaDevice& device, const Options& options, Cublas* cublas) {
   Ceilings ceilings;
-  DeviceBuffer memory(kReadBytes), sink(256);
-  fill<<<1024, 256, 0, stream.handle>>>(memory.data<uint32_t>(), kReadBytes / 4);
+  Stream& stream = device.stream();
+  const Memory memory = device.allocate(kReadBytes), sink = device.allocate(256);
+  fill_words<<<1024, 256, 0, stream.handle>>>(memory.as<uint32_t>(), kReadBytes / 4);
   check(cudaStreamSynchronize(stream.handle), "Cannot fill memory");
 
   std::vector<Reader> readers;
@@ -182,7 +186,7 @@ Ceilings measure_ceilings(Stream& stream, const Options& options, Cublas* cublas
                        [&, ctas](const std::byte* data, size_t bytes) {
                          launch(stream, read_plain, dim3(stream.num_multiprocessors * ctas),
                                 dim3(kPlainThreads), 0, reinterpret_cast<const uint4*>(data),
-                                bytes / 16, sink.data<uint32_t>());
+                                bytes / 16, sink.as<uint32_t>());
                        }});
   }
   if (stream.code.compute_capability >= 90) {
@@ -192,7 +196,7 @@ Ceilings measure_ceilings(Stream& stream, const Options& options, Cublas* cublas
                          [&, kernel](const std::byte* data, size_t bytes) {
                            launch(stream, kernel, dim3(stream.num_multiprocessors), dim3(128),
                                   kStages * kPieceBytes, data, uint32_t(bytes / kPieceBytes),
-                                  sink.data<uint32_t>());
+                                  sink.as<uint32_t>());
                          },
                          is_scattered});
     };
@@ -223,9 +227,9 @@ Ceilings measure_ceilings(Stream& stream, const Options& options, Cublas* cublas
     std::printf("\n");
     result.write();
   }
-  if (!options.quick) measure_link(stream);
+  if (!options.quick) measure_link(device);
   if (cublas != nullptr) {
-    ceilings.fp16_flops = measure_gemm(stream, options, *cublas);
+    ceilings.fp16_flops = measure_gemm(device, options, *cublas);
     std::printf("fp16: %.0f TFLOP/s (cuBLAS, 8192³)\n", ceilings.fp16_flops * 1e-12);
     Result("gemm").add("flops_per_second", ceilings.fp16_flops).write();
   }

@@ -9,10 +9,10 @@
 //   them; a graph goes through the copies. Results are compared with float64 sums first.
 #include <cuda_fp16.h>
 
-#include <memory>
-
+#include "../../tests/gpu/linear_kernels.h"
 #include "backend/cuda/dispatch.h"
-#include "backend/cuda/linear.h"
+#include "backend/cuda/strip_words.h"
+#include "backend/page_table.h"
 #include "bench.cuh"
 #include "cublas.h"
 
@@ -73,18 +73,15 @@ std::vector<Shape> model_shapes() {
 // ---------------------------------------------------------------------------------- the inputs
 
 // Strips of fp16: element by element the value that the reference asks for.
-__global__ void fill_strips(__half* to, int32_t first_row, int32_t num_rows, int32_t cols,
-                            uint32_t seed) {
+__global__ void fill_strips(__half* to, int32_t num_rows, int32_t cols, uint32_t seed) {
   const size_t count = size_t(num_rows) * cols;  // whole strips, cols a multiple of 64
-  const int32_t blocks = cols / kBlockCols;
+  const int32_t slabs = cols / kSlabCols;
   for (size_t i = blockIdx.x * size_t(blockDim.x) + threadIdx.x; i < count;
        i += size_t(gridDim.x) * blockDim.x) {
-    const size_t block = i / 1024;
-    const int at = int(i % 1024), lane = at % 256 / 8, pair = at % 8 / 2;
-    const int row = lane / 4 + pair % 2 * 8;
-    const int col = at / 256 * 16 + lane % 4 * 2 + pair / 2 * 8 + at % 2;
-    const uint64_t r = first_row + block / blocks * kStripRows + row;
-    const uint64_t c = block % blocks * kBlockCols + col;
+    const size_t slab = i / 1024;
+    const FragmentPair pair(int(i % 1024 / 2));
+    const uint64_t r = slab / slabs * kStripRows + pair.row;
+    const uint64_t c = slab % slabs * kSlabCols + pair.col + i % 2;
     to[i] = __float2half_rn(random_value(seed, r * cols + c) * kWeightScale);
   }
 }
@@ -117,53 +114,63 @@ constexpr dim3 kFillBlock(256);
 
 uint32_t weight_seed(int copy, size_t output) { return uint32_t(1000 + copy * 8 + output); }
 
-/// Copies of a shape's weights, packed for our kernels or row by row for cuBLAS.
+/// How many copies of a shape's weights no cache holds.
+int count_copies(const Shape& shape) {
+  return int(std::clamp(kRotateBytes / shape.bytes() + 1, 3.0, 512.0));
+}
+
+/// Copies of a shape's weights, packed for our kernels, in pages behind one another.
 class Weights {
  public:
-  Weights(Stream& stream, const Shape& shape, bool for_cublas)
-      : copies_(int(std::clamp(kRotateBytes / shape.bytes() + 1, 3.0, 512.0))) {
-    const size_t row_bytes = size_t(shape.cols) * 2, strip_bytes = row_bytes * kStripRows;
-    const int32_t strips_a_page = int32_t(kPageBytes / strip_bytes);
-    memory_ = DeviceBuffer(copies_ * size_t(shape.all_rows()) * row_bytes);
+  Weights(CudaDevice& device, const Shape& shape)
+      : copies_(count_copies(shape)), table_(device, copies_ * count_pages(shape)),
+        memory_(device.allocate(copies_ * size_t(shape.bytes()))) {
+    std::vector<std::byte*> pages;
     std::byte* to = memory_.data();
     for (int copy = 0; copy < copies_; ++copy) {
-      rows_.push_back(to);
       for (size_t output = 0; output < shape.rows.size(); ++output) {
         const int32_t rows = shape.rows[output];
-        const uint32_t seed = weight_seed(copy, output);
-        if (for_cublas) {
-          fill_rows<<<kFillGrid, kFillBlock, 0, stream.handle>>>(
-              reinterpret_cast<__half*>(to), size_t(rows) * shape.cols, seed, kWeightScale);
-        } else {
-          fill_strips<<<kFillGrid, kFillBlock, 0, stream.handle>>>(reinterpret_cast<__half*>(to), 0,
-                                                                   rows, shape.cols, seed);
-          WeightView view;
-          view.layout = strip_layout(DType::kF16, rows, shape.cols);
-          const int32_t strips = rows / kStripRows;
-          for (int32_t first = 0; first < strips; first += strips_a_page) {
-            view.segments.push_back(
-                {to + first * strip_bytes, first, std::min(strips_a_page, strips - first)});
-          }
-          maps_.emplace_back();
-          map_strips(view, maps_.back());
+        fill_strips<<<kFillGrid, kFillBlock, 0, device.stream().handle>>>(
+            reinterpret_cast<__half*>(to), rows, shape.cols, weight_seed(copy, output));
+        WeightView view;
+        view.layout = strip_layout(SourceFormat::kF16, rows, shape.cols);
+        view.pages = table_.entry(uint32_t(pages.size()));
+        view.tiles_per_page = strips_per_page(shape);
+        view.first_tiles = std::min(view.tiles_per_page, view.layout.num_tiles());
+        refs_.emplace_back(view);
+        for (int32_t strip = 0; strip < view.layout.num_tiles(); strip += view.tiles_per_page) {
+          pages.push_back(to + strip * view.layout.tile_bytes);
         }
-        to += rows * row_bytes;
+        to += view.layout.num_tiles() * view.layout.tile_bytes;
       }
     }
-    check(cudaStreamSynchronize(stream.handle), "Cannot fill weights");
+    device.wait(table_.set(0, pages));
+    finish(device, "Cannot fill weights");
   }
 
   int copies() const { return copies_; }
-  const void* rows(int copy) const { return rows_[copy]; }
-  const StripMap& map(int copy, size_t output, size_t outputs) const {
-    return maps_[copy * outputs + output];
+  const WeightRef& ref(int copy, size_t output, size_t outputs) const {
+    return refs_[copy * outputs + output];
   }
 
  private:
+  static int32_t strips_per_page(const Shape& shape) {
+    return int32_t(kPageBytes / (size_t(shape.cols) * 2 * kStripRows));
+  }
+  /// Of all weights of one copy.
+  static uint32_t count_pages(const Shape& shape) {
+    uint32_t pages = 0;
+    for (const int32_t rows : shape.rows) {
+      const int32_t strips = rows / kStripRows, per_page = strips_per_page(shape);
+      pages += (strips + per_page - 1) / per_page;
+    }
+    return pages;
+  }
+
   int copies_;
-  DeviceBuffer memory_;
-  std::vector<const std::byte*> rows_;
-  std::vector<StripMap> maps_;
+  PageTable table_;
+  Memory memory_;
+  std::vector<WeightRef> refs_;
 };
 
 // ----------------------------------------------------------------------------- the reference
@@ -219,20 +226,21 @@ __global__ void compare_linear(const Reference op, Comparison* result) {
 /// A shape with its inputs and outputs for at most so many tokens.
 class Case {
  public:
-  Case(Stream& stream, const Shape& shape, int most_tokens)
-      : stream_(stream), shape_(shape), weights_(stream, shape, false),
-        x_(operand_bytes(most_tokens, shape.cols)), bias_(shape.all_rows() * sizeof(float)),
-        residual_(size_t(most_tokens) * shape.rows[0] * sizeof(float)),
-        out_(size_t(round_up(most_tokens, 8)) * shape.out_rows() * sizeof(float)),
-        comparison_(sizeof(Comparison)) {
-    float* bias = bias_.data<float>();
+  Case(CudaDevice& device, const Shape& shape, int most_tokens)
+      : device_(device), shape_(shape), weights_(device, shape),
+        x_(device.allocate(operand_bytes(most_tokens, shape.cols))),
+        bias_(device.allocate(shape.all_rows() * sizeof(float))),
+        residual_(device.allocate(size_t(most_tokens) * shape.rows[0] * sizeof(float))),
+        out_(device.allocate(size_t(round_up(most_tokens, 8)) * shape.out_rows() * sizeof(float))) {
+    const cudaStream_t stream = device.stream().handle;
+    float* bias = bias_.as<float>();
     for (size_t i = 0; i < shape.rows.size(); ++i) {
-      fill_floats<<<kFillGrid, kFillBlock, 0, stream.handle>>>(bias, shape.rows[i],
-                                                               uint32_t(kBiasSeed + i));
+      fill_floats<<<kFillGrid, kFillBlock, 0, stream>>>(bias, shape.rows[i],
+                                                        uint32_t(kBiasSeed + i));
       bias += shape.rows[i];
     }
-    fill_floats<<<kFillGrid, kFillBlock, 0, stream.handle>>>(
-        residual_.data<float>(), size_t(most_tokens) * shape.rows[0], kResidualSeed);
+    fill_floats<<<kFillGrid, kFillBlock, 0, stream>>>(
+        residual_.as<float>(), size_t(most_tokens) * shape.rows[0], kResidualSeed);
   }
 
   int copies() const { return weights_.copies(); }
@@ -245,13 +253,12 @@ class Case {
     args.num_outputs = int(shape_.rows.size());
     args.has_activation = args.out_is_operand = shape_.is_operand();
     args.activation = shape_.kind == Shape::kGated ? Activation::kSilu : Activation::kRelu;
-    float* out = out_.data<float>();
-    const float* bias = bias_.data<float>();
+    float* out = out_.as<float>();
+    const float* bias = bias_.as<float>();
     for (int i = 0; i < args.num_outputs; ++i) {
-      args.outputs[i].weight = weights_.map(copy, i, shape_.rows.size());
+      args.outputs[i].weight = weights_.ref(copy, i, shape_.rows.size());
       args.outputs[i].bias = shape_.bias ? bias : nullptr;
-      args.outputs[i].residual =
-          shape_.kind == Shape::kResidual ? residual_.data<float>() : nullptr;
+      args.outputs[i].residual = shape_.kind == Shape::kResidual ? residual_.as<float>() : nullptr;
       args.outputs[i].out = out;
       out += shape_.is_operand() ? 0 : size_t(tokens) * shape_.rows[i];
       bias += shape_.rows[i];
@@ -260,19 +267,20 @@ class Case {
   }
 
   void set_tokens(int tokens) {
-    poison(x_.data(), x_.bytes());
-    fill_operand<<<kFillGrid, kFillBlock, 0, stream_.handle>>>(x_.data<__half>(), tokens,
-                                                               shape_.cols, kInputSeed);
-    check(cudaStreamSynchronize(stream_.handle), "Cannot fill the input");
+    fill(device_, x_, 0xff);
+    fill_operand<<<kFillGrid, kFillBlock, 0, device_.stream().handle>>>(x_.as<__half>(), tokens,
+                                                                        shape_.cols, kInputSeed);
+    finish(device_, "Cannot fill the input");
   }
 
   /// Runs it once into poisoned memory and compares.
-  void compare(LinearKernel kernel, int tokens, const char* what) {
+  void compare(const LinearChoice& choice, int tokens) {
+    const char* const what = kernel_name(choice.kernel);
     const int copy = copies() - 1;
-    poison(out_.data(), out_.bytes());
-    check(cudaMemset(comparison_.data(), 0, sizeof(Comparison)), "Cannot fill device memory");
+    const Memory comparison = zeroed(device_, sizeof(Comparison));
+    fill(device_, out_, 0xff);
     note(format("linear %s %s %s, %d tokens", shape_.model, shape_.op, what, tokens));
-    run(kernel, tokens, copy);
+    run(choice, tokens, copy);
     Reference op = {};
     op.tokens = tokens;
     op.step = tokens <= 64 ? 1 : tokens / 16 - 1;
@@ -286,12 +294,11 @@ class Case {
       op.seeds[i] = weight_seed(copy, i);
       op.out[i] = static_cast<const float*>(args.outputs[i].out);
     }
-    op.operand = out_.data<__half>();
+    op.operand = out_.as<__half>();
     const dim3 grid((shape_.out_rows() + 127) / 128, (tokens + op.step - 1) / op.step);
-    compare_linear<<<grid, 128, 0, stream_.handle>>>(op, comparison_.data<Comparison>());
-    Comparison result;
-    check(cudaStreamSynchronize(stream_.handle), what);
-    check(cudaMemcpy(&result, comparison_.data(), sizeof(result), cudaMemcpyDeviceToHost), what);
+    compare_linear<<<grid, 128, 0, device_.stream().handle>>>(op, comparison.as<Comparison>());
+    finish(device_, what);
+    const Comparison result = download<Comparison>(device_, comparison)[0];
     const double bound = shape_.is_operand() ? 1e-3 : 1e-4;
     if (!result.is_within(bound, 20 * bound)) {
       fail("%s %s %s, %d tokens: error %.2g, worst %.2g deviations, %llu of %llu not finite",
@@ -300,57 +307,48 @@ class Case {
     }
   }
 
-  void run(LinearKernel kernel, int tokens, int copy) const {
-    const LinearArgs args = this->args(tokens, copy);
-    switch (kernel) {
-      case LinearKernel::kStreamSm80: return linear_stream_sm80(stream_, DType::kF16, args);
-      case LinearKernel::kStreamSm90: return linear_stream_sm90(stream_, DType::kF16, args);
-      case LinearKernel::kGemmSm80: return linear_gemm_sm80(stream_, DType::kF16, args);
-      case LinearKernel::kGemmSm90: return linear_gemm_sm90(stream_, DType::kF16, args);
-      case LinearKernel::kExact: break;
-    }
-    throw Error(HEARTH_UNSUPPORTED, "Cannot time the exact kernel");
+  void run(const LinearChoice& choice, int tokens, int copy) const {
+    run_linear(device_.stream(), choice, DType::kF16, args(tokens, copy));
   }
 
-  Timing time(const Options& options, LinearKernel kernel, int tokens) const {
-    return time_graph(stream_, options, std::max(copies(), 8),
-                      [&](int i) { run(kernel, tokens, i % copies()); });
+  Timing time(const Options& options, const LinearChoice& choice, int tokens) const {
+    return time_graph(device_.stream(), options, std::max(copies(), 8),
+                      [&](int i) { run(choice, tokens, i % copies()); });
   }
 
  private:
-  Stream& stream_;
+  CudaDevice& device_;
   const Shape& shape_;
   Weights weights_;
-  DeviceBuffer x_, bias_, residual_, out_, comparison_;
+  Memory x_, bias_, residual_, out_;
 };
 
 /// What cuBLAS takes for a shape, by number of tokens. Its weights are one, and no epilogue.
-std::vector<double> time_cublas(Stream& stream, const Options& options, Cublas& cublas,
+std::vector<double> time_cublas(CudaDevice& device, const Options& options, Cublas& cublas,
                                 const Shape& shape, const std::vector<int>& tokens) {
-  const Weights weights(stream, shape, true);
-  DeviceBuffer x(size_t(tokens.back()) * shape.cols * 2);
-  DeviceBuffer out(size_t(tokens.back()) * shape.all_rows() * 2);
-  fill_rows<<<kFillGrid, kFillBlock, 0, stream.handle>>>(
-      x.data<__half>(), size_t(tokens.back()) * shape.cols, kInputSeed, 1);
+  const int copies = count_copies(shape);
+  const size_t copy_bytes = size_t(shape.bytes()), most = size_t(tokens.back());
+  const Memory weights = device.allocate(copies * copy_bytes);
+  const Memory x = device.allocate(most * shape.cols * 2);
+  const Memory out = device.allocate(most * shape.all_rows() * 2);
+  const auto fill_random = [&](std::byte* to, size_t bytes, uint32_t seed, float scale) {
+    fill_rows<<<kFillGrid, kFillBlock, 0, device.stream().handle>>>(reinterpret_cast<__half*>(to),
+                                                                    bytes / 2, seed, scale);
+  };
+  for (int copy = 0; copy < copies; ++copy) {
+    fill_random(weights.data() + copy * copy_bytes, copy_bytes, weight_seed(copy, 0), kWeightScale);
+  }
+  fill_random(x.data(), x.bytes(), kInputSeed, 1);
   std::vector<double> times;
   for (const int t : tokens) {
-    times.push_back(time_graph(stream, options, std::max(weights.copies(), 8), [&](int i) {
-                      cublas.gemm(t, shape.all_rows(), shape.cols, x.data(),
-                                  weights.rows(i % weights.copies()), out.data());
-                    }).microseconds);
+    const auto multiply = [&](int i) {
+      cublas.gemm(t, shape.all_rows(), shape.cols, x.data(),
+                  weights.data() + i % copies * copy_bytes, out.data());
+    };
+    times.push_back(
+        time_graph(device.stream(), options, std::max(copies, 8), multiply).microseconds);
   }
   return times;
-}
-
-const char* name_of(LinearKernel kernel) {
-  switch (kernel) {
-    case LinearKernel::kStreamSm80: return "stream_sm80";
-    case LinearKernel::kStreamSm90: return "stream_sm90";
-    case LinearKernel::kGemmSm80: return "gemm_sm80";
-    case LinearKernel::kGemmSm90: return "gemm_sm90";
-    case LinearKernel::kExact: return "exact";
-  }
-  return "?";
 }
 
 bool is_chosen(const Options& options, const char* workload, const Shape& shape) {
@@ -360,32 +358,34 @@ bool is_chosen(const Options& options, const char* workload, const Shape& shape)
 
 }  // namespace
 
-void bench_decode_linear(Stream& stream, const Options& options, const Ceilings& ceilings,
+void bench_decode_linear(CudaDevice& device, const Options& options, const Ceilings& ceilings,
                          Cublas* cublas) {
   std::vector<int> tokens = {1, 2, 4, 8, 12, 16, 32, 64};
   if (options.quick) tokens = {1, 12, 64};
-  const DeviceTraits traits{stream.code, false};
+  DispatchTable table({device.code(), false});
   int num_missed = 0;
   std::printf("\ndecode linear      M   floor    ours  cuBLAS  over   x cuBLAS  gemm    spread\n");
   for (const Shape& shape : model_shapes()) {
     if (!is_chosen(options, "decode_linear", shape)) continue;
     std::vector<double> theirs(tokens.size(), NAN);
     if (cublas != nullptr) {
-      attempt("cuBLAS", [&] { theirs = time_cublas(stream, options, *cublas, shape, tokens); });
+      attempt("cuBLAS", [&] { theirs = time_cublas(device, options, *cublas, shape, tokens); });
     }
-    Case linear(stream, shape, tokens.back());
+    Case linear(device, shape, tokens.back());
     for (size_t i = 0; i < tokens.size(); ++i) {
       const int t = tokens[i];
       const double floor = shape.all_bytes(t) / ceilings.read * 1e6;
-      const LinearKernel kernel = choose_linear(traits, DType::kF16, t, shape.all_rows());
+      const LinearChoice& choice = table.choose(DType::kF16, t, shape.all_rows(), shape.cols);
       linear.set_tokens(t);
-      linear.compare(kernel, t, name_of(kernel));
-      const Timing ours = linear.time(options, kernel, t);
+      linear.compare(choice, t);
+      const Timing ours = linear.time(options, choice, t);
       // Where the two kernels meet decides kMaxStreamTokens.
       double gemm = NAN;
-      if (t >= 32 && stream.is_hopper() && !is_skipped(options, "gemm_sm90")) {
-        linear.compare(LinearKernel::kGemmSm90, t, "gemm_sm90");
-        gemm = linear.time(options, LinearKernel::kGemmSm90, t).microseconds;
+      if (t >= 32 && device.stream().is_hopper() && !is_listed(options.skip, "gemm_sm90")) {
+        LinearChoice tiles;
+        tiles.kernel = LinearKernel::kGemmSm90;
+        linear.compare(tiles, t);
+        gemm = linear.time(options, tiles, t).microseconds;
       }
       const double over = ours.microseconds - floor;
       const bool missed = t <= 16 && (over > 4 || ours.microseconds > theirs[i]);
@@ -406,7 +406,7 @@ void bench_decode_linear(Stream& stream, const Options& options, const Ceilings&
           .add("cublas_us", theirs[i])
           .add("gemm_us", gemm)
           .add("spread", ours.spread)
-          .add("kernel", name_of(kernel))
+          .add("kernel", kernel_name(choice.kernel))
           .add("ctas", ours.grid.x * ours.grid.y)
           .add("threads", ours.threads)
           .add("registers", ours.registers)
@@ -418,15 +418,13 @@ void bench_decode_linear(Stream& stream, const Options& options, const Ceilings&
               num_missed);
 }
 
-void bench_prefill_linear(Stream& stream, const Options& options, const Ceilings& ceilings,
+void bench_prefill_linear(CudaDevice& device, const Options& options, const Ceilings& ceilings,
                           Cublas* cublas) {
-  const DeviceTraits traits{stream.code, false};
+  DispatchTable table({device.code(), false});
   const int t = kPrefillTokens;
-  const LinearKernel kernel = choose_linear(traits, DType::kF16, t, kPrefillTokens);
   Options few = options;
   few.replays = std::min(options.replays, 10);
-  std::printf("\nprefill linear, M = %d   floor      ours    cuBLAS  TFLOP/s  x cuBLAS (%s)\n", t,
-              name_of(kernel));
+  std::printf("\nprefill linear, M = %d   floor      ours    cuBLAS  TFLOP/s  x cuBLAS\n", t);
   for (const Shape& shape : model_shapes()) {
     if (std::string(shape.model) != "Llama-2-13B" || std::string(shape.op) == "lm_head" ||
         !is_chosen(options, "prefill_linear", shape)) {
@@ -434,12 +432,13 @@ void bench_prefill_linear(Stream& stream, const Options& options, const Ceilings
     }
     double theirs = NAN;
     if (cublas != nullptr) {
-      attempt("cuBLAS", [&] { theirs = time_cublas(stream, few, *cublas, shape, {t})[0]; });
+      attempt("cuBLAS", [&] { theirs = time_cublas(device, few, *cublas, shape, {t})[0]; });
     }
-    Case linear(stream, shape, t);
+    Case linear(device, shape, t);
     linear.set_tokens(t);
-    linear.compare(kernel, t, name_of(kernel));
-    const Timing ours = linear.time(few, kernel, t);
+    const LinearChoice& choice = table.choose(DType::kF16, t, shape.all_rows(), shape.cols);
+    linear.compare(choice, t);
+    const Timing ours = linear.time(few, choice, t);
     const double floor = shape.flops(t) / ceilings.fp16_flops * 1e6;
     std::printf("%-8.8s %-12s %9.1f %9.1f %9.1f %8.0f %9.2f\n", shape.model, shape.op, floor,
                 ours.microseconds, theirs, shape.flops(t) / ours.microseconds * 1e-6,
@@ -453,7 +452,7 @@ void bench_prefill_linear(Stream& stream, const Options& options, const Ceilings
         .add("ours_us", ours.microseconds)
         .add("cublas_us", theirs)
         .add("spread", ours.spread)
-        .add("kernel", name_of(kernel))
+        .add("kernel", kernel_name(choice.kernel))
         .add("registers", ours.registers)
         .add("ctas_per_sm", ours.ctas_per_multiprocessor)
         .write();

@@ -30,7 +30,7 @@ args = parser.parse_args()
 
 results = Results(args.json)
 
-# Name as ops_bench has it, sequences, queries, context, heads, KV heads, head_dim.
+# Name as gpu_bench has it, sequences, queries, context, heads, KV heads, head_dim.
 SHAPES = [
     ("12x4096 40/40x128", 12, 1, 4096, 40, 40, 128),
     ("32x4096 32/8x128", 32, 1, 4096, 32, 8, 128),

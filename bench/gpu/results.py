@@ -27,7 +27,7 @@ def read_results(path) -> list:
 
 
 def read_ceiling(path: str | None) -> float | None:
-    """The best read rate of an ops_bench run, bytes/s."""
+    """The best read rate of a gpu_bench run, bytes/s."""
     if not path or not os.path.exists(path):
         return None
     rates = [r["bytes_per_second"] for r in read_results(path) if r["workload"] == "read"]

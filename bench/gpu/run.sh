@@ -46,9 +46,9 @@ load_or_build() {
   fi
   cat "$logs/load"
   say "the library does not load: build it here"
-  limited 400 make lib build/gpu_bench CUDA=1 CUDA_ARCHITECTURES=90 >"$logs/build" 2>&1 ||
+  limited 400 make lib build/gpu_tests build/gpu_bench CUDA=1 CUDA_ARCHITECTURES=90 >"$logs/build" 2>&1 ||
     tail -30 "$logs/build"
-  cp build/libhearth.so build/gpu_bench "$hearth/build/"
+  cp build/libhearth.so build/gpu_tests build/gpu_bench "$hearth/build/"
 }
 
 cublas() { # the library of PyTorch's wheels, or of CUDA
@@ -85,11 +85,12 @@ deno_tests() {
 }
 
 check() {
-  local linear attention tiny
-  limited 170 "$hearth/build/gpu_bench" check --filter linear >"$logs/linear_check" 2>&1 &
-  linear=$!
-  limited 170 "$hearth/build/gpu_bench" check --filter attention >"$logs/attention_check" 2>&1 &
-  attention=$!
+  local name tiny
+  local -A checks
+  for name in tickets packer pages linear qkv attention; do
+    limited 170 "$hearth/build/gpu_tests" --filter "$name" >"$logs/$name" 2>&1 &
+    checks[$name]=$!
+  done
   limited 120 python3 bench/gpu/tiny_check.py >"$logs/tiny_check" 2>&1 &
   tiny=$!
   say "op tests"
@@ -97,8 +98,7 @@ check() {
   say "goldens, engine"
   # shellcheck disable=SC2046  # names without spaces
   deno_tests 200 -- $(golden_tests) tests/engine/*_test.ts
-  ended linear_check "$linear"
-  ended attention_check "$attention"
+  for name in "${!checks[@]}"; do ended "$name" "${checks[$name]}"; done
   ended tiny_check "$tiny"
 }
 
@@ -154,7 +154,7 @@ bits() {
 }
 
 sanitize() {
-  local tool sanitizer bench
+  local tool sanitizer tests
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer \
     /opt/nvidia/*/compute-sanitizer 2>/dev/null | head -1)
   if [ -z "$sanitizer" ]; then
@@ -163,10 +163,10 @@ sanitize() {
   fi
   # At the same time: each takes one core.
   for tool in memcheck racecheck; do
-    bench=$hearth/build/gpu_bench
-    if [ "$tool" = racecheck ]; then bench=$hearth/build/racecheck_bench; fi
+    tests=$hearth/build/gpu_tests
+    if [ "$tool" = racecheck ]; then tests=$hearth/build/racecheck_tests; fi
     limited 420 "$sanitizer" --tool "$tool" --error-exitcode 9 --print-limit 20 \
-      "$bench" check --reduced >"$logs/$tool" 2>&1 &
+      "$tests" --reduced >"$logs/$tool" 2>&1 &
     limited 420 "$sanitizer" --tool "$tool" --error-exitcode 9 --print-limit 20 \
       --target-processes all python3 bench/gpu/tiny_check.py --reduced \
       >"$logs/$tool-engine" 2>&1 &

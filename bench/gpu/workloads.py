@@ -3,7 +3,7 @@
 
     workloads.py [--only W2,W1,W3,...] [--json FILE] [--ceilings OPS.jsonl]
 
-Every figure is beside its floor: the bytes that a step must read over the read rate that ops_bench
+Every figure is beside its floor: the bytes that a step must read over the read rate that gpu_bench
 measured in the same run.
 """
 

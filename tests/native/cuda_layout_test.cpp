@@ -66,21 +66,21 @@ double file_value(SourceFormat format, const std::byte* row, int32_t col) {
 
 /// The same out of a packed strip, by the drawing of layout.h.
 double strip_value(DType dtype, const std::byte* strip, int32_t row, int32_t col) {
-  const std::byte* block = strip + size_t(col / 64) * size_t(block_bytes(dtype));
+  const std::byte* slab = strip + size_t(col / 64) * size_t(slab_bytes(dtype));
   const int at = col % 64;
-  if (dtype == DType::kF32) return read<uint32_t>(block, size_t(row * 64 + at));
+  if (dtype == DType::kF32) return read<uint32_t>(slab, size_t(row * 64 + at));
   const int step = at / 16, g = row % 8;
   // Pair i: bit 0 for the upper rows, bit 1 for the upper columns.
   const int i = (row >= 8 ? 1 : 0) + (at % 16 >= 8 ? 2 : 0);
   const int t = at % 8 / 2, which = at % 2;
   const int lane = g * 4 + t;
   const size_t element = size_t(((step * 32 + lane) * 4 + i) * 2 + which);
-  if (dtype == DType::kF16 || dtype == DType::kBF16) return read<uint16_t>(block, element);
-  const std::byte* scales = block + (dtype == DType::kQ8_0 ? 1024 : 512);
+  if (dtype == DType::kF16 || dtype == DType::kBF16) return read<uint16_t>(slab, element);
+  const std::byte* scales = slab + (dtype == DType::kQ8_0 ? 1024 : 512);
   const size_t group = size_t(at / 32 * 16 + row);
   const double scale = float_from_half(read<uint16_t>(scales, group));
-  if (dtype == DType::kQ8_0) return scale * read<int8_t>(block, element);
-  const uint32_t word = read<uint32_t>(block, size_t(step * 32 + lane));
+  if (dtype == DType::kQ8_0) return scale * read<int8_t>(slab, element);
+  const uint32_t word = read<uint32_t>(slab, size_t(step * 32 + lane));
   const int quant = int(word >> (4 * i + 16 * which) & 15);
   if (dtype == DType::kQ4_0) return scale * (quant - 8);
   return scale * quant + float_from_half(read<uint16_t>(scales + 64, group));
@@ -88,7 +88,7 @@ double strip_value(DType dtype, const std::byte* strip, int32_t row, int32_t col
 
 /// A strip by the words that the device's threads make.
 std::vector<std::byte> pack(const WeightLayout& layout, const std::byte* source, int32_t num_rows) {
-  const int32_t words = block_bytes(layout.dtype) / 4;
+  const int32_t words = slab_bytes(layout.dtype) / 4;
   const StripRows rows{source, row_bytes(layout.source, layout.cols), num_rows, layout.cols};
   std::vector<std::byte> strip(layout.tile_bytes);
   for (size_t i = 0; i < layout.tile_bytes / 4; ++i) {
@@ -112,7 +112,7 @@ TEST("strip_word() puts every element where layout.h says, and zeros everywhere 
           const int32_t count = std::min(kStripRows, rows - first);
           const auto strip = pack(layout, file.data() + size_t(first) * source_row, count);
           for (int32_t row = 0; row < kStripRows; ++row) {
-            for (int32_t col = 0; col < round_up(width, kBlockCols); ++col) {
+            for (int32_t col = 0; col < round_up(width, kSlabCols); ++col) {
               const bool inside = row < count && col < width;
               const double expected =
                   inside ? file_value(source, file.data() + size_t(first + row) * source_row, col)
@@ -139,7 +139,7 @@ TEST("strip_layout() refuses quantized rows that end inside a group") {
 TEST("operand_element() gives every element a place of its own within operand_bytes()") {
   for (const int32_t rows : {1, 7, 8, 9, 64, 130}) {
     for (const int32_t cols : {1, 63, 64, 65, 200}) {
-      const int32_t padded_rows = round_up(rows, 8), padded_cols = round_up(cols, kBlockCols);
+      const int32_t padded_rows = round_up(rows, 8), padded_cols = round_up(cols, kSlabCols);
       std::set<size_t> places;
       for (int32_t row = 0; row < padded_rows; ++row) {
         for (int32_t col = 0; col < padded_cols; ++col) {
@@ -195,7 +195,7 @@ TEST("strip_address() finds every strip in its page, at any offset and in any nu
     view.pages = pages.data();
     const WeightRef weight(view);
     CHECK_EQUAL(weight.rows, view.layout.rows);
-    CHECK_EQUAL(weight.blocks, 2);
+    CHECK_EQUAL(weight.slabs, 2);
     CHECK_EQUAL(weight.strip_bytes, 4096);
     for (int32_t strip = 0; strip < strips; ++strip) {
       const int32_t rest = strip - first;

@@ -33,11 +33,10 @@ constexpr size_t partials_floats(int32_t max_decodes, int32_t num_heads, int32_t
 
 /// Sequences with one query, by the plan's decodes. 16-bit KV in core matrices.
 void attention_decode(Stream& stream, const AttentionArgs& args);
-/// Sequences with several queries, by the plan's prefills: mma.sync (8.0 and up), or wgmma (9.0;
-/// head_dim 64, 80, 96, 128, 256). 16-bit KV in core matrices.
+/// Sequences with several queries, by the plan's prefills: mma.sync (8.0 and up), or wgmma (9.0).
+/// 16-bit KV in core matrices.
 void attention_prefill_sm80(Stream& stream, const AttentionArgs& args);
 void attention_prefill_sm90(Stream& stream, const AttentionArgs& args);
-bool supports_attention_sm90(int32_t head_dim);
 /// All of a step's queries, fp32 arithmetic, any KV and device: one order per row.
 void attention_exact(Stream& stream, const AttentionArgs& args);
 

@@ -19,6 +19,7 @@
 #include <algorithm>
 
 #include "attention_tiles.cuh"
+#include "variants.cuh"
 #include "wgmma.cuh"
 
 namespace hearth::cuda {
@@ -362,30 +363,6 @@ inline void launch_pieces(Stream& stream, void (*kernel)(AttentionArgs), int thr
       int64_t(args.step.max_decodes) * args.kv.spec.num_kv_heads * passes_of(group_size(args));
   const int64_t ctas = int64_t(per_multiprocessor) * stream.num_multiprocessors;
   launch(stream, kernel, dim3(uint32_t(std::min(pieces, ctas))), dim3(threads), shared_bytes, args);
-}
-
-/// Calls launch.operator()<Half, kHeadDim>() with those of the cache.
-template <class Launch>
-void launch_for(const KvSpec& spec, const Launch& launch) {
-  const auto with_half = [&]<class Half>() {
-    switch (spec.head_dim) {
-      case 64: return launch.template operator()<Half, 64>();
-      case 80: return launch.template operator()<Half, 80>();
-      case 96: return launch.template operator()<Half, 96>();
-      case 128: return launch.template operator()<Half, 128>();
-      case 256: return launch.template operator()<Half, 256>();
-      default:
-        throw Error(HEARTH_UNSUPPORTED,
-                    format("Cannot attend: no decode kernel for head_dim %d", spec.head_dim));
-    }
-  };
-  switch (spec.dtype) {
-    case DType::kF16: return with_half.template operator()<__half>();
-    case DType::kBF16: return with_half.template operator()<__nv_bfloat16>();
-    default:
-      throw Error(HEARTH_UNSUPPORTED, format("Cannot attend: no tensor-core kernel for dtype %u",
-                                             unsigned(spec.dtype)));
-  }
 }
 
 }  // namespace hearth::cuda

@@ -184,7 +184,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 }  // namespace
 
 void attention_decode_sm80(Stream& stream, const AttentionArgs& args) {
-  launch_for(args.kv.spec, [&]<class Half, int kHeadDim>() {
+  with_head(args.kv.spec, [&]<class Half, int kHeadDim>() {
     const auto kernel = decode_kernel<Half, kHeadDim>;
     allow_shared_memory(kernel, kSharedBytes<kHeadDim>);
     launch_pieces(stream, kernel, kThreads, kSharedBytes<kHeadDim>, args);

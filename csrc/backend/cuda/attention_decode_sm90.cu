@@ -492,7 +492,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 }  // namespace
 
 void attention_decode_sm90(Stream& stream, const AttentionArgs& args) {
-  launch_for(args.kv.spec, [&]<class Half, int kHeadDim>() {
+  with_head(args.kv.spec, [&]<class Half, int kHeadDim>() {
     using Memory = Shared<kHeadDim>;
     const auto kernel = decode_kernel<Half, kHeadDim>;
     // The most that any group takes: a recorded launch depends on it.

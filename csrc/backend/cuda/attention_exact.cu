@@ -129,12 +129,7 @@ __global__ void __launch_bounds__(kWarps * 32)
     }
   }
 
-  float l = state.l;
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    l += __shfl_xor_sync(0xffffffff, l, distance);
-  }
-  const float factor = 1 / l;
+  const float factor = 1 / add_lanes(state.l);
 #pragma unroll
   for (int p = 0; p < kPairs; ++p) {
     const int32_t dim = p * 64 + lane * 2;

@@ -11,6 +11,7 @@
 //             warps share 16 queries: both make all weights, each has half of the dimensions, and a
 //             CTA takes 64 queries.
 #include "attention_tiles.cuh"
+#include "variants.cuh"
 
 namespace hearth::cuda {
 namespace {
@@ -240,31 +241,12 @@ void launch_prefill(Stream& stream, const AttentionArgs& args) {
   launch(stream, kernel, grid, dim3(kThreads), Shape::kSharedBytes, args);
 }
 
-template <class Half>
-void choose_head_dim(Stream& stream, const AttentionArgs& args) {
-  switch (args.kv.spec.head_dim) {
-    case 64: return launch_prefill<Half, 64>(stream, args);
-    case 80: return launch_prefill<Half, 80>(stream, args);
-    case 96: return launch_prefill<Half, 96>(stream, args);
-    case 128: return launch_prefill<Half, 128>(stream, args);
-    case 256: return launch_prefill<Half, 256>(stream, args);
-    default:
-      throw Error(HEARTH_UNSUPPORTED, format("Cannot attend: no prefill kernel for head_dim %d",
-                                             args.kv.spec.head_dim));
-  }
-}
-
 }  // namespace
 
 void attention_prefill_sm80(Stream& stream, const AttentionArgs& args) {
   if (args.step.num_prefills == 0) return;
-  switch (args.kv.spec.dtype) {
-    case DType::kF16: return choose_head_dim<__half>(stream, args);
-    case DType::kBF16: return choose_head_dim<__nv_bfloat16>(stream, args);
-    default:
-      throw Error(HEARTH_UNSUPPORTED, format("Cannot attend: no tensor-core kernel for dtype %u",
-                                             unsigned(args.kv.spec.dtype)));
-  }
+  with_head(args.kv.spec,
+            [&]<class Half, int kHeadDim>() { launch_prefill<Half, kHeadDim>(stream, args); });
 }
 
 }  // namespace hearth::cuda

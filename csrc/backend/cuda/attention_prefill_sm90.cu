@@ -20,15 +20,16 @@
 
 #include "attention.h"
 #include "attention_rows.cuh"
+#include "variants.cuh"
 #include "wgmma.cuh"
 
 namespace hearth::cuda {
 namespace {
 
 constexpr int kConsumers = 2;
-constexpr int kGroupThreads = 128;
-constexpr int kThreads = (kConsumers + 1) * kGroupThreads;  // the producer's last
-constexpr int kGroupRows = 64;
+constexpr int kWarpgroupThreads = 128;
+constexpr int kThreads = (kConsumers + 1) * kWarpgroupThreads;  // the producer's last
+constexpr int kWarpgroupRows = 64;
 constexpr int kMaxSharedBytes = 227 * 1024;
 constexpr int kCoreMatrixBytes = 128;
 
@@ -36,10 +37,11 @@ constexpr int kCoreMatrixBytes = 128;
 template <int head_dim>
 struct Shape {
   static constexpr bool kSplitsDims = head_dim > 128;
-  static constexpr int kRows = kSplitsDims ? kGroupRows : kConsumers * kGroupRows;  // of a piece
-  static constexpr int kParts = kPrefillTile / kRows;  // pieces of an item and head
+  static constexpr int kRows =
+      kSplitsDims ? kWarpgroupRows : kConsumers * kWarpgroupRows;  // of a piece
+  static constexpr int kParts = kPrefillTile / kRows;              // pieces of an item and head
   static constexpr int kOutDims = kSplitsDims ? head_dim / kConsumers : head_dim;  // of a consumer
-  static constexpr int kQueryThreads = (kSplitsDims ? kConsumers : 1) * kGroupThreads;
+  static constexpr int kQueryThreads = (kSplitsDims ? kConsumers : 1) * kWarpgroupThreads;
   // Bytes in shared memory.
   static constexpr int kOctet = head_dim / 8 * kCoreMatrixBytes;  // 8 queries or tokens
   static constexpr int kQueries = kRows / 8 * kOctet;
@@ -48,7 +50,7 @@ struct Shape {
   static constexpr int kSlots = std::min(6, (kMaxSharedBytes - kQueries - kBarriers) / kTile);
   static constexpr int kAll = kQueries + kSlots * kTile + kBarriers;
   static_assert(kSlots >= 3 && kSlots * 16 <= kBarriers);
-  static_assert(kOutDims <= 128 && kQueryThreads % kGroupThreads == 0);
+  static_assert(kOutDims <= 128 && kQueryThreads % kWarpgroupThreads == 0);
 };
 
 #if HEARTH_HOPPER
@@ -194,7 +196,7 @@ __device__ __forceinline__ void load_queries(const AttentionArgs& args, const Pi
   const float* q = args.q + piece.first_token * row_size + piece.head * head_dim;
   constexpr int kStep = Shape<head_dim>::kQueryThreads;
 #pragma unroll 4
-  for (int i = threadIdx.x % kStep; i < kGroupRows * head_dim / 8; i += kStep) {
+  for (int i = threadIdx.x % kStep; i < kWarpgroupRows * head_dim / 8; i += kStep) {
     const int row = first_row + i / head_dim * 8 + i % 8, dim = i % head_dim / 8 * 8;
     uint32_t octet[4] = {};
     if (row < piece.num_tokens) {
@@ -213,7 +215,8 @@ __device__ __forceinline__ void load_queries(const AttentionArgs& args, const Pi
 template <int head_dim>
 __device__ __forceinline__ void zero_outside(uint32_t tile, TokenRange range) {
   constexpr uint32_t kZeros[4] = {};
-  for (int i = threadIdx.x % kGroupThreads; i < kTileTokens * head_dim / 8; i += kGroupThreads) {
+  for (int i = threadIdx.x % kWarpgroupThreads; i < kTileTokens * head_dim / 8;
+       i += kWarpgroupThreads) {
     if (!range.contains(i / head_dim * 8 + i % 8)) store_shared(tile + i * 16, kZeros);
   }
 }
@@ -227,7 +230,7 @@ struct Consumer {
 
   const AttentionArgs& args;
   const Shared<head_dim> shared;
-  const int group;
+  const int warpgroup;
   RingPosition<S::kSlots> ring;
 
   float s[kTileOctets][4];  // scores, then weights
@@ -235,33 +238,33 @@ struct Consumer {
   float chunk[kSums], total[kSums];
   RowState chunk_rows[2], total_rows[2];
 
-  /// The first of the piece's rows that are the group's, and the first that is the lane's.
-  __device__ __forceinline__ int group_row() const {
-    return S::kSplitsDims ? 0 : group * kGroupRows;
+  /// The first of the piece's rows that are the warpgroup's, and the first that is the lane's.
+  __device__ __forceinline__ int warpgroup_row() const {
+    return S::kSplitsDims ? 0 : warpgroup * kWarpgroupRows;
   }
   __device__ __forceinline__ int lane_row() const {
-    return group_row() + threadIdx.x % kGroupThreads / 32 * 16 + threadIdx.x % 32 / 4;
+    return warpgroup_row() + threadIdx.x % kWarpgroupThreads / 32 * 16 + threadIdx.x % 32 / 4;
   }
   __device__ __forceinline__ int lane_column() const { return threadIdx.x % 4 * 2; }
   __device__ __forceinline__ int first_dim() const {
-    return S::kSplitsDims ? group * S::kOutDims : 0;
+    return S::kSplitsDims ? warpgroup * S::kOutDims : 0;
   }
   __device__ __forceinline__ uint32_t queries() const {
-    return shared.queries + group_row() / 8 * S::kOctet;
+    return shared.queries + warpgroup_row() / 8 * S::kOctet;
   }
 
-  __device__ __forceinline__ void sync_group() const {
-    named_barrier_sync(1 + group, kGroupThreads);
+  __device__ __forceinline__ void sync_warpgroup() const {
+    named_barrier_sync(1 + warpgroup, kWarpgroupThreads);
   }
   /// Of those that share queries.
   __device__ __forceinline__ void sync_queries() const {
-    named_barrier_sync(S::kSplitsDims ? 1 + 2 * kConsumers : 1 + group, S::kQueryThreads);
+    named_barrier_sync(S::kSplitsDims ? 1 + 2 * kConsumers : 1 + warpgroup, S::kQueryThreads);
   }
   __device__ __forceinline__ void begin_turn() const {
-    named_barrier_sync(1 + kConsumers + group, kConsumers * kGroupThreads);
+    named_barrier_sync(1 + kConsumers + warpgroup, kConsumers * kWarpgroupThreads);
   }
   __device__ __forceinline__ void end_turn() const {
-    named_barrier_arrive(1 + kConsumers + (1 - group), kConsumers * kGroupThreads);
+    named_barrier_arrive(1 + kConsumers + (1 - warpgroup), kConsumers * kWarpgroupThreads);
   }
   __device__ __forceinline__ void release(int slot) const {
     barrier_arrive_warp(shared.empty(slot));
@@ -295,7 +298,7 @@ struct Consumer {
     if (visible.begin > 0 || visible.end < kTileTokens) {
       zero_outside<head_dim>(shared.slot(ring.slot), visible);
       fence_async_proxy();
-      sync_group();
+      sync_warpgroup();
     }
   }
 
@@ -318,9 +321,9 @@ struct Consumer {
   /// Scores of a tile to weights; rescales what the chunk has so far.
   __device__ __forceinline__ void weigh(const Piece& piece, int32_t first_token) {
     scale_scores(s, score_factor(args.spec));
-    const int32_t window = args.spec.window, position = piece.first_position + group_row();
+    const int32_t window = args.spec.window, position = piece.first_position + warpgroup_row();
     if (first_token + kTileTokens - 1 > position ||
-        (window > 0 && first_token <= position + kGroupRows - 1 - window)) {
+        (window > 0 && first_token <= position + kWarpgroupRows - 1 - window)) {
       const int32_t row = piece.first_position + opaque(lane_row());
       const TokenRange visible[2] = {visible_tokens(row, window), visible_tokens(row + 8, window)};
       mask_scores(s, first_token + lane_column(), visible);
@@ -380,7 +383,7 @@ struct Consumer {
 
   __device__ __forceinline__ void run(const Piece& piece) {
     sync_queries();  // else a warp might still multiply the last piece's
-    load_queries<Half, head_dim>(args, piece, group_row(), queries());
+    load_queries<Half, head_dim>(args, piece, warpgroup_row(), queries());
     fence_async_proxy();
     sync_queries();
 #pragma unroll
@@ -436,7 +439,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     for (int slot = 0; slot < S::kSlots; ++slot) {
       barrier_init(shared.full(slot), 1);
-      barrier_init(shared.empty(slot), kConsumers * kGroupThreads / 32 * kWarpArrivals);
+      barrier_init(shared.empty(slot), kConsumers * kWarpgroupThreads / 32 * kWarpArrivals);
     }
     fence_barrier_init();
   }
@@ -444,8 +447,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   wait_for_previous();
   let_next_begin();
 
-  const int group = uniform(threadIdx.x / kGroupThreads);
-  if (group == kConsumers) {
+  const int warpgroup = uniform(threadIdx.x / kWarpgroupThreads);
+  if (warpgroup == kConsumers) {
     shrink_registers<kProducerRegisters>();
     if (threadIdx.x >= kThreads - 32) {
       RingPosition<S::kSlots> ring;
@@ -454,8 +457,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
   } else {
     grow_registers<kConsumerRegisters>();
-    Consumer<Half, head_dim> consumer{args, shared, group};
-    if (group == 1) consumer.end_turn();  // the first is the other's
+    Consumer<Half, head_dim> consumer{args, shared, warpgroup};
+    if (warpgroup == 1) consumer.end_turn();  // the first is the other's
     for_each_piece<head_dim>(args, [&](const Piece& piece) { consumer.run(piece); });
   }
 #endif
@@ -473,44 +476,19 @@ void launch_kernel(Stream& stream, const AttentionArgs& args) {
          S::kAll, args);
 }
 
-template <class Half>
-void launch_for(Stream& stream, const AttentionArgs& args) {
-  switch (args.kv.spec.head_dim) {
-    case 64: return launch_kernel<Half, 64>(stream, args);
-    case 80: return launch_kernel<Half, 80>(stream, args);
-    case 96: return launch_kernel<Half, 96>(stream, args);
-    case 128: return launch_kernel<Half, 128>(stream, args);
-    case 256: return launch_kernel<Half, 256>(stream, args);
-  }
-}
-
 }  // namespace
 
-bool supports_attention_sm90(int32_t head_dim) {
-  return head_dim == 64 || head_dim == 80 || head_dim == 96 || head_dim == 128 || head_dim == 256;
-}
-
 void attention_prefill_sm90(Stream& stream, const AttentionArgs& args) {
-  const KvSpec& spec = args.kv.spec;
-  if (!supports_attention_sm90(spec.head_dim)) {
+  const int32_t block_tokens = args.kv.spec.block_tokens;
+  if (block_tokens % 8 != 0 || kTileTokens % block_tokens != 0) {
     throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot run attention: head_dim must be 64, 80, 96, 128 or 256: current "
-                       "value is %d",
-                       spec.head_dim));
-  }
-  if (spec.dtype == DType::kF32 || spec.block_tokens % 8 != 0 ||
-      kTileTokens % spec.block_tokens != 0) {
-    throw Error(HEARTH_UNSUPPORTED,
-                format("Cannot run attention: KV must be 16-bit in blocks of 8 to %d tokens: "
-                       "current blocks have %d",
-                       kTileTokens, spec.block_tokens));
+                format("Cannot run attention: KV must lie in blocks of 8 to %d tokens: current "
+                       "blocks have %d",
+                       kTileTokens, block_tokens));
   }
   if (args.step.num_prefills == 0) return;
-  if (spec.dtype == DType::kBF16) {
-    launch_for<__nv_bfloat16>(stream, args);
-  } else {
-    launch_for<__half>(stream, args);
-  }
+  with_head(args.kv.spec,
+            [&]<class Half, int head_dim>() { launch_kernel<Half, head_dim>(stream, args); });
 }
 
 }  // namespace hearth::cuda

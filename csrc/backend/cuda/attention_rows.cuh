@@ -14,6 +14,8 @@
 //               changes nothing; the first that it sees is taken as it is.
 #pragma once
 
+#include <numbers>
+
 #include "attention.h"
 #include "ptx.cuh"
 
@@ -54,14 +56,14 @@ __device__ __forceinline__ void store_pair(const AttentionArgs& args, int32_t to
   }
 }
 
-/// Stores the zeros that pad a token's result to whole blocks of columns, if it is an operand. By
+/// Stores the zeros that pad a token's result to whole slabs of columns, if it is an operand. By
 /// `num_threads` threads, of which this is number `thread`: once for each token.
 template <class Half>
 __device__ __forceinline__ void store_padding(const AttentionArgs& args, int32_t token, int thread,
                                               int num_threads) {
   if (!args.out_is_operand) return;
   const int32_t cols = args.spec.num_heads * args.kv.spec.head_dim;
-  for (int32_t col = cols + thread; col < round_up(cols, kBlockCols); col += num_threads) {
+  for (int32_t col = cols + thread; col < round_up(cols, kSlabCols); col += num_threads) {
     const size_t at = operand_element(token, col, round_up(args.step.num_tokens, 8));
     static_cast<Half*>(args.out)[at] = round_one<Half>(0);
   }
@@ -78,7 +80,7 @@ struct RowState {
 
 /// What makes a score of a product q · k: weights are powers of 2.
 __device__ __forceinline__ float score_factor(const AttentionSpec& spec) {
-  return spec.scale * 1.4426950408889634f;
+  return spec.scale * std::numbers::log2e_v<float>;
 }
 
 /// The four lanes of a row, added.

@@ -1,15 +1,10 @@
 #include "dispatch.h"
 
-#include <algorithm>
-#include <iterator>
-
 #include "../../error.h"
 #include "layout.h"
 
 namespace hearth::cuda {
 namespace {
-
-constexpr int32_t kHeadDims[] = {64, 80, 96, 128, 256};
 
 bool has_tensor_cores(const DeviceTraits& traits) { return traits.code.has_tensor_cores(); }
 bool is_hopper(const DeviceTraits& traits) { return traits.code.has_hopper_bodies; }
@@ -53,9 +48,8 @@ bool fuses_rope(const DeviceTraits& traits, const KvSpec& kv, const QkvShape& sh
 }
 
 AttentionKernel choose_attention(const DeviceTraits& traits, const KvSpec& kv) {
-  const bool has_kernel =
-      std::find(std::begin(kHeadDims), std::end(kHeadDims), kv.head_dim) != std::end(kHeadDims);
-  if (traits.exact || !has_tensor_cores(traits) || !has_core_matrices(kv) || !has_kernel) {
+  if (traits.exact || !has_tensor_cores(traits) || !has_core_matrices(kv) ||
+      !is_head_dim(kv.head_dim)) {
     return AttentionKernel::kExact;
   }
   return is_hopper(traits) ? AttentionKernel::kSm90 : AttentionKernel::kSm80;

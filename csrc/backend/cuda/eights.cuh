@@ -76,13 +76,4 @@ __device__ __forceinline__ void apply_norm(float (&x)[kEight], float mean, float
   for (int i = 0; i < kEight; ++i) x[i] = (x[i] - mean) * factor * weight[i] + bias[i];
 }
 
-/// The sum over `lanes` neighbours, a power of two, in each. By whole warps.
-__device__ __forceinline__ float add_lanes(float value, int lanes) {
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    if (distance < lanes) value += __shfl_xor_sync(0xffffffff, value, distance);
-  }
-  return value;
-}
-
 }  // namespace hearth::cuda

@@ -19,7 +19,7 @@ WeightLayout strip_layout(SourceFormat format, int32_t rows, int32_t cols) {
   layout.rows = rows;
   layout.cols = cols;
   layout.tile_rows = kStripRows;
-  layout.tile_bytes = size_t(round_up(cols, kBlockCols)) / kBlockCols * block_bytes(dtype);
+  layout.tile_bytes = size_t(round_up(cols, kSlabCols)) / kSlabCols * slab_bytes(dtype);
   return layout;
 }
 

@@ -1,10 +1,10 @@
 // How weights and operands lie in device memory. Host code without CUDA: pure functions of shapes.
 //
 // DESIGN
-//   Weights   Strips of 16 rows, each cut into blocks of 64 columns, columns padded with zeros to a
-//             multiple of 64. A strip is a WeightLayout's tile: its blocks lie behind one another,
+//   Weights   Strips of 16 rows, each cut into slabs of 64 columns, columns padded with zeros to a
+//             multiple of 64. A strip is a WeightLayout's tile: its slabs lie behind one another,
 //             so that a strip is one stream for decode, and 64 columns of it one bulk copy for
-//             prefill. Inside a block the order is that of the A operand of mma.m16n8k16 (and of
+//             prefill. Inside a slab the order is that of the A operand of mma.m16n8k16 (and of
 //             wgmma with A in registers): a lane finds what it needs for 16 columns in one load.
 //
 //               lane = g * 4 + t       pair i = 0: (row g, columns 2t, 2t + 1)   1: row g + 8
@@ -16,7 +16,7 @@
 //                           pair i of the u32: nibbles at bits 4i and 4i + 16
 //               F32         [16 rows][64]                                              4096
 //
-//   Operands  The 16-bit input of a linear op (B of the mma): blocks of 64 columns of all rows, in
+//   Operands  The 16-bit input of a linear op (B of the mma): slabs of 64 columns of all rows, in
 //             8 x 8 core matrices, which is what ldmatrix, wgmma without swizzle and a plain load
 //             of fragments all want.
 //
@@ -27,20 +27,23 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "../backend.h"
 
 namespace hearth::cuda {
 
 inline constexpr int kStripRows = 16;
-inline constexpr int kBlockCols = 64;  // of a strip and of an operand
+inline constexpr int kSlabCols = 64;  // of a strip and of an operand
+
+constexpr int32_t divide_up(int32_t value, int32_t by) { return (value + by - 1) / by; }
 
 constexpr int32_t round_up(int32_t value, int32_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
 /// Bytes of 16 rows x 64 columns.
-constexpr int32_t block_bytes(DType dtype) {
+constexpr int32_t slab_bytes(DType dtype) {
   switch (dtype) {
     case DType::kF32: return 4096;
     case DType::kF16:
@@ -58,12 +61,12 @@ WeightLayout strip_layout(SourceFormat format, int32_t rows, int32_t cols);
 
 /// Element (row, col) of an operand, in elements from its beginning. padded_rows: a multiple of 8.
 constexpr size_t operand_element(int32_t row, int32_t col, int32_t padded_rows) {
-  return size_t(col / kBlockCols) * padded_rows * kBlockCols + size_t(row / 8) * 512 +
-         col % kBlockCols / 8 * 64 + row % 8 * 8 + col % 8;
+  return size_t(col / kSlabCols) * padded_rows * kSlabCols + size_t(row / 8) * 512 +
+         col % kSlabCols / 8 * 64 + row % 8 * 8 + col % 8;
 }
 
 constexpr size_t operand_bytes(int32_t rows, int32_t cols) {
-  return size_t(round_up(rows, 8)) * round_up(cols, kBlockCols) * 2;
+  return size_t(round_up(rows, 8)) * round_up(cols, kSlabCols) * 2;
 }
 
 /// Element (token, dim) of a K or V cell, in elements. Core matrices of 8 tokens x 8 dimensions
@@ -79,6 +82,14 @@ constexpr int32_t kv_cell_element(const KvSpec& spec, int32_t token, int32_t dim
              : token * spec.head_dim + dim;
 }
 
+/// Dimensions of a head that attention by tensor cores is compiled for.
+using HeadDims = std::integer_sequence<int, 64, 80, 96, 128, 256>;
+constexpr bool is_head_dim(int32_t head_dim) {
+  return []<int... kDims>(int32_t dim, std::integer_sequence<int, kDims...>) {
+    return ((dim == kDims) || ...);
+  }(head_dim, HeadDims());
+}
+
 /// A cell of the KV cache. part: 0 for K, 1 for V.
 constexpr std::byte* cell_address(const KvCache& kv, int32_t layer, int32_t block, int part,
                                   int32_t kv_head) {
@@ -91,8 +102,8 @@ constexpr std::byte* cell_address(const KvCache& kv, int32_t layer, int32_t bloc
 /// lie in the pages. What a WeightView says, in 40 bytes.
 struct WeightRef {
   const std::byte* const* pages = nullptr;
-  int32_t rows = 0;    // of the weight; 0: none
-  int32_t blocks = 0;  // of a strip
+  int32_t rows = 0;   // of the weight; 0: none
+  int32_t slabs = 0;  // of a strip
   int32_t strip_bytes = 0;
   uint32_t first_offset = 0;  // bytes, of strip 0 in its page
   int32_t first_strips = 0;   // in the first page
@@ -101,7 +112,7 @@ struct WeightRef {
   constexpr WeightRef() = default;
   explicit constexpr WeightRef(const WeightView& view)
       : pages(view.pages), rows(view.layout.rows),
-        blocks(round_up(view.layout.cols, kBlockCols) / kBlockCols),
+        slabs(round_up(view.layout.cols, kSlabCols) / kSlabCols),
         strip_bytes(int32_t(view.layout.tile_bytes)), first_offset(view.first_offset),
         first_strips(view.first_tiles), strips_per_page(view.tiles_per_page) {}
 };

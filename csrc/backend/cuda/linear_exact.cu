@@ -13,14 +13,6 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kTokens = 8;
 
-__device__ __forceinline__ float add_lanes(float value) {
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    value = __fadd_rn(value, __shfl_xor_sync(0xffffffff, value, distance));
-  }
-  return value;
-}
-
 __device__ __forceinline__ void dot_rows(const LinearArgs& args, DType dtype,
                                          const WeightRef& weight, int32_t r, int32_t first_token,
                                          int32_t tokens, int lane, float (&sums)[kTokens]) {

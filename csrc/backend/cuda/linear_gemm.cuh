@@ -2,15 +2,15 @@
 //
 // DESIGN
 //   Tiles    kTileRows rows of one weight by some tokens; of a gated op half the rows are up's,
-//            half gate's. Tiles that run beside one another share both weights and tokens: a group
-//            of tokens goes through all weights, row tile by row tile, then the next. Groups are
+//            half gate's. Tiles that run beside one another share both weights and tokens: a band
+//            of tokens goes through all weights, row tile by row tile, then the next. Bands are
 //            equal, and so large that what runs at once is about as many rows as tokens: that is
 //            the least to come from memory, and L2 has to keep only what lies between the columns
 //            of the first multiprocessor and those of the last. Sums and residuals, which are used
 //            once, may go first.
 //
 //              row tiles    0  0  0  0   1  1  1  1   2 ...
-//              token tiles  0  1  2  3   0  1  2  3   0 ...     of a group
+//              token tiles  0  1  2  3   0  1  2  3   0 ...     of a band
 //
 //            A cluster of CTAs makes as many row tiles of one output, side by side, for the same
 //            tokens. Outputs that end before have tiles beyond their last row: nothing to load or
@@ -34,7 +34,7 @@ namespace hearth::cuda {
 
 inline constexpr int kTileRows = 128;
 inline constexpr int kTileStrips = kTileRows / kStripRows;
-inline constexpr int32_t kGroupTokens = 2048;  // 132 tiles of 128 rows by 256 tokens: 2112 rows
+inline constexpr int32_t kBandTokens = 2048;  // 132 tiles of 128 rows by 256 tokens: 2112 rows
 
 /// Whether tiles hold up and gate.
 constexpr bool has_gate(const LinearArgs& args) {
@@ -53,7 +53,7 @@ struct GemmGrid {
   int32_t cluster;
   int32_t row_tiles;
   int32_t token_tiles;
-  int32_t group;  // token tiles of a group
+  int32_t band;  // token tiles of one
 
   constexpr int32_t num_tiles() const { return row_tiles * token_tiles; }
 };
@@ -64,9 +64,9 @@ inline GemmGrid make_grid(const LinearArgs& args, int32_t tile_tokens, int32_t c
   const int num_outputs = args.has_activation ? 1 : args.num_outputs;
   for (int i = 0; i < num_outputs; ++i) grid.row_tiles += output_tiles(args, i, cluster);
   grid.token_tiles = (args.rows + tile_tokens - 1) / tile_tokens;
-  const int32_t most = kGroupTokens / tile_tokens;
-  const int32_t groups = std::max(1, (grid.token_tiles + most - 1) / most);
-  grid.group = (grid.token_tiles + groups - 1) / groups;
+  const int32_t most = kBandTokens / tile_tokens;
+  const int32_t bands = std::max(1, (grid.token_tiles + most - 1) / most);
+  grid.band = (grid.token_tiles + bands - 1) / bands;
   return grid;
 }
 
@@ -79,9 +79,9 @@ struct GemmTile {
 __device__ __forceinline__ GemmTile find_tile(const LinearArgs& args, const GemmGrid& grid,
                                               int32_t index) {
   const int32_t cluster = grid.cluster;
-  const int32_t first = index / (grid.row_tiles * grid.group) * grid.group;
-  const int32_t width = min(grid.group, grid.token_tiles - first);
-  const int32_t place = (index - first * grid.row_tiles) / cluster;  // of the cluster, in the group
+  const int32_t first = index / (grid.row_tiles * grid.band) * grid.band;
+  const int32_t width = min(grid.band, grid.token_tiles - first);
+  const int32_t place = (index - first * grid.row_tiles) / cluster;  // of the cluster, in the band
   int32_t row_tile = place / width * cluster + index % cluster;
   int output = 0;
   if (!args.has_activation) {
@@ -200,7 +200,7 @@ __device__ __forceinline__ void store_gated_octet(const LinearArgs& args, int32_
       const uint32_t pair =
           transpose_matrix(round_pair<Half>(values[half * 2], values[half * 2 + 1]));
       const int32_t first = strip_row + half * 8 + lane % 4 * 2;
-      if (token < args.rows && first < round_up(rows, kBlockCols)) {
+      if (token < args.rows && first < round_up(rows, kSlabCols)) {
         const size_t at = operand_element(token, first, round_up(args.rows, 8));
         *reinterpret_cast<uint32_t*>(static_cast<Half*>(output.out) + at) = pair;
       }

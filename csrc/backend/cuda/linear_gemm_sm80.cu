@@ -13,22 +13,23 @@
 //
 //   Ring      kStages stages of 64 columns in shared memory, filled by cp.async; one barrier a
 //             stage says both that it has landed for all and that the one before it is free.
-//   Registers As in linear_stream.cu: strips lie as fragments, and quantized ones become fp16 on
-//             the way; tokens come by ldmatrix. A row's sums are one chain over k.
+//   Registers As in linear_stream_sm80.cu: strips lie as fragments, and quantized ones become fp16
+//             on the way; tokens come by ldmatrix. A row's sums are one chain over k.
 #include "linear_gemm.cuh"
+#include "variants.cuh"
 
 namespace hearth::cuda {
 namespace {
 
-constexpr int kTileTokens = 128;
+constexpr int kTokens = 128;
 constexpr int kThreads = 256;
 constexpr int kStages = 3;
 constexpr int kWarpStrips = 2;
 constexpr int kWarpOctets = 8;
 constexpr int kOctetBytes = 1024;  // of 8 tokens in 64 columns
-constexpr int kOperandBytes = kTileTokens / 8 * kOctetBytes;
+constexpr int kOperandBytes = kTokens / 8 * kOctetBytes;
 
-constexpr int stage_bytes(DType dtype) { return kOperandBytes + kTileStrips * block_bytes(dtype); }
+constexpr int stage_bytes(DType dtype) { return kOperandBytes + kTileStrips * slab_bytes(dtype); }
 
 // Two CTAs a multiprocessor where the kernel is at home; on Hopper, where tests alone call it, its
 // registers would not do.
@@ -43,36 +44,36 @@ __global__ void __launch_bounds__(kThreads, HEARTH_GEMM_CTAS)
     gemm_kernel(const __grid_constant__ LinearArgs args, const __grid_constant__ GemmGrid grid) {
 #if __CUDA_ARCH__ >= 800
   using Half = typename HalfOf<dtype>::type;
-  constexpr int kStripBytes = block_bytes(dtype), kStageBytes = stage_bytes(dtype);
+  constexpr int kStripBytes = slab_bytes(dtype), kStageBytes = stage_bytes(dtype);
   extern __shared__ __align__(128) std::byte shared[];  // stages: operand, then strips
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const GemmTile tile = find_tile(args, grid, blockIdx.x);
-  const int32_t num_blocks = args.outputs[0].weight.blocks;
-  const int32_t first_octet = tile.token_tile * (kTileTokens / 8);
+  const int32_t num_slabs = args.outputs[0].weight.slabs;
+  const int32_t first_octet = tile.token_tile * (kTokens / 8);
   const int32_t all_octets = round_up(args.rows, 8) / 8;
-  const int32_t pieces = min(kTileTokens / 8, all_octets - first_octet) * (kOctetBytes / 16);
+  const int32_t units = min(kTokens / 8, all_octets - first_octet) * (kOctetBytes / 16);
   const std::byte* const operand =
       static_cast<const std::byte*>(args.x) + size_t(first_octet) * kOctetBytes;
   const std::byte* const strip = tile_strip(args, tile, warp);  // a warp copies one
   const uint32_t ring = shared_address(shared);
 
-  const auto load_stage = [&](int32_t block) {
-    if (block < num_blocks) {
-      const uint32_t to = ring + block % kStages * kStageBytes;
-      const std::byte* const from = operand + size_t(block) * all_octets * kOctetBytes;
+  const auto load_stage = [&](int32_t slab) {
+    if (slab < num_slabs) {
+      const uint32_t to = ring + slab % kStages * kStageBytes;
+      const std::byte* const from = operand + size_t(slab) * all_octets * kOctetBytes;
 #pragma unroll
       for (int first = 0; first < kOperandBytes / 16; first += kThreads) {
         const int i = first + int(threadIdx.x);
-        if (i < pieces) copy_async(to + i * 16, from + i * 16);
+        if (i < units) copy_async(to + i * 16, from + i * 16);
       }
       if (strip != nullptr) {
-        const std::byte* const block_from = strip + size_t(block) * kStripBytes;
+        const std::byte* const slab_from = strip + size_t(slab) * kStripBytes;
 #pragma unroll
         for (int first = 0; first < kStripBytes; first += 512) {
           const int at = first + lane * 16;
           if (at < kStripBytes) {
-            copy_async(to + kOperandBytes + warp * kStripBytes + at, block_from + at);
+            copy_async(to + kOperandBytes + warp * kStripBytes + at, slab_from + at);
           }
         }
       }
@@ -81,7 +82,7 @@ __global__ void __launch_bounds__(kThreads, HEARTH_GEMM_CTAS)
   };
 
   wait_for_previous();
-  for (int32_t block = 0; block < kStages - 1; ++block) load_stage(block);
+  for (int32_t slab = 0; slab < kStages - 1; ++slab) load_stage(slab);
 
   const bool is_gated = has_gate(args);
   // This warp's strips of the tile are first_strip and first_strip + strip_step.
@@ -90,18 +91,18 @@ __global__ void __launch_bounds__(kThreads, HEARTH_GEMM_CTAS)
   const int first_warp_octet = warp / 4 * kWarpOctets;
 
   float sums[kWarpStrips][kWarpOctets][4] = {};
-  for (int32_t block = 0; block < num_blocks; ++block) {
+  for (int32_t slab = 0; slab < num_slabs; ++slab) {
     wait_for_copies<kStages - 2>();
     __syncthreads();
-    load_stage(block + kStages - 1);
+    load_stage(slab + kStages - 1);
 
-    const int offset = block % kStages * kStageBytes;
+    const int offset = slab % kStages * kStageBytes;
     const std::byte* const strips = shared + offset + kOperandBytes + first_strip * kStripBytes;
     // Lane 8 i + r: row r of matrix i; matrices: an octet's two of a step, then the next octet's.
     const uint32_t matrices = ring + offset + (first_warp_octet + lane / 16) * kOctetBytes +
                               lane / 8 % 2 * 128 + lane % 8 * 16;
 #pragma unroll
-    for (int step = 0; step < kBlockCols / 16; ++step) {
+    for (int step = 0; step < kSlabCols / 16; ++step) {
       uint32_t a[kWarpStrips][4];
 #pragma unroll
       for (int s = 0; s < kWarpStrips; ++s) {
@@ -157,7 +158,7 @@ __global__ void __launch_bounds__(kThreads, HEARTH_GEMM_CTAS)
 template <DType dtype>
 void launch_gemm(Stream& stream, const LinearArgs& args) {
   const auto kernel = gemm_kernel<dtype>;
-  const GemmGrid grid = make_grid(args, kTileTokens);
+  const GemmGrid grid = make_grid(args, kTokens);
   constexpr size_t kStagedBytes = kWarpStrips * kWarpOctets * kThreads * sizeof(float4);
   constexpr size_t kSharedBytes = std::max(size_t(kStages) * stage_bytes(dtype), kStagedBytes);
   static_assert(kSharedBytes <= 99 * 1024);  // of compute capability 8.6
@@ -176,16 +177,7 @@ void linear_gemm_sm80(Stream& stream, const LinearChoice& /*choice*/, DType dtyp
                "value is %s",
                capability_name(stream.code.compute_capability).c_str()));
   }
-  switch (dtype) {
-    case DType::kF16: return launch_gemm<DType::kF16>(stream, args);
-    case DType::kBF16: return launch_gemm<DType::kBF16>(stream, args);
-    case DType::kQ8_0: return launch_gemm<DType::kQ8_0>(stream, args);
-    case DType::kQ4_0: return launch_gemm<DType::kQ4_0>(stream, args);
-    case DType::kQ4_1: return launch_gemm<DType::kQ4_1>(stream, args);
-    default:
-      throw Error(HEARTH_UNSUPPORTED,
-                  format("Cannot multiply: no tensor-core kernel for dtype %u", unsigned(dtype)));
-  }
+  with_format(dtype, [&]<DType kDType>() { launch_gemm<kDType>(stream, args); });
 }
 
 }  // namespace hearth::cuda

@@ -25,8 +25,9 @@
 //   Previous  Strips are asked for before the kernel ahead has ended.
 //   Gated     Up and gate meet in shared memory: a thread's sums belong to those of the same thread
 //             of the other warpgroup. It also keeps the activations out of unrolled loops.
-//   Same bits A row's sums are one chain over k, as in linear_stream.cu.
+//   Same bits A row's sums are one chain over k, as in linear_stream_sm90.cu.
 #include "linear_gemm.cuh"
+#include "variants.cuh"
 #include "wgmma.cuh"
 
 #if defined(__CUDA_ARCH__) && !HEARTH_HOPPER
@@ -36,12 +37,12 @@
 namespace hearth::cuda {
 namespace {
 
-constexpr int kGroupThreads = 128;  // of a warpgroup
-constexpr int kMultiplyThreads = 2 * kGroupThreads;
-constexpr int kThreads = 3 * kGroupThreads;
+constexpr int kWarpgroupThreads = 128;  // of a warpgroup
+constexpr int kMultiplyThreads = 2 * kWarpgroupThreads;
+constexpr int kThreads = 3 * kWarpgroupThreads;
 constexpr int kOctetBytes = 1024;  // of 8 tokens in 64 columns
 constexpr int kMatrixBytes = 128;  // of 8 tokens in 8 columns
-constexpr int kSteps = kBlockCols / 16;
+constexpr int kSteps = kSlabCols / 16;
 constexpr int kCluster = 2;  // CTAs
 constexpr int kRingBytes = 192 * 1024;
 constexpr int kStagedOctets = 8;  // of sums that a thread leaves in shared memory at once
@@ -52,12 +53,12 @@ constexpr int kCopyRegisters = 40;
 
 template <DType dtype, int kTokens>
 struct Shared {
-  static constexpr int kStripBytes = block_bytes(dtype);
+  static constexpr int kStripBytes = slab_bytes(dtype);
   static constexpr int kStageBytes = kTokens / 8 * kOctetBytes + kTileStrips * kStripBytes;
   static constexpr int kStages = std::min(12, kRingBytes / kStageBytes);
 
   std::byte stages[kStages][kStageBytes];  // operand, then strips
-  float4 sums[2][kStagedOctets][kGroupThreads];
+  float4 sums[2][kStagedOctets][kWarpgroupThreads];
   uint64_t full[kStages];   // 2 arrivals: strips, operand
   uint64_t empty[kStages];  // 16 arrivals: the warps of the cluster that multiply
 
@@ -84,14 +85,14 @@ __device__ __forceinline__ void copy_strips(const LinearArgs& args, const GemmGr
   using Ring = Shared<dtype, kTokens>;
   const uint32_t to = shared_address(shared.stages) + Ring::strip_offset(lane);
   const uint32_t full = shared_address(shared.full), empty = shared_address(shared.empty);
-  const int32_t num_blocks = args.outputs[0].weight.blocks;
+  const int32_t num_slabs = args.outputs[0].weight.slabs;
   RingPlace<Ring::kStages> place;
   for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
     const GemmTile tile = find_tile(args, grid, index);
     const std::byte* from = lane < kTileStrips ? tile_strip(args, tile, lane) : nullptr;
     const bool has_strip = from != nullptr;
     const uint32_t bytes = __popc(__ballot_sync(0xffffffff, has_strip)) * Ring::kStripBytes;
-    for (int32_t block = 0; block < num_blocks; ++block) {
+    for (int32_t slab = 0; slab < num_slabs; ++slab) {
       barrier_wait(empty + place.stage * 8, place.parity ^ 1);
       if (lane == 0) barrier_arrive_expect(full + place.stage * 8, bytes);
       __syncwarp();
@@ -123,15 +124,15 @@ __device__ __forceinline__ void copy_operand(const LinearArgs& args, const GemmG
   using Ring = Shared<dtype, kTokens>;
   const uint32_t to = shared_address(shared.stages);
   const uint32_t full = shared_address(shared.full), empty = shared_address(shared.empty);
-  const int32_t num_blocks = args.outputs[0].weight.blocks;
+  const int32_t num_slabs = args.outputs[0].weight.slabs;
   const int32_t octets = round_up(args.rows, 8) / 8;
   const int32_t rank = blockIdx.x % kCluster;
   RingPlace<Ring::kStages> place;
   for (int32_t index = blockIdx.x; index < grid.num_tiles(); index += gridDim.x) {
     const GemmTile tile = find_tile(args, grid, index);
     const int32_t first_octet = tile.token_tile * (kTokens / 8);
-    // Residuals are asked for along the last blocks, an octet each: L2 would not keep them longer.
-    int32_t octet = kTokens / 8 - num_blocks;
+    // Residuals are asked for along the last slabs, an octet each: L2 would not keep them longer.
+    int32_t octet = kTokens / 8 - num_slabs;
     for (int32_t i = 0; i < octet; ++i) {
       prefetch_residual(args, tile, (first_octet + i) * 8, lane);
     }
@@ -139,7 +140,7 @@ __device__ __forceinline__ void copy_operand(const LinearArgs& args, const GemmG
     const int32_t begin = tile_octets * rank / kCluster, end = tile_octets * (rank + 1) / kCluster;
     const std::byte* from =
         static_cast<const std::byte*>(args.x) + size_t(first_octet + begin) * kOctetBytes;
-    for (int32_t block = 0; block < num_blocks; ++block) {
+    for (int32_t slab = 0; slab < num_slabs; ++slab) {
       barrier_wait(empty + place.stage * 8, place.parity ^ 1);
       if (lane == 0) {
         barrier_arrive_expect(full + place.stage * 8, tile_octets * kOctetBytes);
@@ -169,7 +170,7 @@ __device__ __forceinline__ void store_tile(const LinearArgs& args, const GemmTil
                                            Shared<dtype, kTokens>& shared,
                                            const float (&sums)[kTokens / 2]) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int group = warp / 4, thread = threadIdx.x % kGroupThreads;
+  const int warpgroup = warp / 4, thread = threadIdx.x % kWarpgroupThreads;
   const int32_t first_token = tile.token_tile * kTokens;
   if (!args.has_activation) {
     finish_strip<kTokens / 8>(args, args.outputs[tile.output], tile.first_row + warp * kStripRows,
@@ -183,17 +184,17 @@ __device__ __forceinline__ void store_tile(const LinearArgs& args, const GemmTil
 #pragma unroll
     for (int octet = 0; octet < kStagedOctets; ++octet) {
       const float* const four = sums + (first + octet) * 4;
-      shared.sums[group][octet][thread] = make_float4(four[0], four[1], four[2], four[3]);
+      shared.sums[warpgroup][octet][thread] = make_float4(four[0], four[1], four[2], four[3]);
     }
     // Each warpgroup stores half of a gated op's octets.
     if (is_gated) named_barrier_sync(kMeeting, kMultiplyThreads);
-    const int begin = is_gated ? group * (kStagedOctets / 2) : 0;
+    const int begin = is_gated ? warpgroup * (kStagedOctets / 2) : 0;
     const int end = is_gated ? begin + kStagedOctets / 2 : kStagedOctets;
 #pragma unroll 1
     for (int octet = begin; octet < end; ++octet) {
       store_gated_octet<typename HalfOf<dtype>::type>(
           args, strip_row, first_token + (first + octet) * 8, lane,
-          shared.sums[is_gated ? 1 : group][octet][thread], shared.sums[0][octet][thread]);
+          shared.sums[is_gated ? 1 : warpgroup][octet][thread], shared.sums[0][octet][thread]);
     }
     if (is_gated) named_barrier_sync(kMeeting, kMultiplyThreads);
   }
@@ -210,7 +211,7 @@ __device__ __forceinline__ void multiply_tiles(const LinearArgs& args, const Gem
   const uint32_t empty = shared_address(shared.empty);
   const uint64_t operand =
       matrix_descriptor(shared_address(shared.stages), kMatrixBytes, kOctetBytes);
-  const int32_t num_blocks = args.outputs[0].weight.blocks;
+  const int32_t num_slabs = args.outputs[0].weight.slabs;
   RingPlace<Ring::kStages> place;
   const auto release_last = [&] {
     const int32_t last = place.stage == 0 ? Ring::kStages - 1 : place.stage - 1;
@@ -224,7 +225,7 @@ __device__ __forceinline__ void multiply_tiles(const LinearArgs& args, const Gem
     float sums[kTokens / 2];  // the first product sets them
     uint32_t even[kSteps][4], odd[kSteps][4];
 
-    const auto multiply_block = [&](uint32_t(&fragments)[kSteps][4], int32_t block) {
+    const auto multiply_slab = [&](uint32_t(&fragments)[kSteps][4], int32_t slab) {
       barrier_wait(full + place.stage * 8, place.parity);
       const std::byte* const strip = shared.stages[place.stage] + Ring::strip_offset(warp);
 #pragma unroll
@@ -236,19 +237,19 @@ __device__ __forceinline__ void multiply_tiles(const LinearArgs& args, const Gem
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {
         wgmma<kTokens, Half>(sums, fragments[step], tokens + step * (2 * kMatrixBytes / 16),
-                             block > 0 || step > 0);
+                             slab > 0 || step > 0);
       }
       wgmma_commit();
-      wgmma_wait<1>();  // the block before this one is done
-      if (block > 0) release_last();
+      wgmma_wait<1>();  // the slab before this one is done
+      if (slab > 0) release_last();
       place.advance();
     };
 
-    for (int32_t block = 0; block + 1 < num_blocks; block += 2) {
-      multiply_block(even, block);
-      multiply_block(odd, block + 1);
+    for (int32_t slab = 0; slab + 1 < num_slabs; slab += 2) {
+      multiply_slab(even, slab);
+      multiply_slab(odd, slab + 1);
     }
-    if (num_blocks % 2 != 0) multiply_block(even, num_blocks - 1);
+    if (num_slabs % 2 != 0) multiply_slab(even, num_slabs - 1);
     wgmma_wait<0>();
     pin_registers(sums);
     release_last();
@@ -342,16 +343,7 @@ void linear_gemm_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
                "value is %s",
                capability_name(stream.code.compute_capability).c_str()));
   }
-  switch (dtype) {
-    case DType::kF16: return choose_tokens<DType::kF16>(stream, choice, args);
-    case DType::kBF16: return choose_tokens<DType::kBF16>(stream, choice, args);
-    case DType::kQ8_0: return choose_tokens<DType::kQ8_0>(stream, choice, args);
-    case DType::kQ4_0: return choose_tokens<DType::kQ4_0>(stream, choice, args);
-    case DType::kQ4_1: return choose_tokens<DType::kQ4_1>(stream, choice, args);
-    default:
-      throw Error(HEARTH_UNSUPPORTED,
-                  format("Cannot multiply: no tensor-core kernel for dtype %u", unsigned(dtype)));
-  }
+  with_format(dtype, [&]<DType kDType>() { choose_tokens<kDType>(stream, choice, args); });
 }
 
 }  // namespace hearth::cuda

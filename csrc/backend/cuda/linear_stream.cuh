@@ -8,12 +8,11 @@
 #include "fragments.cuh"
 #include "linear_epilogue.cuh"
 #include "linear_qkv.cuh"
+#include "variants.cuh"
 
 namespace hearth::cuda {
 
 inline constexpr int kOctetBytes = 1024;  // of 8 tokens in 64 columns
-
-constexpr int32_t divide_up(int32_t value, int32_t by) { return (value + by - 1) / by; }
 
 /// How a launch is cut. Strips of 16 rows (or pairs of them) are counted through all outputs and
 /// cut into ctas * rounds ranges, of which none is longer than another by more than a strip.
@@ -25,7 +24,7 @@ struct StreamPlan {
   int32_t rounds;        // ranges of a CTA, on average
   int32_t range_strips;  // of a range, at least
   int32_t longer;        // so many ranges, spread over all, have a strip more
-  int32_t groups;        // of 8 or 16 tokens, a warp each for every strip
+  int32_t token_warps;   // that share a strip, 8 or 16 tokens each
   int32_t stages;        // of the ring
   int32_t* num_taken;    // ranges beyond every CTA's first; 0 before and after a launch
 
@@ -54,9 +53,9 @@ inline StreamPlan count_work(const LinearArgs& args) {
   const int num_outputs = args.has_activation ? 1 : args.num_outputs;
   for (int i = 0; i < num_outputs; ++i) plan.num_strips += count_strips(args, i);
   if (args.out_is_operand) {
-    plan.num_strips = round_up(plan.num_strips, kBlockCols / kStripRows);
+    plan.num_strips = round_up(plan.num_strips, kSlabCols / kStripRows);
   }
-  plan.groups = divide_up(args.rows, 16);
+  plan.token_warps = divide_up(args.rows, 16);
   return plan;
 }
 
@@ -109,7 +108,7 @@ struct Fragments {
   uint32_t a[kStrips][4][4];  // by strip and step of 16 columns
   uint32_t b[4][kOctets][2];
 
-  /// strips: a block of the warp's strip; that of a pair's other strip lies pair_bytes behind it.
+  /// strips: a slab of the warp's strip; that of a pair's other strip lies pair_bytes behind it.
   /// octets: shared address of the first octet.
   __device__ __forceinline__ void load(const std::byte* strips, int pair_bytes, uint32_t octets,
                                        int lane) {
@@ -207,7 +206,7 @@ __device__ __forceinline__ void store_gated_sums(const LinearArgs& args, int32_t
   }
   const int32_t rows = args.outputs[0].weight.rows;
   // An operand's rows beyond the weight's must be 0.
-  const int32_t stored_rows = args.out_is_operand ? round_up(rows, kBlockCols) : rows;
+  const int32_t stored_rows = args.out_is_operand ? round_up(rows, kSlabCols) : rows;
   const auto store_each = [&](auto store) {
 #pragma unroll
     for (int i = 0; i < kOctets * 4; ++i) {
@@ -217,7 +216,7 @@ __device__ __forceinline__ void store_gated_sums(const LinearArgs& args, int32_t
       }
     }
   };
-  // Of a thread's values none is in another block of columns: one address serves all.
+  // Of a thread's values none is in another slab of columns: one address serves all.
   if (args.out_is_operand) {
     Half* const to =
         static_cast<Half*>(args.outputs[0].out) + operand_element(t, r, round_up(args.rows, 8));
@@ -272,16 +271,7 @@ void choose_stream(Stream& stream, const LinearChoice& choice, DType dtype,
               : Run<kType, 1, 1>::run(stream, choice, args);
     }
   };
-  switch (dtype) {
-    case DType::kF16: return choose.template operator()<DType::kF16>();
-    case DType::kBF16: return choose.template operator()<DType::kBF16>();
-    case DType::kQ8_0: return choose.template operator()<DType::kQ8_0>();
-    case DType::kQ4_0: return choose.template operator()<DType::kQ4_0>();
-    case DType::kQ4_1: return choose.template operator()<DType::kQ4_1>();
-    default:
-      throw Error(HEARTH_UNSUPPORTED,
-                  format("Cannot multiply: no tensor-core kernel for dtype %u", unsigned(dtype)));
-  }
+  with_format(dtype, choose);
 }
 
 }  // namespace hearth::cuda

@@ -37,16 +37,16 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
   using Half = typename HalfOf<dtype>::type;
   extern __shared__ __align__(128) std::byte shared[];
 
-  const int lane = threadIdx.x % 32, group = threadIdx.x / 32 % plan.groups;
-  const int strip_warp = threadIdx.x / 32 / plan.groups;
+  const int lane = threadIdx.x % 32, token_warp = threadIdx.x / 32 % plan.token_warps;
+  const int strip_warp = threadIdx.x / 32 / plan.token_warps;
   const StripRange range = find_range(plan, blockIdx.x);
   const bool is_own = strip_warp < range.count;  // else it is another CTA's
   const Place place = find_place(args, range.first + strip_warp);
   const WeightRef& first_map = args.outputs[place.output].weight;
   const bool has_strip = is_own && place.strip * kStripRows < first_map.rows;
-  const int32_t num_stages = first_map.blocks;
+  const int32_t num_stages = first_map.slabs;
   const int32_t padded_rows = round_up(args.rows, 8);
-  const int cta_octets = kOctets * plan.groups;
+  const int cta_octets = kOctets * plan.token_warps;
   const int32_t octets = padded_rows / 8;
 
   const std::byte* weights[kStrips];
@@ -58,10 +58,10 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
   const std::byte* const operand = static_cast<const std::byte*>(args.x);
   const size_t operand_stride = size_t(padded_rows / 8) * kOctetBytes;  // of 64 columns
 
-  const int operand_at = plan.strip_warps() * kStrips * block_bytes(dtype);
+  const int operand_at = plan.strip_warps() * kStrips * slab_bytes(dtype);
   const int stage_bytes = operand_at + cta_octets * kOctetBytes;
-  const int strips_at = strip_warp * kStrips * block_bytes(dtype);
-  const int octets_at = operand_at + group * kOctets * kOctetBytes;
+  const int strips_at = strip_warp * kStrips * slab_bytes(dtype);
+  const int octets_at = operand_at + token_warp * kOctets * kOctetBytes;
   const uint32_t ring = shared_address(shared);
 
   const auto load_weights = [&](int32_t stage) {
@@ -69,9 +69,10 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
     const uint32_t to = ring + stage % kStages * stage_bytes + strips_at;
 #pragma unroll
     for (int s = 0; s < kStrips; ++s) {
-      const std::byte* from = weights[s] + size_t(stage) * block_bytes(dtype);
-      for (int at = (group * 32 + lane) * 16; at < block_bytes(dtype); at += plan.groups * 512) {
-        copy_async(to + s * block_bytes(dtype) + at, from + at);
+      const std::byte* from = weights[s] + size_t(stage) * slab_bytes(dtype);
+      for (int at = (token_warp * 32 + lane) * 16; at < slab_bytes(dtype);
+           at += plan.token_warps * 512) {
+        copy_async(to + s * slab_bytes(dtype) + at, from + at);
       }
     }
   };
@@ -100,7 +101,7 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
     load_operand(stage + kStages - 1);
     commit_copies();
     const int at = stage % kStages * stage_bytes;
-    fragments.load(shared + at + strips_at, block_bytes(dtype), ring + at + octets_at, lane);
+    fragments.load(shared + at + strips_at, slab_bytes(dtype), ring + at + octets_at, lane);
   };
   float sums[kStrips][kOctets][4] = {};
   Fragments<dtype, kOctets, kStrips> even, odd;
@@ -121,7 +122,7 @@ __global__ void __launch_bounds__(max_warps(kStrips) * 32, 1)
   }
 
   if (!is_own) return;
-  const int32_t warp_token = group * kOctets * 8;
+  const int32_t warp_token = token_warp * kOctets * 8;
   Addends<kOctets, kStrips> addends;
   addends.load(args, place, warp_token, lane);
   store_sums<Half>(args, place, warp_token, lane, sums, addends);
@@ -135,14 +136,13 @@ struct StreamSm80 {
     const int32_t total = plan.num_strips;
     int strip_warps = std::max(choice.strip_warps / kStrips, 1);
     while (strip_warps > 1 && total / strip_warps < stream.num_multiprocessors) strip_warps /= 2;
-    plan.cut(divide_up(total, std::min(strip_warps, max_warps(kStrips) / plan.groups)), 1);
-    plan.stages = kStages;
+    plan.cut(divide_up(total, std::min(strip_warps, max_warps(kStrips) / plan.token_warps)), 1);
     const size_t shared_bytes =
-        size_t(kStages) *
-        (plan.strip_warps() * kStrips * block_bytes(dtype) + plan.groups * kOctets * kOctetBytes);
+        size_t(kStages) * (plan.strip_warps() * kStrips * slab_bytes(dtype) +
+                           plan.token_warps * kOctets * kOctetBytes);
     const auto kernel = stream_kernel<dtype, kOctets, kStrips>;
     allow_shared_memory(kernel, shared_bytes);
-    launch(stream, kernel, dim3(plan.ctas), dim3(plan.strip_warps() * plan.groups * 32),
+    launch(stream, kernel, dim3(plan.ctas), dim3(plan.strip_warps() * plan.token_warps * 32),
            shared_bytes, args, plan);
   }
 };

@@ -40,7 +40,7 @@
 namespace hearth::cuda {
 namespace {
 
-constexpr int kStageBlocks = 2;  // of 64 columns
+constexpr int kStageSlabs = 2;  // of 64 columns
 constexpr int kMaxStages = 24;
 constexpr int kBarrierBytes = kMaxStages * 16;  // full, empty
 // That multiply, for so many strips a warp: pairs need more than 128 registers.
@@ -49,10 +49,10 @@ constexpr int max_warps(int strips) { return strips == 2 ? 7 : 15; }
 constexpr int kNormWarps = 4;  // that norm a row, 8 columns a lane
 
 /// Operand bytes of a row that a CTA norms itself.
-constexpr int norm_bytes(int32_t blocks) { return blocks * kOctetBytes; }
+constexpr int norm_bytes(int32_t slabs) { return slabs * kOctetBytes; }
 
-/// Makes the operand of args.raw in shared memory, by kNormWarps warps: row 0 of an octet, block by
-/// block, the same bits as norm_operand().
+/// Makes the operand of args.raw in shared memory, by kNormWarps warps: row 0 of an octet, slab by
+/// slab, the same bits as norm_operand().
 template <class Half>
 __device__ __forceinline__ void norm_raw(const LinearArgs& args, std::byte* operand) {
   __shared__ float sums[2][kNormWarps];
@@ -78,9 +78,9 @@ __device__ __forceinline__ void norm_raw(const LinearArgs& args, std::byte* oper
     const float variance = add_threads(add_squares(values, cols - first, mean), sums[1]) * inverse;
     apply_norm(values, mean, rsqrtf(variance + norm.eps), weight, bias);
   }
-  if (first < round_up(cols, kBlockCols)) {
-    store_eight<true>(reinterpret_cast<Half*>(operand + first / kBlockCols * kOctetBytes +
-                                              first % kBlockCols / kEight * 128),
+  if (first < round_up(cols, kSlabCols)) {
+    store_eight<true>(reinterpret_cast<Half*>(operand + first / kSlabCols * kOctetBytes +
+                                              first % kSlabCols / kEight * 128),
                       kEight, values);
   }
 }
@@ -91,21 +91,21 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     stream_sm90_kernel(const __grid_constant__ LinearArgs args, StreamPlan plan) {
 #if HEARTH_HOPPER
   using Half = typename HalfOf<dtype>::type;
-  constexpr int kStripStage = kStageBlocks * block_bytes(dtype);
+  constexpr int kStripStage = kStageSlabs * slab_bytes(dtype);
   extern __shared__ __align__(128) std::byte shared[];
   __shared__ int32_t ranges[kMaxStages];  // of a round's first stage
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int num_warps = plan.strip_warps() * plan.groups;  // that multiply
-  const int32_t num_blocks = args.outputs[0].weight.blocks;
-  const int32_t num_stages = divide_up(num_blocks, kStageBlocks);  // of a round
-  const int cta_octets = kOctets * plan.groups;
+  const int num_warps = plan.strip_warps() * plan.token_warps;  // that multiply
+  const int32_t num_slabs = args.outputs[0].weight.slabs;
+  const int32_t num_stages = divide_up(num_slabs, kStageSlabs);  // of a round
+  const int cta_octets = kOctets * plan.token_warps;
   const int operand_at = plan.strip_warps() * kStrips * kStripStage;
-  const int operand_block = cta_octets * kOctetBytes;
-  const int stage_bytes = operand_at + kStageBlocks * operand_block;
+  const int operand_slab = cta_octets * kOctetBytes;
+  const int stage_bytes = operand_at + kStageSlabs * operand_slab;
   const uint32_t full = shared_address(shared), empty = full + kMaxStages * 8;
   const bool norms = args.raw != nullptr;
-  const int ring_at = kBarrierBytes + (norms ? norm_bytes(num_blocks) : 0);
+  const int ring_at = kBarrierBytes + (norms ? norm_bytes(num_slabs) : 0);
   const uint32_t ring = full + ring_at;
 
   if (threadIdx.x == 0) {
@@ -137,23 +137,23 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     const uint64_t first_out = evict_first(), last_out = evict_last();
 
     const auto announce = [&](int slot, int32_t stage) {
-      const int blocks = min(kStageBlocks, num_blocks - stage * kStageBlocks);
+      const int slabs = min(kStageSlabs, num_slabs - stage * kStageSlabs);
       if (lane == 0) {
         barrier_arrive_expect(full + slot * 8,
-                              blocks * (strips * block_bytes(dtype) + octets * kOctetBytes));
+                              slabs * (strips * slab_bytes(dtype) + octets * kOctetBytes));
       }
       __syncwarp();
       if (has_strip) {
         copy_bulk(ring + slot * stage_bytes + lane * kStripStage,
-                  weights + size_t(stage) * kStripStage, blocks * block_bytes(dtype),
-                  full + slot * 8, first_out);
+                  weights + size_t(stage) * kStripStage, slabs * slab_bytes(dtype), full + slot * 8,
+                  first_out);
       }
     };
     const auto copy_operand = [&](int slot, int32_t stage) {
-      const int32_t block = stage * kStageBlocks + lane;
-      if (lane < kStageBlocks && block < num_blocks && !norms) {
-        copy_bulk(ring + slot * stage_bytes + operand_at + lane * operand_block,
-                  operand + size_t(block) * operand_stride, octets * kOctetBytes, full + slot * 8,
+      const int32_t slab = stage * kStageSlabs + lane;
+      if (lane < kStageSlabs && slab < num_slabs && !norms) {
+        copy_bulk(ring + slot * stage_bytes + operand_at + lane * operand_slab,
+                  operand + size_t(slab) * operand_stride, octets * kOctetBytes, full + slot * 8,
                   last_out);
       }
     };
@@ -197,12 +197,12 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     return;
   }
 
-  const int group = warp % plan.groups, strip_warp = warp / plan.groups;
-  const int32_t warp_token = group * kOctets * 8;
+  const int token_warp = warp % plan.token_warps, strip_warp = warp / plan.token_warps;
+  const int32_t warp_token = token_warp * kOctets * 8;
   const std::byte* strips = shared + ring_at + strip_warp * kStrips * kStripStage;
   // Where the operand of a stage lies: in its place of the ring, or in that of all of it.
   const uint32_t octets =
-      norms ? full + kBarrierBytes : ring + operand_at + group * kOctets * kOctetBytes;
+      norms ? full + kBarrierBytes : ring + operand_at + token_warp * kOctets * kOctetBytes;
   int slot = 0, parity = 0;
   int32_t range = blockIdx.x;
   for (bool is_first = true;; is_first = false) {
@@ -227,16 +227,16 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     for (int32_t stage = 0; stage < num_stages; ++stage) {
       barrier_wait(full + slot * 8, parity);
       const int at = slot * stage_bytes;
-      const uint32_t here = octets + (norms ? stage * kStageBlocks * kOctetBytes : at);
+      const uint32_t here = octets + (norms ? stage * kStageSlabs * kOctetBytes : at);
       even.load(strips + at, kStripStage, here, lane);
       if (stage > 0) odd.multiply(sums);
-      // Beyond the last block lies what an earlier stage left, or nothing: it is not multiplied.
-      odd.load(strips + at + block_bytes(dtype), kStripStage, here + operand_block, lane);
+      // Beyond the last slab lies what an earlier stage left, or nothing: it is not multiplied.
+      odd.load(strips + at + slab_bytes(dtype), kStripStage, here + operand_slab, lane);
       barrier_arrive_warp(empty + slot * 8);
       even.multiply(sums);
       if (++slot == plan.stages) slot = 0, parity ^= 1;
     }
-    if (num_blocks % kStageBlocks == 0) odd.multiply(sums);
+    if (num_slabs % kStageSlabs == 0) odd.multiply(sums);
 
     if (strip_warp < own.count) {
       if constexpr (kIsQkv) {
@@ -258,11 +258,11 @@ struct StreamSm90 {
   static void run(Stream& stream, const LinearChoice& choice, const LinearArgs& args) {
     const int32_t num_multiprocessors = stream.num_multiprocessors;
     StreamPlan plan = count_work(args);
-    const int32_t held = max_warps(kStrips) / plan.groups;  // strips of a CTA at a time
+    const int32_t held = max_warps(kStrips) / plan.token_warps;  // strips of a CTA at a time
     const int32_t wanted = divide_up(plan.num_strips, num_multiprocessors * held);
-    const int32_t ctas_each = plan.groups == 1 ? 1 : std::min(wanted, choice.max_ctas_each);
+    const int32_t ctas_each = plan.token_warps == 1 ? 1 : std::min(wanted, choice.max_ctas_each);
     int32_t most_strips = held;  // of a range
-    if (plan.groups == 1 && wanted > 1) {
+    if (plan.token_warps == 1 && wanted > 1) {
       const int32_t strips_bytes = kStrips * args.outputs[0].weight.strip_bytes;
       most_strips = std::clamp(divide_up(choice.range_bytes, strips_bytes),
                                divide_up(choice.range_strips, kStrips), held);
@@ -271,20 +271,20 @@ struct StreamSm90 {
     plan.cut(ctas, divide_up(plan.num_strips, ctas * most_strips));
     plan.num_taken = stream.counter.data<int32_t>();
 
-    const int32_t stage_bytes = kStageBlocks * (plan.strip_warps() * kStrips * block_bytes(dtype) +
-                                                plan.groups * kOctets * kOctetBytes);
-    const int32_t num_blocks = args.outputs[0].weight.blocks;
+    const int32_t stage_bytes = kStageSlabs * (plan.strip_warps() * kStrips * slab_bytes(dtype) +
+                                               plan.token_warps * kOctets * kOctetBytes);
+    const int32_t num_slabs = args.outputs[0].weight.slabs;
     plan.stages = std::min({choice.ring_bytes / ctas_each / stage_bytes, kMaxStages,
-                            plan.rounds * divide_up(num_blocks, kStageBlocks)});
+                            plan.rounds * divide_up(num_slabs, kStageSlabs)});
     const bool norms = args.raw != nullptr;
     const size_t shared_bytes =
-        kBarrierBytes + size_t(plan.stages) * stage_bytes + (norms ? norm_bytes(num_blocks) : 0);
+        kBarrierBytes + size_t(plan.stages) * stage_bytes + (norms ? norm_bytes(num_slabs) : 0);
     auto kernel = stream_sm90_kernel<dtype, kOctets, kStrips, false>;
     if constexpr (kStrips == 2) {
       if (args.has_qkv()) kernel = stream_sm90_kernel<dtype, kOctets, kStrips, true>;
     }
     allow_shared_memory(kernel, shared_bytes);
-    const int warps = std::max(plan.strip_warps() * plan.groups, norms ? kNormWarps : 1);
+    const int warps = std::max(plan.strip_warps() * plan.token_warps, norms ? kNormWarps : 1);
     launch(stream, kernel, dim3(plan.ctas), dim3((warps + 1) * 32), shared_bytes, args, plan);
   }
 };

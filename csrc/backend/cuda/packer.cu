@@ -18,8 +18,8 @@ constexpr int kThreads = 256;
 /// Packs strips of 16 rows. source_row: bytes of a row.
 __global__ void __launch_bounds__(kThreads)
     pack_kernel(SourceFormat format, const std::byte* source, size_t source_row, int32_t num_rows,
-                int32_t cols, int32_t block_words, int32_t num_blocks, uint32_t* strips) {
-  const int64_t strip_words = int64_t(num_blocks) * block_words;
+                int32_t cols, int32_t slab_words, int32_t num_slabs, uint32_t* strips) {
+  const int64_t strip_words = int64_t(num_slabs) * slab_words;
   const int64_t words = (num_rows + kStripRows - 1) / kStripRows * strip_words;
   for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < words;
        i += int64_t(gridDim.x) * kThreads) {
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads)
     const int32_t word = int32_t(i % strip_words);
     const StripRows rows{source + first_row * source_row, source_row,
                          min(num_rows - first_row, kStripRows), cols};
-    strips[i] = strip_word(format, rows, word / block_words, word % block_words);
+    strips[i] = strip_word(format, rows, word / slab_words, word % slab_words);
   }
 }
 
@@ -39,11 +39,11 @@ __device__ __forceinline__ float random_unit(uint64_t seed, uint64_t index) {
 }
 
 /// Fills words of 32 bits: two 16-bit values, or quants; scales and minima come behind them.
-__global__ void randomize_kernel(DType dtype, std::byte* strips, size_t num_blocks, float largest,
+__global__ void randomize_kernel(DType dtype, std::byte* strips, size_t num_slabs, float largest,
                                  uint64_t seed) {
-  const int32_t words = block_bytes(dtype) / 4;
+  const int32_t words = slab_bytes(dtype) / 4;
   const int32_t quant_words = dtype == DType::kQ8_0 ? 256 : 128;
-  for (size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < num_blocks * words;
+  for (size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < num_slabs * words;
        i += size_t(gridDim.x) * blockDim.x) {
     const int32_t word = int32_t(i % words);
     uint32_t value;
@@ -86,25 +86,24 @@ class CudaPacker final : public Packer {
 
   Ticket pack(const WeightLayout& layout, const std::byte* source, int32_t num_rows,
               std::byte* tiles, Ticket after) override {
-    const int32_t block_words = block_bytes(layout.dtype) / 4;
-    const int32_t num_blocks = int32_t(layout.tile_bytes) / block_bytes(layout.dtype);
-    const int64_t words =
-        int64_t(num_rows + kStripRows - 1) / kStripRows * num_blocks * block_words;
+    const int32_t slab_words = slab_bytes(layout.dtype) / 4;
+    const int32_t num_slabs = int32_t(layout.tile_bytes) / slab_bytes(layout.dtype);
+    const int64_t words = int64_t(num_rows + kStripRows - 1) / kStripRows * num_slabs * slab_words;
     const int32_t grid = int32_t(std::min<int64_t>((words + kThreads - 1) / kThreads, kMostCtas));
     return device_.enqueue(after, [&](cudaStream_t stream) {
       pack_kernel<<<grid, kThreads, 0, stream>>>(
           layout.source, source, row_bytes(layout.source, layout.cols), num_rows, layout.cols,
-          block_words, num_blocks, reinterpret_cast<uint32_t*>(tiles));
+          slab_words, num_slabs, reinterpret_cast<uint32_t*>(tiles));
       check(cudaGetLastError(), "Cannot pack weights");
     });
   }
 
   Ticket randomize(const WeightLayout& layout, std::byte* tiles, int32_t num_tiles,
                    uint64_t seed) override {
-    const size_t blocks = size_t(num_tiles) * layout.tile_bytes / block_bytes(layout.dtype);
+    const size_t slabs = size_t(num_tiles) * layout.tile_bytes / slab_bytes(layout.dtype);
     const float largest = sqrtf(3.f / float(layout.cols));  // a uniform distribution's deviation
     return device_.enqueue({}, [&](cudaStream_t stream) {
-      randomize_kernel<<<kMostCtas, kThreads, 0, stream>>>(layout.dtype, tiles, blocks, largest,
+      randomize_kernel<<<kMostCtas, kThreads, 0, stream>>>(layout.dtype, tiles, slabs, largest,
                                                            seed);
       check(cudaGetLastError(), "Cannot make random weights");
     });

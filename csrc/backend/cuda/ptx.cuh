@@ -121,6 +121,16 @@ __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint3
 #endif
 }
 
+/// The sum over `lanes` neighbours, a power of two, in each: a butterfly. By whole warps.
+template <class T>
+__device__ __forceinline__ T add_lanes(T value, int lanes = 32) {
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) {
+    if (distance < lanes) value += __shfl_xor_sync(0xffffffff, value, distance);
+  }
+  return value;
+}
+
 /// 2^x, denormal results as 0.
 __device__ __forceinline__ float exp2_approximate(float x) {
   float result;

@@ -14,6 +14,7 @@
 #include "eights.cuh"
 #include "fragments.cuh"
 #include "rope_kv.cuh"
+#include "variants.cuh"
 
 namespace hearth::cuda {
 namespace {
@@ -85,11 +86,11 @@ __global__ void __launch_bounds__(kMaxNormThreads)
     if (has_norm) apply_norm(values, mean, factor, weight, bias);
     if constexpr (sizeof(Out) == 4) {
       store_eight<kVector>(out + size_t(row) * cols + col, cols - col, values);
-    } else if (col < round_up(cols, kBlockCols)) {
+    } else if (col < round_up(cols, kSlabCols)) {
       store_eight<true>(out + operand_element(row, col, round_up(rows, 8)), kEight, values);
     }
     col += stride;
-    if (col >= round_up(cols, kBlockCols)) return;
+    if (col >= round_up(cols, kSlabCols)) return;
     load_eight<kVector>(from + col, cols - col, values);
     load_eight<kVector>(norm.weight + col, has_norm ? cols - col : 0, weight);
     load_eight<kVector>(norm.bias + col, has_bias ? cols - col : 0, bias);
@@ -298,7 +299,7 @@ bool are_aligned(std::initializer_list<const void*> pointers) {
 template <class Out>
 void launch_norm(Stream& stream, const float* x, int32_t rows, int32_t cols, const NormView& norm,
                  Out* out) {
-  const int32_t eights = round_up(cols, kBlockCols) / kEight;
+  const int32_t eights = round_up(cols, kSlabCols) / kEight;
   const bool is_vector = cols % 4 == 0 && are_aligned({x, norm.weight, norm.bias, out});
   launch(stream, is_vector ? norm_kernel<true, Out> : norm_kernel<false, Out>, dim3(rows),
          dim3(std::min(round_up(eights, 32), kMaxNormThreads)), 0, x, rows, cols, norm, out);
@@ -333,22 +334,17 @@ void norm_rows(Stream& stream, const float* x, int32_t rows, int32_t cols, const
 
 void norm_operand(Stream& stream, const float* x, int32_t rows, int32_t cols, const NormView& norm,
                   DType half, void* out) {
-  if (half == DType::kBF16) {
-    launch_norm(stream, x, rows, cols, norm, static_cast<__nv_bfloat16*>(out));
-  } else {
-    launch_norm(stream, x, rows, cols, norm, static_cast<__half*>(out));
-  }
+  with_half(half, [&]<class Half>() {
+    launch_norm(stream, x, rows, cols, norm, static_cast<Half*>(out));
+  });
 }
 
 void operand_to_floats(Stream& stream, const void* operand, int32_t rows, int32_t cols, DType half,
                        float* out) {
-  if (half == DType::kBF16) {
-    launch(stream, operand_to_floats_kernel<__nv_bfloat16>, grid_of(rows, cols), dim3(kThreads), 0,
-           static_cast<const __nv_bfloat16*>(operand), rows, cols, out);
-  } else {
-    launch(stream, operand_to_floats_kernel<__half>, grid_of(rows, cols), dim3(kThreads), 0,
-           static_cast<const __half*>(operand), rows, cols, out);
-  }
+  with_half(half, [&]<class Half>() {
+    launch(stream, operand_to_floats_kernel<Half>, grid_of(rows, cols), dim3(kThreads), 0,
+           static_cast<const Half*>(operand), rows, cols, out);
+  });
 }
 
 void rope_and_write_kv(Stream& stream, const StepView& step, const KvCache& kv,

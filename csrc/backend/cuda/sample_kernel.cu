@@ -15,6 +15,8 @@
 //   Keys      (logit, id) as one integer, larger is better: ties go to the lowest id by themselves.
 #include "sample_kernel.h"
 
+#include <numbers>
+
 #include "../philox.h"
 #include "ptx.cuh"
 
@@ -27,7 +29,7 @@ constexpr int kBins = kThreads;  // of a histogram
 constexpr int kList = kThreads;  // tokens that are compared with each other
 constexpr int kDigitBits = 10;   // of a key, for a bin
 constexpr float kBinsPerLogit = 32;
-constexpr float kLog2E = 1.44269504088896341f;
+constexpr float kLog2E = std::numbers::log2e_v<float>;
 constexpr float kLeastTemperature = 1e-5f;  // below: greedy
 constexpr float kUnits = 0x1p44f;           // weight of the best token
 constexpr uint32_t kAllLanes = 0xffffffff;
@@ -77,14 +79,6 @@ struct Measure {
 
 __device__ __forceinline__ int warp_index() { return threadIdx.x / 32; }
 __device__ __forceinline__ int lane_index() { return threadIdx.x % 32; }
-
-__device__ __forceinline__ uint64_t add_lanes(uint64_t value) {
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(kAllLanes, value, distance);
-  }
-  return value;
-}
 
 __device__ __forceinline__ uint64_t largest_lane(uint64_t value) {
 #pragma unroll

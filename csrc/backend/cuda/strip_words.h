@@ -26,7 +26,7 @@ HEARTH_HOST_DEVICE inline uint32_t load_16_bits(const std::byte* from) {
 }
 
 /// Columns 2t and 2t + 1 of a row and k octet, which lie side by side in a fragment (layout.h): for
-/// element 2 * pair_index of a block.
+/// element 2 * pair_index of a slab.
 struct FragmentPair {
   int row, col;
 
@@ -46,16 +46,16 @@ HEARTH_HOST_DEVICE inline const std::byte* find_group(const StripRows& rows, Sou
   return rows.data + row * rows.row_bytes + row_bytes(format, col / 32 * 32);
 }
 
-/// Word `word` of block `block` of a strip. Rows and columns that the weight does not have are 0.
+/// Word `word` of slab `slab` of a strip. Rows and columns that the weight does not have are 0.
 HEARTH_HOST_DEVICE inline uint32_t strip_word(SourceFormat format, const StripRows& rows,
-                                              int32_t block, int word) {
-  const int32_t first_col = block * kBlockCols;
+                                              int32_t slab, int word) {
+  const int32_t first_col = slab * kSlabCols;
   const auto exists = [&](int row, int col) {
     return row < rows.num_rows && first_col + col < rows.cols;
   };
   switch (format) {
     case SourceFormat::kF32: {
-      const int row = word / kBlockCols, col = word % kBlockCols;
+      const int row = word / kSlabCols, col = word % kSlabCols;
       if (!exists(row, col)) return 0;
       const std::byte* const from = rows.data + row * rows.row_bytes + size_t(first_col + col) * 4;
       return load_16_bits(from) | load_16_bits(from + 2) << 16;
