@@ -573,7 +573,7 @@ typedef struct hearth_engine_stats {
   uint64_t num_launches;        /* CUDA: kernels launched, those of recorded steps included */
   uint64_t device_microseconds; /* CUDA: time that the device was busy with steps */
   uint32_t device_index;
-  uint32_t reserved;
+  uint32_t num_allocations; /* of device and page-locked memory since READY: steps make none */
 } hearth_engine_stats;
 
 /** Fill stats, of which the caller has set `size`. Cheap; takes no lock that a step holds for long.

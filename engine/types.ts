@@ -259,6 +259,8 @@ export interface EngineStats {
   readonly device: "auto" | "cpu" | "cuda";
   /** Among devices of its kind. */
   readonly deviceIndex: number;
+  /** Allocations of device memory since the engine was ready: steps make none. */
+  readonly numAllocations: number;
   /** CUDA: kernels launched. */
   readonly numLaunches: number;
   /** CUDA: time that the device was busy with steps. */

@@ -335,6 +335,7 @@ function toEngineStats(stats: ReturnType<typeof c.EngineStats.decode>): EngineSt
     kvCacheDtype: nameOf(ComputeDType, stats.kv_cache_dtype),
     device: nameOf(c.DeviceKind, stats.device_kind),
     deviceIndex: stats.device_index,
+    numAllocations: stats.num_allocations,
     numLaunches: Number(stats.num_launches),
     deviceSeconds: Number(stats.device_microseconds) / 1e6,
   };

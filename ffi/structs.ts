@@ -400,5 +400,5 @@ export const EngineStats = new Struct("hearth_engine_stats", {
   num_launches: "u64",
   device_microseconds: "u64",
   device_index: "u32",
-  reserved: "u32",
+  num_allocations: "u32",
 });

@@ -176,19 +176,26 @@ class Engine:
                 raise HearthError(event.text)
         raise HearthError("the engine did not become ready")
 
-    def submit(self, tokens, max_tokens: int, logprobs: int = -1, prompt_logprobs: int = -1) -> int:
-        """A greedy request past the end of text; returns its id."""
-        options = make(
-            "request_options",
+    def submit(self, tokens, max_tokens: int, bias=(), bad_words=(), **fields) -> int:
+        """A greedy request past the end of text; returns its id. bias: pairs of a token and a number.
+        bad_words: lists of tokens. fields: others of hearth_request_options."""
+        flat = Flat()
+        ids = [number for word in bad_words for number in (len(word), *word)]
+        defaults = dict(
             num_sequences=1,
             max_tokens=max_tokens,
             top_p=1.0,
             repetition_penalty=1.0,
-            logprobs=logprobs,
-            prompt_logprobs=prompt_logprobs,
+            logprobs=-1,
+            prompt_logprobs=-1,
             has_seed=1,
             seed=1,
+            logit_bias_offset=flat.add(b"".join(packing.pack("<If", *pair) for pair in bias)),
+            logit_bias_count=len(bias),
+            bad_words_offset=flat.add(packing.pack(f"<{len(ids)}I", *ids)),
+            bad_words_count=len(ids),
         )
+        options = make("request_options", **defaults | fields, flat_bytes=len(flat.bytes))
         request = ctypes.c_uint64()
         self._call(
             "hearth_submit",
@@ -196,7 +203,7 @@ class Engine:
             (ctypes.c_uint32 * len(tokens))(*tokens),
             len(tokens),
             ctypes.byref(options),
-            None,
+            flat.buffer(),
             ctypes.byref(request),
         )
         return request.value

@@ -204,6 +204,7 @@ void Engine::publish() {
     stats_.step_microseconds = steps.step_microseconds;
     stats_.step_bytes = steps.step_bytes;
     stats_.step_flops = steps.step_flops;
+    stats_.num_allocations = uint32_t(steps.num_allocations);
     stats_.num_launches = steps.num_launches;
     stats_.device_microseconds = steps.device_microseconds;
   }

@@ -92,6 +92,7 @@ int32_t Pipeline::retire() {
       std::chrono::duration_cast<std::chrono::microseconds>(took).count();
   counters_.step_bytes += stage.cost.bytes;
   counters_.step_flops += stage.cost.flops;
+  counters_.num_allocations = runner_.num_allocations();
   counters_.num_launches = runner_.num_launches();
   counters_.device_microseconds = runner_.device_nanoseconds() / 1000;
   scheduler_.commit(stage.plan, *result, now);

@@ -14,6 +14,7 @@ struct PipelineCounters {
   uint64_t step_microseconds = 0;
   uint64_t step_bytes = 0;
   uint64_t step_flops = 0;
+  uint64_t num_allocations = 0;
   uint64_t num_launches = 0;
   uint64_t device_microseconds = 0;
 };

@@ -11,7 +11,8 @@ namespace hearth {
 /// Called by one thread, load() first. Tests have a runner of their own, without weights.
 ///
 /// Any call may throw. What it throws ends what was asked for: a load, a request, a step.
-/// DeviceLost ends the engine, and nothing but the destructor is called after it.
+/// DeviceLost ends the engine, and nothing but release_sampler() and the destructor is called after
+/// it.
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
@@ -32,11 +33,14 @@ class StepRunner {
   virtual const StepResult& finish() = 0;
   /// Bytes and flops of the last run().
   virtual Cost last_cost() const = 0;
-  /// See Backend.
+  /// How often memory of the device was allocated since load(); 0 as long as steps keep to what
+  /// they reserved.
+  virtual uint64_t num_allocations() const = 0;
+  /// See Ops.
   virtual uint64_t num_launches() const = 0;
   virtual uint64_t device_nanoseconds() const = 0;
 
-  /// See Backend::bind_sampler().
+  /// See Samplers::bind().
   virtual int32_t bind_sampler(const SamplerSpec& spec) = 0;
   virtual void release_sampler(int32_t sampler) = 0;
 };

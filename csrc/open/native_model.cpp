@@ -96,6 +96,7 @@ void NativeModel::load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<bo
       TransformerLimits{scheduler.max_num_batched_tokens, scheduler.max_num_seqs,
                         config_.limits.max_model_len});
   transformer_->warm_up();
+  num_allocations_before_ = backend_.device->num_allocations();
 }
 
 }  // namespace hearth

@@ -38,6 +38,9 @@ class NativeModel final : public StepRunner {
   void run(const StepInput& input) override { transformer_->run(input); }
   const StepResult& finish() override { return transformer_->finish(); }
   Cost last_cost() const override { return transformer_->last_cost(); }
+  uint64_t num_allocations() const override {
+    return backend_.device->num_allocations() - num_allocations_before_;
+  }
   uint64_t num_launches() const override { return backend_.ops->num_launches(); }
   uint64_t device_nanoseconds() const override { return backend_.ops->device_nanoseconds(); }
   int32_t bind_sampler(const SamplerSpec& spec) override { return backend_.samplers->bind(spec); }
@@ -51,6 +54,7 @@ class NativeModel final : public StepRunner {
   KvCache kv_;
   std::unique_ptr<Transformer> transformer_;  // after load()
   uint64_t workspace_bytes_ = 0;
+  uint64_t num_allocations_before_ = 0;  // when load() was done
   EngineConfig config_;
 };
 

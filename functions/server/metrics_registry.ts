@@ -71,6 +71,9 @@ export class MetricsRegistry {
       ["hearth_step_flops_total", "Arithmetic that the steps' ops had to do", (now) => {
         return now.stepFlops;
       }],
+      ["hearth_device_allocations_total", "Allocations of device memory since ready", (now) => {
+        return now.numAllocations;
+      }],
       ["hearth_kernel_launches_total", "Kernels launched on a CUDA device", (now) => {
         return now.numLaunches;
       }],

@@ -182,6 +182,7 @@ export class FakeEngine implements ServedEngine {
       kvCacheDtype: "fp32",
       device: "cpu",
       deviceIndex: 0,
+      numAllocations: 0,
       numLaunches: 0,
       deviceSeconds: 0,
     };

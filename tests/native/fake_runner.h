@@ -31,6 +31,7 @@ class FakeRunner final : public StepRunner {
   void run(const StepInput& input) override;
   const StepResult& finish() override;
   Cost last_cost() const override { return {10, 20}; }
+  uint64_t num_allocations() const override { return 0; }
   uint64_t num_launches() const override { return uint64_t(num_begun_) * 3; }
   uint64_t device_nanoseconds() const override { return uint64_t(num_finished_) * 5000; }
   int32_t bind_sampler(const SamplerSpec& spec) override;

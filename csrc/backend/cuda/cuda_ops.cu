@@ -147,11 +147,12 @@ StepLayout CudaOps::make_layout(const StepInput& input, std::span<const RopeView
 
 bool CudaOps::begin_step(const StepInput& input, std::span<const RopeView> ropes, const KvCache& kv,
                          StepUse use) {
-  device_.use();
+  // Counted before anything can throw: a step that was begun is finished.
   const uint64_t index = num_begun_++ % kSlots;
   Slot& slot = slots_[index];
   slot.is_closed = false;
   slot.samples.clear();
+  device_.use();
   if (use != StepUse::kRecord) slot.samples.assign(input.samples.begin(), input.samples.end());
   slot.result.samples.clear();
   kv_ = kv;
