@@ -7,16 +7,6 @@
 
 namespace hearth::cuda {
 
-/// Where a strip lies now. A kernel may ask before wait_for_previous(): entries change by copies
-/// that are ordered with whole kernels (../device.h). Entries are the last to leave L2: behind a
-/// full queue of weights, a look into memory takes a microsecond that every linear op would wait
-/// for.
-__device__ __forceinline__ const std::byte* strip_address(const WeightRef& weight, int32_t strip) {
-  return strip_address(weight, strip, [](const std::byte* const* entry) {
-    return reinterpret_cast<const std::byte*>(load_and_keep(entry));
-  });
-}
-
 /// The 16-bit type that a weight's products are made in.
 template <DType dtype>
 struct HalfOf {

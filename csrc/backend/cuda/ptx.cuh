@@ -35,24 +35,6 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return uint32_t(__cvta_generic_to_shared(pointer));
 }
 
-/// Reads 64 bits that L2 gives up last.
-__device__ __forceinline__ uint64_t load_and_keep(const void* from) {
-  uint64_t value;
-#if __CUDA_ARCH__ >= 800
-  asm volatile(
-      "{\n"
-      ".reg .b64 policy;\n"
-      "createpolicy.fractional.L2::evict_last.b64 policy, 1.0;\n"
-      "ld.global.L2::cache_hint.b64 %0, [%1], policy;\n"
-      "}\n"
-      : "=l"(value)
-      : "l"(from));
-#else
-  value = *static_cast<const uint64_t*>(from);
-#endif
-  return value;
-}
-
 /// Copies 16 bytes to shared memory in the background, past L1. With valid false, zeros.
 __device__ __forceinline__ void copy_async(uint32_t to, const void* from, bool valid = true) {
 #if __CUDA_ARCH__ >= 800
