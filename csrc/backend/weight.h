@@ -32,12 +32,6 @@ struct WeightView {
   uint32_t first_offset = 0;                // bytes
   int32_t first_tiles = 0;                  // tiles in the first page
   int32_t tiles_per_page = 1;               // in every other one, but for the last
-
-  constexpr int32_t num_pages() const {
-    const int32_t tiles = layout.num_tiles(), others = tiles - first_tiles;
-    if (tiles == 0) return 0;
-    return 1 + (others > 0 ? (others + tiles_per_page - 1) / tiles_per_page : 0);
-  }
 };
 
 /// y = W x + bias. bias: float[rows] on the device, or null.

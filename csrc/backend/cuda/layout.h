@@ -108,34 +108,22 @@ struct WeightRef {
   uint32_t first_offset = 0;  // bytes, of strip 0 in its page
   int32_t first_strips = 0;   // in the first page
   int32_t strips_per_page = 1;
-  int32_t num_pages = 0;
 
   constexpr WeightRef() = default;
   explicit constexpr WeightRef(const WeightView& view)
       : pages(view.pages), rows(view.layout.rows),
         slabs(round_up(view.layout.cols, kSlabCols) / kSlabCols),
         strip_bytes(int32_t(view.layout.tile_bytes)), first_offset(view.first_offset),
-        first_strips(view.first_tiles), strips_per_page(view.tiles_per_page),
-        num_pages(view.num_pages()) {}
+        first_strips(view.first_tiles), strips_per_page(view.tiles_per_page) {}
 };
-
-/// Which of a weight's pages has a strip, and how far behind the page's beginning.
-struct StripPlace {
-  int32_t page;
-  size_t offset;
-};
-constexpr StripPlace place_strip(const WeightRef& weight, int32_t strip) {
-  const int32_t rest = strip - weight.first_strips;
-  if (rest < 0) return {0, weight.first_offset + size_t(strip) * weight.strip_bytes};
-  return {1 + rest / weight.strips_per_page,
-          size_t(rest % weight.strips_per_page) * weight.strip_bytes};
-}
 
 /// Where a strip lies now. A kernel may ask before wait_for_previous(): entries change by copies
 /// that are ordered with whole kernels (../device.h).
 constexpr const std::byte* strip_address(const WeightRef& weight, int32_t strip) {
-  const StripPlace place = place_strip(weight, strip);
-  return weight.pages[place.page] + place.offset;
+  const int32_t rest = strip - weight.first_strips;
+  if (rest < 0) return weight.pages[0] + weight.first_offset + size_t(strip) * weight.strip_bytes;
+  return weight.pages[1 + rest / weight.strips_per_page] +
+         size_t(rest % weight.strips_per_page) * weight.strip_bytes;
 }
 
 }  // namespace hearth::cuda

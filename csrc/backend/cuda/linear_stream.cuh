@@ -90,10 +90,14 @@ __device__ __forceinline__ Place find_place(const LinearArgs& args, int32_t stri
 
 /// Strip number s of those that a warp takes together: strip `strip` of an output, of up and gate,
 /// or of a pair of a head.
-__device__ __forceinline__ Place find_strip(const LinearArgs& args, const Place& place, int s) {
-  if (!args.has_qkv()) return {place.output + (args.has_activation ? s : 0), place.strip};
-  const KvSpec& spec = args.qkv.kv.spec;
-  return {place.output, first_strip_of(spec, place.strip) + s * (head_strips(spec) / 2)};
+__device__ __forceinline__ const std::byte* find_strip(const LinearArgs& args, int output,
+                                                       int32_t strip, int s) {
+  if (args.has_activation) output += s;
+  if (args.has_qkv()) {
+    const KvSpec& spec = args.qkv.kv.spec;
+    strip = first_strip_of(spec, strip) + s * (head_strips(spec) / 2);
+  }
+  return strip_address(args.outputs[output].weight, strip);
 }
 
 /// What a warp multiplies at a time: 64 columns.

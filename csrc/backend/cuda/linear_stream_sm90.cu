@@ -85,40 +85,6 @@ __device__ __forceinline__ void norm_raw(const LinearArgs& args, std::byte* oper
   }
 }
 
-/// The page table's entries of a launch's weights, one a lane, asked for before anything else: they
-/// are on their way while a warp finds out which of them it needs. Behind the queue of the kernel
-/// ahead, a look that waits for an address costs decoding's smallest ops a tenth of their time.
-class PageEntries {
- public:
-  __device__ __forceinline__ void ask(const LinearArgs& args, int lane) {
-#pragma unroll
-    for (int i = 0; i < LinearArgs::kMaxOutputs; ++i) {
-      if (i < args.num_outputs && lane < args.outputs[i].weight.num_pages) {
-        own_[i] = args.outputs[i].weight.pages[lane];
-      }
-    }
-  }
-
-  /// Where a strip lies. By whole warps, each lane its own.
-  __device__ __forceinline__ const std::byte* find(const LinearArgs& args,
-                                                   const Place& strip) const {
-    const WeightRef& weight = args.outputs[strip.output].weight;
-    const StripPlace place = place_strip(weight, strip.strip);
-    const std::byte* page = nullptr;
-#pragma unroll
-    for (int i = 0; i < LinearArgs::kMaxOutputs; ++i) {
-      const unsigned long long asked = __shfl_sync(
-          0xffffffff, reinterpret_cast<unsigned long long>(own_[i]), place.page % 32);
-      if (i == strip.output) page = reinterpret_cast<const std::byte*>(asked);
-    }
-    if (place.page >= 32) page = weight.pages[place.page];
-    return page + place.offset;
-  }
-
- private:
-  const std::byte* own_[LinearArgs::kMaxOutputs] = {};
-};
-
 /// kIsQkv: pairs are of q, K or V, not of gate and up.
 template <DType dtype, int kOctets, int kStrips, bool kIsQkv>
 __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
@@ -142,19 +108,16 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
   const int ring_at = kBarrierBytes + (norms ? norm_bytes(num_slabs) : 0);
   const uint32_t ring = full + ring_at;
 
-  const bool copies = warp == int(blockDim.x) / 32 - 1;
-  PageEntries entries;
-  if (copies) {
-    entries.ask(args, lane);
-    if (lane < plan.stages) {
-      barrier_init(full + lane * 8, 1);
-      barrier_init(empty + lane * 8, num_warps * kWarpArrivals);
-      fence_barrier_init();
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < plan.stages; ++i) {
+      barrier_init(full + i * 8, 1);
+      barrier_init(empty + i * 8, num_warps * kWarpArrivals);
     }
+    fence_barrier_init();
   }
   __syncthreads();
 
-  if (copies) {
+  if (warp == int(blockDim.x) / 32 - 1) {
     // Lane i copies strip i of a round (of pairs: one and its other, then the next), two the
     // operand.
     const std::byte* weights = nullptr;
@@ -162,10 +125,9 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     int strips = 0;
     const auto begin_range = [&](int32_t range) {
       const StripRange own = find_range(plan, range);
-      Place place = find_place(args, own.first + lane / kStrips);
+      const Place place = find_place(args, own.first + lane / kStrips);
       has_strip = lane / kStrips < own.count && place.strip < count_strips(args, place.output);
-      if (!has_strip) place = {0, 0};
-      weights = entries.find(args, find_strip(args, place, lane % kStrips));
+      if (has_strip) weights = find_strip(args, place.output, place.strip, lane % kStrips);
       strips = __popc(__ballot_sync(0xffffffff, has_strip));
     };
     const int32_t padded_rows = round_up(args.rows, 8);
