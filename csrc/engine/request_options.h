@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../backend/backend.h"
+#include "../backend/samplers.h"
 #include "../hearth.h"
 
 namespace hearth {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <span>
+#include <utility>
 
 namespace hearth {
 
@@ -94,10 +95,11 @@ Scheduler::Bound Scheduler::bind_samplers(Request& request) {
         for (Sequence* other : bound) {
           runner_.release_sampler(std::exchange(other->sampler, Samplers::kNoRoom));
         }
-        if (!running_.empty()) return Bound::kNoRoom;
-        // It is with sequences that were preempted for this one, and would wait behind it for ever.
+        if (will_release_samplers()) return Bound::kNoRoom;
+        // Sequences that were preempted for this one have it, and would wait behind it for ever.
         throw Error(HEARTH_OUT_OF_MEMORY,
-                    "Cannot run request: preempted requests have all room for samplers");
+                    "Cannot run request: nobody who runs will give back the room that its samplers "
+                    "need");
       }
       bound.push_back(&sequence);
     }
@@ -111,6 +113,16 @@ Scheduler::Bound Scheduler::bind_samplers(Request& request) {
   }
   settle(request);
   return Bound::kFailed;
+}
+
+// Whether anybody who has a sampler will end without being admitted again.
+bool Scheduler::will_release_samplers() const {
+  if (!running_.empty()) return true;
+  return std::any_of(requests_.begin(), requests_.end(), [](const auto& entry) {
+    const auto& sequences = entry.second->sequences;
+    return std::any_of(sequences.begin(), sequences.end(),
+                       [](const Sequence& sequence) { return sequence.num_in_flight > 0; });
+  });
 }
 
 // Full blocks that a sequence need not compute.

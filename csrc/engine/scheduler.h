@@ -131,6 +131,7 @@ class Scheduler {
   bool has_room(int32_t num_blocks, size_t position);
   enum class Bound { kAll, kNoRoom, kFailed };
   Bound bind_samplers(Request& request);
+  bool will_release_samplers() const;
   std::vector<int32_t> find_prefix(Sequence& sequence) const;
   void schedule(size_t position, StepPlan& plan, Clock::time_point now);
   bool make_room_for_decode(Sequence& sequence, StepPlan& plan);

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../backend/backend.h"
+#include "../backend/step.h"
 #include "request.h"
 
 namespace hearth {

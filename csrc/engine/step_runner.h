@@ -3,8 +3,8 @@
 
 #include <atomic>
 
-#include "../backend/backend.h"
 #include "../backend/cost.h"
+#include "../backend/samplers.h"
 
 namespace hearth {
 

@@ -48,6 +48,7 @@ void FakeRunner::load(std::atomic<uint64_t>& bytes_loaded, const std::atomic<boo
 int32_t FakeRunner::bind_sampler(const SamplerSpec& spec) {
   lose_device_if(++num_bind_calls_ == lost_at_bind);
   if (fails_bind.count(num_bind_calls_)) throw std::runtime_error("no sampler left");
+  if (num_samplers() >= max_samplers) return Samplers::kNoRoom;
   samplers_[next_sampler_] = {spec.seed, spec.sequence, 0};
   on_bound();
   return next_sampler_++;

@@ -55,6 +55,7 @@ class FakeRunner final : public StepRunner {
   /// What samples with these seeds gets logits that are not finite.
   std::set<uint64_t> broken_seeds;
   std::set<int32_t> fails_bind;
+  int32_t max_samplers = INT32_MAX;  // that there is room for
   std::optional<std::string> load_failure;
   std::chrono::milliseconds step_delay{0};
   bool waits_for_cancel = false;  // load() ends only when it is cancelled

@@ -440,6 +440,44 @@ TEST("StepPlan refuses block tables that an int32 cannot count, before it alloca
   CHECK_ERROR(HEARTH_UNSUPPORTED, "current value is 65536 * 32768", plan.seal());
 }
 
+TEST("Scheduler lets a request wait for samplers until others have ended, in its turn") {
+  at_both_depths({}, [](const HarnessOptions& options) {
+    Harness harness(options);
+    harness.runner.max_samplers = 2;
+    std::vector<uint64_t> ids;
+    for (uint32_t i = 0; i < 5; ++i) {
+      ids.push_back(harness.submit({.prompt = prompt_of(10, i), .max_tokens = 3 + i}));
+    }
+    // Needs both, and none is bound for it as long as there is one.
+    ids.push_back(harness.submit(
+        {.prompt = prompt_of(10, 9), .max_tokens = 4, .num_sequences = 2, .seed = 7}));
+    ids.push_back(harness.submit({.prompt = prompt_of(10, 10), .max_tokens = 1}));
+    harness.finish();
+    for (const uint64_t id : ids) {
+      CHECK_EQUAL(harness[id].error, "");
+      CHECK(harness[id].is_finished());
+    }
+    CHECK_EQUAL(harness.runner.num_samplers(), 0);
+    CHECK(harness.runner.max_sequences <= 2);
+  });
+}
+
+TEST("Scheduler fails a request whose samplers find no room though nobody will give any back") {
+  at_both_depths({.num_blocks = 4}, [](const HarnessOptions& options) {
+    Harness harness(options);
+    harness.runner.max_samplers = 1;
+    const uint64_t low = harness.submit({.prompt = prompt_of(40), .max_tokens = 20, .priority = 5});
+    while (harness[low].output[0].empty()) harness.step();
+    const uint64_t high = harness.submit(
+        {.prompt = prompt_of(40, 2), .max_tokens = 3, .num_sequences = 2, .priority = 0});
+    harness.finish();
+    // Two samplers never fit; the other request is not lost by it.
+    CHECK(harness[high].error.find("samplers") != std::string::npos);
+    CHECK_EQUAL(harness[low].output[0].size(), 20u);
+    CHECK_EQUAL(harness.runner.num_samplers(), 0);
+  });
+}
+
 TEST("Scheduler fails a request whose sampler cannot be bound") {
   Harness harness;
   harness.runner.fails_bind = {2};

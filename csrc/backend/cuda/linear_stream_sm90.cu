@@ -274,8 +274,9 @@ struct StreamSm90 {
     const int32_t stage_bytes = kStageSlabs * (plan.strip_warps() * kStrips * slab_bytes(dtype) +
                                                plan.token_warps * kOctets * kOctetBytes);
     const int32_t num_slabs = args.outputs[0].weight.slabs;
-    plan.stages = std::min({choice.ring_bytes / ctas_each / stage_bytes, kMaxStages,
-                            plan.rounds * divide_up(num_slabs, kStageSlabs)});
+    plan.stages = std::max(
+        1, std::min({choice.ring_bytes / ctas_each / stage_bytes, kMaxStages,
+                     plan.rounds * divide_up(num_slabs, kStageSlabs)}));  // whatever a tuner writes
     const bool norms = args.raw != nullptr;
     const size_t shared_bytes =
         kBarrierBytes + size_t(plan.stages) * stage_bytes + (norms ? norm_bytes(num_slabs) : 0);
