@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "../error.h"
 #include "warm_up.h"
 
 namespace hearth {
@@ -84,7 +85,14 @@ Transformer::Transformer(Backend& backend, const ModelSpec& spec, const Weights&
 void Transformer::warm_up() {
   for (const WarmUpStep& step : ops_.warm_ups()) {
     WarmUpInput input(*backend_.samplers, step, kv_, limits_.max_context);
-    run(input.step(), step.use);
+    try {
+      run(input.step(), step.use);
+    } catch (const DeviceLost&) {
+      throw;
+    } catch (const Error&) {
+      // A shape that cannot be recorded is launched op by op.
+      if (step.use != StepUse::kRecord) throw;
+    }
     finish();
   }
 }

@@ -15,28 +15,28 @@ constexpr size_t kPieceBytes = 2u << 20;
 /// Beyond, a file in the page cache is not read faster, and their pieces take time to lock.
 constexpr int32_t kMaxThreads = 32;
 
-size_t source_row_bytes(const TileRun& run) {
+size_t source_row_bytes(const WeightRun& run) {
   return row_bytes(run.tensor->format, run.tensor->cols);
 }
 
-int32_t num_rows(const TileRun& run) {
+int32_t num_rows(const WeightRun& run) {
   const int32_t tile_rows = run.layout->tile_rows;
   return std::min(run.num_tiles * tile_rows, run.tensor->rows - run.first_tile * tile_rows);
 }
 
 /// Tiles whose rows fill a piece.
-int32_t tiles_of_piece(const TileRun& run) {
+int32_t tiles_of_piece(const WeightRun& run) {
   return std::max<int32_t>(
       1, int32_t(kPieceBytes / (size_t(run.layout->tile_rows) * source_row_bytes(run))));
 }
 
 /// The runs cut into pieces.
-std::vector<TileRun> cut(const std::vector<TileRun>& runs) {
-  std::vector<TileRun> pieces;
-  for (const TileRun& run : runs) {
+std::vector<WeightRun> cut(const std::vector<WeightRun>& runs) {
+  std::vector<WeightRun> pieces;
+  for (const WeightRun& run : runs) {
     const int32_t step = tiles_of_piece(run);
     for (int32_t tile = 0; tile < run.num_tiles; tile += step) {
-      TileRun piece = run;
+      WeightRun piece = run;
       piece.first_tile += tile;
       piece.num_tiles = std::min(step, run.num_tiles - tile);
       piece.tiles += size_t(tile) * run.layout->tile_bytes;
@@ -75,7 +75,7 @@ class Tickets {
 
 }  // namespace
 
-uint64_t TileRun::file_bytes() const { return num_rows(*this) * source_row_bytes(*this); }
+uint64_t WeightRun::file_bytes() const { return num_rows(*this) * source_row_bytes(*this); }
 
 /// One thread's pieces.
 class WeightLoader::Thread {
@@ -98,7 +98,7 @@ class WeightLoader::Thread {
   Thread(const Thread&) = delete;
   Thread& operator=(const Thread&) = delete;
 
-  void load(const TileRun& run, const WeightsFile& file) {
+  void load(const WeightRun& run, const WeightsFile& file) {
     Piece& piece = pieces_[next_++ % pieces_.size()];
     backend_.device->wait(piece.packed);
     const size_t row_bytes = source_row_bytes(run), bytes = run.file_bytes();
@@ -128,10 +128,10 @@ class WeightLoader::Thread {
   size_t next_ = 0;
 };
 
-void WeightLoader::load(const std::vector<TileRun>& runs, int32_t num_threads) const {
-  const std::vector<TileRun> pieces = cut(runs);
+void WeightLoader::load(const std::vector<WeightRun>& runs, int32_t num_threads) const {
+  const std::vector<WeightRun> pieces = cut(runs);
   size_t piece_bytes = 0;
-  for (const TileRun& piece : pieces) piece_bytes = std::max(piece_bytes, piece.file_bytes());
+  for (const WeightRun& piece : pieces) piece_bytes = std::max(piece_bytes, piece.file_bytes());
   piece_bytes = (piece_bytes + 255) / 256 * 256;
   num_threads =
       std::clamp<int32_t>(std::min(num_threads, kMaxThreads), 1, int32_t(pieces.size()) + 1);
@@ -162,10 +162,10 @@ void WeightLoader::load(const std::vector<TileRun>& runs, int32_t num_threads) c
   if (failure) std::rethrow_exception(failure);
 }
 
-void WeightLoader::randomize(const std::vector<TileRun>& runs,
+void WeightLoader::randomize(const std::vector<WeightRun>& runs,
                              const TensorSource* first_tensor) const {
   Tickets tickets(*backend_.device);
-  for (const TileRun& run : runs) {
+  for (const WeightRun& run : runs) {
     if (cancelled_) break;
     // Equal numbers in all pages of a tensor would make rows of it equal.
     const uint64_t seed = uint64_t(run.tensor - first_tensor) << 32 | uint32_t(run.first_tile);

@@ -22,7 +22,7 @@
 namespace hearth {
 
 /// Consecutive tiles of one tensor, and where they belong.
-struct TileRun {
+struct WeightRun {
   const TensorSource* tensor;
   const WeightLayout* layout;
   int32_t first_tile;
@@ -41,9 +41,9 @@ class WeightLoader {
 
   /// Fills all runs with num_threads threads, adding to bytes_loaded as it goes; returns early
   /// where cancelled turns true. Throws Error: IO_ERROR, OUT_OF_MEMORY, and what copies throw.
-  void load(const std::vector<TileRun>& runs, int32_t num_threads) const;
+  void load(const std::vector<WeightRun>& runs, int32_t num_threads) const;
   /// Makes random weights instead. Throws Error as copies do.
-  void randomize(const std::vector<TileRun>& runs, const TensorSource* first_tensor) const;
+  void randomize(const std::vector<WeightRun>& runs, const TensorSource* first_tensor) const;
 
  private:
   class Thread;

@@ -156,8 +156,8 @@ void Weights::allocate() {
   Device& device = *backend_.device;
   for (size_t first = 0; first < page_bytes_.size(); first += kArenaPages) {
     const size_t end = std::min(first + kArenaPages, page_bytes_.size());
-    // Pages begin at multiples of their size: out of step with the device's own pages, decoding
-    // Llama-2-13B takes half a percent longer.
+    // Pages lie at multiples of their size in an arena: out of step with the device's own pages,
+    // decoding Llama-2-13B takes half a percent longer.
     arenas_.push_back(device.allocate((end - first - 1) * kPageBytes + page_bytes_[end - 1]));
     for (size_t page = first; page < end; ++page) {
       pages_.push_back(arenas_.back().data() + (page - first) * kPageBytes);
@@ -176,7 +176,7 @@ void Weights::allocate() {
 void Weights::load(int32_t num_threads, std::atomic<uint64_t>& bytes_loaded,
                    const std::atomic<bool>& cancelled) {
   allocate();
-  std::vector<TileRun> tiles;
+  std::vector<WeightRun> tiles;
   for (const PageRun& run : runs_) {
     tiles.push_back({run.tensor, &run.view->layout, run.first_tile, run.num_tiles,
                      pages_[run.page] + run.page_offset});

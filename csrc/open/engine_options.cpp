@@ -13,7 +13,7 @@ constexpr uint32_t kDefaultNumSeqs = 128;
 constexpr uint32_t kDefaultBatchedTokens = 512;
 constexpr uint32_t kDefaultBatchedTokensCuda = 2048;
 constexpr float kDefaultMemoryUtilization = 0.9f;
-/// Of a CUDA device's free memory: for kernels, recorded steps and what its driver takes beside.
+/// Of a CUDA device's free memory: for what its driver takes beside, and for the loader's pieces.
 constexpr uint64_t kDriverBytes = 512u << 20;
 constexpr uint32_t kFirstTensorCores = 80;  // compute capability whose kernels take 16-bit operands
 constexpr uint32_t kDefaultQueuedRequests = 1024;
@@ -34,7 +34,7 @@ void check_at_most(const char* field, uint32_t value, uint32_t high) {
   throw Error(HEARTH_UNSUPPORTED, kDoing, field, rule, value);
 }
 
-const char* dtype_name(uint32_t dtype) {
+const char* option_name(uint32_t dtype) {
   switch (dtype) {
     case HEARTH_DTYPE_F32: return "F32 (0)";
     case HEARTH_DTYPE_F16: return "F16 (1)";
@@ -56,10 +56,10 @@ void check_dtypes(const hearth_engine_options& options, bool is_cuda) {
            std::to_string(kv));
   }
   if (is_cuda && activation == HEARTH_DTYPE_INT8) {
-    refuse_here("activation_dtype", "be AUTO (255) or F32 (0) on CUDA", dtype_name(activation));
+    refuse_here("activation_dtype", "be AUTO (255) or F32 (0) on CUDA", option_name(activation));
   }
   if (!is_cuda && kv == HEARTH_DTYPE_BF16) {
-    refuse_here("kv_cache_dtype", "be AUTO (255), F32 (0) or F16 (1) on the CPU", dtype_name(kv));
+    refuse_here("kv_cache_dtype", "be AUTO (255), F32 (0) or F16 (1) on the CPU", option_name(kv));
   }
 }
 
@@ -140,8 +140,8 @@ ComputeTypes choose_types(const hearth_engine_options& options, const hearth_dev
     if (is_cuda && !exact && DType(options.kv_cache_dtype) != activations) {
       refuse_here("kv_cache_dtype",
                   format("be AUTO (255) or %s, as the activations are, or activation_dtype F32 (0)",
-                         dtype_name(uint32_t(activations))),
-                  dtype_name(options.kv_cache_dtype));
+                         option_name(uint32_t(activations))),
+                  option_name(options.kv_cache_dtype));
     }
     return {activations, DType(options.kv_cache_dtype)};
   }

@@ -35,15 +35,18 @@ NativeModel::NativeModel(const ModelSource& source) {
 
   kv_.spec = {spec_.num_layers(), spec_.num_kv_heads, spec_.head_dim, int32_t(options.block_size),
               types.kv};
-  // Contexts can be no longer than this; how long the KV cache lets them be comes out below.
+  const auto workspace_bytes = [&](int32_t max_context) {
+    return Transformer::workspace_bytes(
+        backend_, spec_, *weights_, kv_.spec,
+        {int32_t(options.max_num_batched_tokens), int32_t(options.max_num_seqs), max_context});
+  };
+  // Contexts can be no longer than this; how long the KV cache lets them be is the plan's to say.
   const int32_t longest =
       options.max_model_len > 0 ? int32_t(options.max_model_len) : spec_.max_position;
-  workspace_bytes_ = Transformer::workspace_bytes(
-      backend_, spec_, *weights_, kv_.spec,
-      {int32_t(options.max_num_batched_tokens), int32_t(options.max_num_seqs), longest});
-  const MemoryNeeds needs{weights_->device_bytes(), workspace_bytes_, kv_.spec.block_bytes(),
-                          spec_.max_position};
+  const MemoryNeeds needs{weights_->device_bytes(), workspace_bytes(longest),
+                          kv_.spec.block_bytes(), spec_.max_position};
   const KvPlan plan = plan_kv(options, needs, device);
+  workspace_bytes_ = workspace_bytes(plan.max_model_len);
   kv_.num_blocks = plan.num_blocks;
 
   config_ = {

@@ -1,5 +1,6 @@
 // Callers and a library of different age: structs that are smaller or larger than today's, groups
 // of options, and errors as data.
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
@@ -275,7 +276,8 @@ struct Groups {
     flat.resize(256);
     options.groups_count = uint32_t(table.size());
     options.groups_offset = 16;
-    std::memcpy(flat.data() + 16, table.data(), table.size() * sizeof(table[0]));
+    std::copy_n(reinterpret_cast<const uint8_t*>(table.data()), table.size() * sizeof(table[0]),
+                flat.data() + 16);
     options.flat_bytes = uint32_t(flat.size());
   }
   Groups& put(uint32_t offset, uint32_t value) {

@@ -1,8 +1,10 @@
 // What the CUDA backend decides on the host: kernels by device and shape, and how a step is packed.
+#include <algorithm>
 #include <random>
 
 #include "backend/cuda/dispatch.h"
 #include "backend/cuda/range_allocator.h"
+#include "backend/cuda/recorded_steps.h"
 #include "backend/cuda/step_buffer.h"
 #include "check.h"
 
@@ -73,21 +75,21 @@ TEST("limit_code() leaves out what later compute capabilities brought") {
   CHECK(equal(limit_code(kAmpere, 90), kAmpere));  // a limit adds nothing
 }
 
-TEST("fuses_rope() goes by the code that was loaded, what heads need and number of tokens") {
-  const DeviceTraits hopper{kHopper};
+TEST("fuses_rope() goes by the kernel, what heads need and number of tokens") {
+  constexpr LinearKernel kStream = LinearKernel::kStreamSm90;
   const KvSpec kv{30, 3, 64, 16, DType::kF16};
   QkvShape small;
   small.num_heads = 9;
   small.rope_half = 32;
-  CHECK(fuses_rope(hopper, kv, small, 1));
-  CHECK(fuses_rope(hopper, kv, small, kMaxStreamTokens));
-  CHECK(!fuses_rope(hopper, kv, small, kMaxStreamTokens + 1));
-  CHECK(!fuses_rope({kAmpere}, kv, small, 1));
-  CHECK(!fuses_rope({kHopper, true}, kv, small, 1));
+  CHECK(fuses_rope(kStream, kv, small, 1));
+  CHECK(fuses_rope(kStream, kv, small, kMaxStreamTokens));
+  CHECK(!fuses_rope(LinearKernel::kGemmSm90, kv, small, 1));
+  CHECK(!fuses_rope(LinearKernel::kStreamSm80, kv, small, 1));
+  CHECK(!fuses_rope(LinearKernel::kExact, kv, small, 1));
   const auto fuses = [&](const KvSpec& kv, auto change) {
     QkvShape shape = small;
     change(shape);
-    return fuses_rope(hopper, kv, shape, 1);
+    return fuses_rope(kStream, kv, shape, 1);
   };
   CHECK(fuses(kv, [](QkvShape& it) { it.rope_half = 0; }));
   CHECK(fuses(kv, [](QkvShape& it) { it.q = it.k = it.v = DType::kQ4_0; }));
@@ -137,6 +139,91 @@ TEST("DispatchTable takes a tuner's entry, else today's constants, and says what
   const std::string text = table.describe();
   CHECK(text.find("linear_5120x5120_fp16: to 8 tokens stream_sm90, to 16 tokens gemm_sm90\n") !=
         std::string::npos);
+}
+
+TEST("DispatchTable refuses a tuner's entry that its kernel could not keep") {
+  DispatchTable table({kHopper}), ampere({kAmpere});
+  const auto choice = [](LinearKernel kernel) {
+    LinearChoice made;
+    made.kernel = kernel;
+    return made;
+  };
+  constexpr const char* kRefusal = "Cannot tune a linear op";
+  CHECK_ERROR(HEARTH_INVALID_ARGUMENT, kRefusal,
+              table.set({DType::kF16, 64, 64, 1}, choice(LinearKernel::kExact)));
+  CHECK_ERROR(HEARTH_INVALID_ARGUMENT, kRefusal,
+              table.set({DType::kF32, 64, 64, 1}, choice(LinearKernel::kStreamSm90)));
+  CHECK_ERROR(HEARTH_INVALID_ARGUMENT, kRefusal,
+              table.set({DType::kF16, 64, 64, 128}, choice(LinearKernel::kStreamSm90)));
+  CHECK_ERROR(HEARTH_INVALID_ARGUMENT, kRefusal,
+              ampere.set({DType::kF16, 64, 64, 128}, choice(LinearKernel::kGemmSm90)));
+  table.set({DType::kF16, 64, 64, 64}, choice(LinearKernel::kStreamSm80));
+}
+
+/// The largest steps of a model on a device of 132 multiprocessors.
+RecordedSteps recorded_steps(int32_t num_kv_heads, int32_t max_context, int32_t sequences,
+                             int32_t max_items) {
+  StepSizes sizes;
+  sizes.tokens = 2048;
+  sizes.sequences = sequences;
+  sizes.logits_rows = 128;
+  sizes.kv.num_kv_heads = num_kv_heads;
+  sizes.max_context = max_context;
+  return RecordedSteps(sizes, max_items, 264);
+}
+
+TEST("RecordedSteps has every number of sequences, for short contexts and long, and not too many") {
+  for (const int32_t num_kv_heads : {1, 2, 3, 8, 40}) {
+    for (const int32_t max_context : {1, 512, 4096, 32768, 131072, 1 << 20}) {
+      for (const int32_t sequences : {1, 3, 12, 100, 128, 300}) {
+        for (const int32_t max_items : {1, 300, 3971, 1 << 20}) {
+          const RecordedSteps steps =
+              recorded_steps(num_kv_heads, max_context, sequences, max_items);
+          CHECK(!steps.keys().empty() && steps.keys().size() <= kMostRecorded);
+          CHECK(std::is_sorted(steps.keys().begin(), steps.keys().end()));
+          CHECK(std::adjacent_find(steps.keys().begin(), steps.keys().end()) == steps.keys().end());
+          for (const int32_t size : {1, 2, 3, 12, 49, 128}) {
+            if (size > std::min(sequences, 128)) continue;
+            const bool has =
+                std::any_of(steps.keys().begin(), steps.keys().end(),
+                            [&](const RecordKey& key) { return key.num_sequences >= size; });
+            CHECK(has);
+          }
+          for (const RecordKey& key : steps.keys()) {
+            CHECK(key.num_sequences <= sequences && key.max_chunks >= 1);
+            CHECK(key.max_chunks == 1 || int64_t(key.num_sequences) * key.max_chunks <= max_items);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST("RecordedSteps::find() pads decodes, and leaves other steps and longer contexts alone") {
+  const RecordedSteps steps = recorded_steps(8, 131072, 128, 3971);
+  const auto find = [&](int32_t count, int32_t context) {
+    std::vector<int32_t> ids(size_t(count), 0), starts, rows, contexts(size_t(count), context);
+    std::vector<SampleRow> samples;
+    for (int32_t i = 0; i < count; ++i) {
+      starts.push_back(i), rows.push_back(i), samples.push_back({i, 0, -1, 0, -1});
+    }
+    starts.push_back(count);
+    StepInput input;
+    input.token_ids = ids;
+    input.query_start = starts;
+    input.context_len = contexts;
+    input.logits_tokens = rows;
+    input.samples = samples;
+    return steps.find(input);
+  };
+  CHECK_EQUAL(find(1, 100).num_sequences, 1);
+  CHECK_EQUAL(find(1, 100).max_chunks, 1);
+  CHECK_EQUAL(find(1, 131072).max_chunks, 256);
+  CHECK_EQUAL(find(3, 100).num_sequences, 4);
+  CHECK_EQUAL(find(128, 100).num_sequences, 128);
+  CHECK(find(128, 100).max_chunks >= 1);
+  CHECK(find(128, 131072) == kUnrecorded);  // one launch does not hold so many items
+  CHECK(find(129, 100) == kUnrecorded);
 }
 
 TEST("token_bucket() is the next power of two, so that no border of choose_linear() is inside") {

@@ -117,7 +117,7 @@ struct LateLoad {
   Backend backend;
   std::vector<WeightLayout> layouts;
   std::vector<Memory> memory;
-  std::vector<TileRun> runs;
+  std::vector<WeightRun> runs;
   std::atomic<uint64_t> bytes_loaded{0};
   std::atomic<bool> cancelled{false};
 };

@@ -34,6 +34,7 @@ void CudaDevice::use() const { check(cudaSetDevice(index_), "Cannot use the devi
 
 std::byte* CudaDevice::allocate_bytes(size_t bytes, Tier tier) {
   use();
+  ++num_allocations_;
   void* data = nullptr;
   if (tier == Tier::kHost) {
     check(PinnedMemory::allocate(&data, bytes), PinnedMemory::kRefusal);

@@ -33,7 +33,7 @@ class CudaDevice final : public Device {
   Ticket mark() override;
   bool is_done(Ticket ticket) override;
   void wait(Ticket ticket) override;
-  uint64_t num_allocations() const override { return num_device_allocations; }
+  uint64_t num_allocations() const override { return num_allocations_; }
 
   /// Calls work(stream) for a queue of copies, that of `after` where it is one, behind `after`; the
   /// ticket is done when what it has enqueued is. Any thread.
@@ -46,7 +46,12 @@ class CudaDevice final : public Device {
     hold_back(index, after);
     const std::lock_guard lock(queues_[index].mutex);
     work(queues_[index].stream);
-    return issue(index);
+    try {
+      return issue(index);
+    } catch (...) {  // without a ticket nobody could wait for it
+      cudaStreamSynchronize(queues_[index].stream);
+      throw;
+    }
   }
 
   /// The one that ops go into.
@@ -84,6 +89,7 @@ class CudaDevice final : public Device {
   Stream stream_;
   std::array<Queue, 1 + kCopyQueues> queues_;
   std::atomic<uint32_t> next_queue_{0};
+  std::atomic<uint64_t> num_allocations_{0};
 };
 
 }  // namespace hearth::cuda

@@ -9,8 +9,6 @@
 namespace hearth::cuda {
 namespace {
 
-// Numbers of sequences that steps are recorded for.
-constexpr int32_t kRecordedSizes[] = {1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128};
 /// Of a step's reserve beside what is counted: modules that kernels come in, and recorded steps.
 constexpr size_t kModuleBytes = 96 << 20, kRecordedBytes = 2 << 20;
 /// CTAs of decoding attention on a multiprocessor: a grid of more is cut to what fits.
@@ -30,7 +28,8 @@ int32_t rows_of(const LinearArgs& args) {
 
 CudaOps::CudaOps(CudaDevice& device, CudaSamplers& samplers, bool exact)
     : device_(device), samplers_(samplers), stream_(device.stream()),
-      table_({device.code(), exact}), recorder_(device.stream()) {
+      table_({device.code(), exact || !device.code().has_tensor_cores()}),
+      recorder_(device.stream()) {
   device.use();
   for (Slot& slot : slots_) {
     slot.begun = make_event();
@@ -55,11 +54,13 @@ void CudaOps::reserve(const StepSizes& sizes) {
   sizes_ = sizes;
   samplers_.reserve(sizes);
   memory_ = StepMemory(device_, sizes, table_.traits().exact);
+  recorded_steps_ = RecordedSteps(sizes, StepMemory::max_decode_items(sizes),
+                                  stream_.num_multiprocessors * kAttentionCtas);
 }
 
 size_t CudaOps::reserved_bytes(const StepSizes& sizes) const {
   return StepMemory::bytes(sizes, table_.traits().exact) + CudaSamplers::reserved_bytes(sizes) +
-         kModuleBytes + Recorder::kMost * kRecordedBytes;
+         kModuleBytes + kMostRecorded * kRecordedBytes;
 }
 
 std::vector<WarmUpStep> CudaOps::warm_ups() const {
@@ -68,59 +69,16 @@ std::vector<WarmUpStep> CudaOps::warm_ups() const {
   for (const int32_t tokens : {1, 16, 65}) {
     if (tokens <= sizes_.tokens) steps.push_back({1, tokens, tokens, StepUse::kOnce});
   }
-  const int32_t most = std::min({sizes_.sequences, sizes_.tokens, sizes_.logits_rows});
-  for (int32_t size : kRecordedSizes) {
-    size = std::min(size, most);
-    for (const int32_t chunks : recorded_chunks(size)) {
-      const int32_t context = std::min(chunks * kChunkTokens, sizes_.max_context);
-      steps.push_back({size, 1, context, StepUse::kRecord});
-    }
-    if (size == most) break;
+  for (const RecordKey& key : recorded_steps_.keys()) {
+    const int64_t context =
+        std::min<int64_t>(int64_t(key.max_chunks) * kChunkTokens, std::max(sizes_.max_context, 1));
+    steps.push_back({key.num_sequences, 1, int32_t(context), StepUse::kRecord});
   }
   steps.push_back({1, 1, 1, StepUse::kModel});
   return steps;
 }
 
 // ------------------------------------------------------------------------------- begin, end
-
-// The chunks of a context, at most, that steps of so many sequences are recorded for: the next is
-// four times the last, until attention fills the device; then the most that there may be.
-std::vector<int32_t> CudaOps::recorded_chunks(int32_t num_sequences) const {
-  const int32_t most = num_chunks(sizes_.max_context);
-  const int64_t full = int64_t(stream_.num_multiprocessors) * kAttentionCtas;
-  std::vector<int32_t> chunks;
-  for (int64_t next = 1; next < most; next *= 4) {
-    if (int64_t(num_sequences) * sizes_.kv.num_kv_heads * next >= full) break;
-    chunks.push_back(int32_t(next));
-  }
-  chunks.push_back(most);
-  return chunks;
-}
-
-// What the step is padded to where it is recorded; kUnrecorded where it is of another kind.
-RecordKey CudaOps::find_key(const StepInput& input) const {
-  const int32_t count = input.num_tokens();
-  if (input.num_sequences() != count || int32_t(input.logits_tokens.size()) != count ||
-      int32_t(input.samples.size()) != count || !input.block_copies.empty() ||
-      plan_.batches.size() > 1) {
-    return kUnrecorded;
-  }
-  int32_t most_chunks = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    if (input.query_start[i + 1] != i + 1 || input.logits_tokens[i] != i ||
-        input.samples[i].logits_row != i || input.samples[i].target >= 0) {
-      return kUnrecorded;
-    }
-    most_chunks = std::max(most_chunks, num_chunks(input.context_len[i]));
-  }
-  const auto size = std::lower_bound(std::begin(kRecordedSizes), std::end(kRecordedSizes), count);
-  if (size == std::end(kRecordedSizes)) return kUnrecorded;
-  const int32_t padded = std::min({*size, sizes_.sequences, sizes_.tokens, sizes_.logits_rows});
-  if (padded < count) return kUnrecorded;
-  const std::vector<int32_t> chunks = recorded_chunks(padded);
-  const auto at_most = std::lower_bound(chunks.begin(), chunks.end(), most_chunks);
-  return at_most == chunks.end() ? kUnrecorded : RecordKey{padded, *at_most};
-}
 
 StepLayout CudaOps::make_layout(const StepInput& input, std::span<const RopeView> ropes,
                                 const KvSpec& kv) const {
@@ -159,7 +117,7 @@ bool CudaOps::begin_step(const StepInput& input, std::span<const RopeView> ropes
   launches_before_ = stream_.num_launches;
 
   plan_.make(input, StepMemory::max_decode_items(sizes_));
-  key_ = use == StepUse::kOnce ? kUnrecorded : find_key(input);
+  key_ = use == StepUse::kOnce ? kUnrecorded : recorded_steps_.find(input);
   if (use == StepUse::kModel && !recorder_.has(key_)) key_ = kUnrecorded;
   const StepLayout layout = make_layout(input, ropes, kv.spec);
   const size_t bytes = layout.place(memory_.input, step_);
@@ -338,9 +296,9 @@ void CudaOps::qkv(Tensor x, const NormView& norm, const LinearView& q, const Lin
   shape.has_head_norms = q_norm.kind != NormKind::kNone || k_norm.kind != NormKind::kNone;
   shape.rope_half = angles.half;
   shape.rope_interleaved = angles.interleaved;
-  const bool fuses = fuses_rope(table_.traits(), kv_.spec, shape, tokens);
   const LinearView* const views[] = {&q, &k, &v};
   void* const outs[] = {q_out.data, memory_.k, memory_.v};
+  bool fuses = false;
   // Weights of one dtype go together.
   for (int first = 0; first < 3;) {
     const DType dtype = views[first]->weight.layout.dtype;
@@ -354,8 +312,10 @@ void CudaOps::qkv(Tensor x, const NormView& norm, const LinearView& q, const Lin
       output.bias = views[first]->bias;
       output.out = outs[first];
     }
+    const LinearChoice& choice = table_.choose(dtype, tokens, rows_of(args), args.cols);
+    fuses = fuses_rope(choice.kernel, kv_.spec, shape, tokens);
     if (fuses) args.qkv = {kv_, attention.layer, step_.kv_slots, angles};
-    run_linear(table_.choose(dtype, tokens, rows_of(args), args.cols), dtype, args, x, norm);
+    run_linear(choice, dtype, args, x, norm);
   }
   if (fuses) return;
   rope_and_write_kv(stream_, step_, kv_, attention, q_norm, k_norm, angles, floats(q_out),

@@ -76,10 +76,7 @@ class CudaOps final : public Ops {
   };
 
   static constexpr uint64_t kSlots = StepMemory::kSlots;
-  static constexpr RecordKey kUnrecorded{0, 0};
 
-  std::vector<int32_t> recorded_chunks(int32_t num_sequences) const;
-  RecordKey find_key(const StepInput& input) const;
   StepLayout make_layout(const StepInput& input, std::span<const RopeView> ropes,
                          const KvSpec& kv) const;
   void make_angles(std::span<const RopeView> ropes);
@@ -96,7 +93,8 @@ class CudaOps final : public Ops {
   CudaSamplers& samplers_;
   Stream& stream_;
   DispatchTable table_;
-  Recorder recorder_;
+  RecordedSteps recorded_steps_;  // which there are to be
+  Recorder recorder_;             // those that could be recorded
 
   StepSizes sizes_;
   StepMemory memory_;

@@ -1,10 +1,9 @@
 // The CUDA runtime as the backend uses it: errors become Error, memory and handles have an owner,
-// allocations and launches are counted.
+// launches are counted.
 #pragma once
 
 #include <cuda_runtime.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -54,16 +53,9 @@ inline void check(cudaError_t status, const char* what) {
               message);
 }
 
-/// Calls that asked the driver for device or pinned memory, of the whole process: each may wait for
-/// the device and may fail, so that a step makes none.
-inline std::atomic<uint64_t> num_device_allocations{0};
-
 struct DeviceMemory {
   static constexpr const char* kRefusal = "Cannot allocate device memory";
-  static cudaError_t allocate(void** data, size_t bytes) {
-    ++num_device_allocations;
-    return cudaMalloc(data, bytes);
-  }
+  static cudaError_t allocate(void** data, size_t bytes) { return cudaMalloc(data, bytes); }
   static void free(void* data) { cudaFree(data); }
 };
 
@@ -71,7 +63,6 @@ struct DeviceMemory {
 struct PinnedMemory {
   static constexpr const char* kRefusal = "Cannot pin memory";
   static cudaError_t allocate(void** data, size_t bytes) {
-    ++num_device_allocations;
     return cudaHostAlloc(data, bytes, cudaHostAllocMapped);
   }
   static void free(void* data) { cudaFreeHost(data); }
@@ -108,14 +99,6 @@ class Buffer {
 };
 using DeviceBuffer = Buffer<DeviceMemory>;
 using PinnedBuffer = Buffer<PinnedMemory>;
-
-/// Device memory full of zeros, whatever stream looks.
-inline DeviceBuffer zeroed_buffer(size_t bytes) {
-  DeviceBuffer buffer(bytes);
-  check(cudaMemset(buffer.data(), 0, bytes), "Cannot fill device memory");
-  check(cudaDeviceSynchronize(), "Cannot fill device memory");
-  return buffer;
-}
 
 /// A handle of the runtime with an owner, null until it is given one.
 template <class Handle, cudaError_t (*destroy)(Handle)>
@@ -155,6 +138,22 @@ inline Event make_event(unsigned flags = cudaEventDefault) {
   return Event(handle);
 }
 
+/// Fills device memory with zeros. In a stream of its own: to wait for the whole device would break
+/// what another engine records there.
+inline void fill_with_zeros(void* data, size_t bytes) {
+  if (bytes == 0) return;
+  const StreamHandle stream = make_stream();
+  check(cudaMemsetAsync(data, 0, bytes, stream), "Cannot fill device memory");
+  check(cudaStreamSynchronize(stream), "Cannot fill device memory");
+}
+
+/// Device memory full of zeros.
+inline DeviceBuffer zeroed_buffer(size_t bytes) {
+  DeviceBuffer buffer(bytes);
+  fill_with_zeros(buffer.data(), bytes);
+  return buffer;
+}
+
 /// Where ops go: a stream of one device, and what must be known of that device to choose kernels.
 struct Stream {
   /// Goes nowhere.
@@ -184,8 +183,8 @@ inline constexpr size_t kMaxArgumentBytes = 512;
 /// Launches a kernel. It may begin before the one ahead of it in the stream has ended (programmatic
 /// dependent launch) where the code that was loaded waits: every kernel calls wait_for_previous()
 /// (ptx.cuh) before it reads what another kernel wrote or writes what another may still read, and
-/// all its threads call it. Shared memory beyond 48 KiB needs allow_shared_memory() once. cluster:
-/// CTAs that run side by side, along x: a divisor of the grid, and more than one where
+/// all its threads call it. Shared memory beyond 48 KiB needs allow_shared_memory() before.
+/// cluster: CTAs that run side by side, along x: a divisor of the grid, and more than one where
 /// stream.is_hopper() only.
 template <class... Parameters, class... Arguments>
 void launch_clusters(Stream& stream, void (*kernel)(Parameters...), int32_t cluster, dim3 grid,

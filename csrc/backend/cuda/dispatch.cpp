@@ -34,17 +34,16 @@ LinearKernel choose_linear(const DeviceTraits& traits, DType weight, int32_t num
   return streams ? LinearKernel::kStreamSm80 : LinearKernel::kGemmSm80;
 }
 
-bool fuses_rope(const DeviceTraits& traits, const KvSpec& kv, const QkvShape& shape,
-                int32_t num_tokens) {
+bool fuses_rope(LinearKernel kernel, const KvSpec& kv, const QkvShape& shape, int32_t num_tokens) {
   const int32_t pair_rows = 2 * kStripRows;
   const int32_t rows = (shape.num_heads + 2 * kv.num_kv_heads) * kv.head_dim;
   const int32_t warps = rows / pair_rows * ((num_tokens + 15) / 16);
   const bool one_dtype = shape.q == shape.k && shape.k == shape.v;
   const bool turns_halves =
       shape.rope_half == 0 || (2 * shape.rope_half == kv.head_dim && !shape.rope_interleaved);
-  return choose_linear(traits, shape.q, num_tokens, rows) == LinearKernel::kStreamSm90 &&
-         warps <= kMaxFusedWarps && one_dtype && !shape.has_head_norms && turns_halves &&
-         kv.head_dim % pair_rows == 0 && has_core_matrices(kv);
+  return kernel == LinearKernel::kStreamSm90 && warps <= kMaxFusedWarps && one_dtype &&
+         !shape.has_head_norms && turns_halves && kv.head_dim % pair_rows == 0 &&
+         has_core_matrices(kv);
 }
 
 AttentionKernel choose_attention(const DeviceTraits& traits, const KvSpec& kv) {
@@ -62,6 +61,18 @@ int32_t token_bucket(int32_t num_tokens) {
 }
 
 void DispatchTable::set(const LinearKey& key, const LinearChoice& choice) {
+  const bool is_sm90 =
+      choice.kernel == LinearKernel::kStreamSm90 || choice.kernel == LinearKernel::kGemmSm90;
+  const bool streams =
+      choice.kernel == LinearKernel::kStreamSm90 || choice.kernel == LinearKernel::kStreamSm80;
+  if ((choice.kernel == LinearKernel::kExact) != is_exact(traits_, key.dtype) ||
+      (is_sm90 && !is_hopper(traits_)) || (streams && key.token_bucket > kMaxStreamTokens)) {
+    throw Error(
+        HEARTH_INVALID_ARGUMENT,
+        format("Cannot tune a linear op: kernel must take %s weights for %d tokens with the "
+               "code that was loaded: current value is %s",
+               dtype_name(key.dtype), key.token_bucket, kernel_name(choice.kernel)));
+  }
   const std::lock_guard lock(mutex_);
   choices_.insert_or_assign(key, choice);
 }

@@ -80,7 +80,9 @@ class DispatchTable {
   explicit DispatchTable(const DeviceTraits& traits) : traits_(traits) {}
 
   const DeviceTraits& traits() const { return traits_; }
-  /// What a tuner found. Before the first choose() of that key.
+  /// What a tuner found; by the engine's thread, before the first choose() of that key. Throws
+  /// Error(HEARTH_INVALID_ARGUMENT) for a kernel that the key's weights or the loaded code do not
+  /// have.
   void set(const LinearKey& key, const LinearChoice& choice);
   /// The entry of the table; else choose_linear()'s kernel with the figures above.
   const LinearChoice& choose(DType dtype, int32_t num_tokens, int32_t rows, int32_t cols);
@@ -93,10 +95,9 @@ class DispatchTable {
   mutable std::mutex mutex_;
   std::map<LinearKey, LinearChoice> choices_;
 };
-/// Whether the linear kernel also rotates q and K and writes K and V (LinearArgs::qkv), a kernel
-/// less where latency is all; else rope_and_write_kv() does.
-bool fuses_rope(const DeviceTraits& traits, const KvSpec& kv, const QkvShape& shape,
-                int32_t num_tokens);
+/// Whether this kernel also rotates q and K and writes K and V (LinearArgs::qkv), a kernel less
+/// where latency is all; else rope_and_write_kv() does.
+bool fuses_rope(LinearKernel kernel, const KvSpec& kv, const QkvShape& shape, int32_t num_tokens);
 /// For decodes and prefills alike.
 AttentionKernel choose_attention(const DeviceTraits& traits, const KvSpec& kv);
 

@@ -32,8 +32,9 @@ void Recorder::end(const RecordKey& key) {
     cudaGetLastError();
     return;
   }
-  if (graphs_.size() == kMost) drop_least_used();
+  if (graphs_.size() == kMostRecorded) drop_least_used();
   graphs_[key] = recorded;
+  num_recorded_ = graphs_.size();
 }
 
 void Recorder::abandon() {

@@ -3,33 +3,21 @@
 // DESIGN
 //   When      Recording takes milliseconds and memory: it happens in warm-up steps, which run
 //             nothing. A live step takes what is there, or is launched kernel by kernel.
-//   Key       The number of sequences, each with one token, and the chunks of their contexts at
-//             most, both rounded up: they decide every address in step memory, and every grid.
-//             Attention of short contexts must not launch the CTAs of long ones: that costs 2 us a
-//             layer.
-//   Most      kMost graphs; the one that was used least comes out first.
+//   Most      kMostRecorded graphs; the one that was used least comes out first.
 //   Failure   A shape that cannot be recorded is left alone: its steps are launched kernel by
 //             kernel.
 #pragma once
 
-#include <compare>
+#include <atomic>
 #include <map>
 
 #include "device.h"
+#include "recorded_steps.h"
 
 namespace hearth::cuda {
 
-struct RecordKey {
-  int32_t num_sequences;
-  int32_t max_chunks;  // of a context
-
-  auto operator<=>(const RecordKey&) const = default;
-};
-
 class Recorder {
  public:
-  static constexpr size_t kMost = 32;
-
   explicit Recorder(Stream& stream) : stream_(stream) {}
   ~Recorder();
   Recorder(const Recorder&) = delete;
@@ -46,7 +34,8 @@ class Recorder {
   bool has(const RecordKey& key) const { return graphs_.contains(key); }
   /// Launches what was recorded for a key that has() it.
   void launch(const RecordKey& key);
-  size_t num_recorded() const { return graphs_.size(); }
+  /// Any thread.
+  size_t num_recorded() const { return num_recorded_; }
 
  private:
   struct Recorded {
@@ -59,6 +48,7 @@ class Recorder {
 
   Stream& stream_;
   std::map<RecordKey, Recorded> graphs_;
+  std::atomic<size_t> num_recorded_{0};
   bool is_recording_ = false;
   uint64_t launches_before_ = 0;
 };

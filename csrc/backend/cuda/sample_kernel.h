@@ -8,7 +8,7 @@
 
 namespace hearth::cuda {
 
-inline constexpr int kMaxLogprobs = 20;
+inline constexpr int kMaxLogprobs = HEARTH_MAX_LOGPROBS;
 inline constexpr int32_t kMaxVocab = 1 << 19;  // sums of weights fit into 64 bits
 
 /// What a sample row made.
@@ -72,7 +72,7 @@ struct SampleArgs {
   DeviceSample* results;
 };
 
-/// See DeviceSamplers::sample().
+/// See CudaSamplers::sample().
 void launch_sample(Stream& stream, const SampleArgs& args, int32_t num_rows);
 
 }  // namespace hearth::cuda

@@ -14,8 +14,9 @@ constexpr float kBanningBias = -100;  // hearth_logit_bias: at and below, a toke
 constexpr size_t kRequestBytes = 1 << 20;
 /// Slots for each sequence that runs: those that were preempted keep theirs.
 constexpr int32_t kSlotsEach = 2;
-/// Of all samplers at most: 128 sequences that remember 20,000 tokens each fit.
-constexpr size_t kMaxArenaBytes = 64 << 20;
+/// Of all samplers at most: 128 sequences that remember 50,000 tokens each fit, or 48 that remember
+/// 131,072.
+constexpr size_t kMaxArenaBytes = 128 << 20;
 constexpr size_t kStagingBytes = 2 << 20;
 
 bool penalizes(const SamplerSpec& spec) {

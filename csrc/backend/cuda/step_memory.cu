@@ -103,10 +103,7 @@ StepMemory::StepMemory(Device& device, const StepSizes& sizes, bool exact) {
   take(partials, parts.partials);
   take(arrivals, parts.arrivals);
   input_bytes = parts.input;
-  if (parts.arrivals > 0) {
-    check(cudaMemset(arrivals, 0, parts.arrivals), "Cannot fill device memory");
-    check(cudaDeviceSynchronize(), "Cannot fill device memory");
-  }
+  fill_with_zeros(arrivals, parts.arrivals);
 
   const size_t host_slot = aligned(parts.input) + aligned(parts.results);
   host_memory_ = device.allocate(kSlots * host_slot, Tier::kHost);
