@@ -69,12 +69,14 @@ std::vector<Struct> read_structs(const std::string& name, const Struct* from, ui
   const auto* bytes = reinterpret_cast<const uint8_t*>(from);
   for (uint32_t i = 0; i < count; ++i, bytes += stride) {
     const std::string element = format("%s[%u]", name.c_str(), i);
-    values.push_back(read_struct<Struct>(kOpening, element, bytes, first_size));
+    // Before it is believed: what lies behind the array is not the caller's to promise.
     uint32_t size;
     std::memcpy(&size, bytes, sizeof(size));
-    if (size == stride) continue;
-    refuse(kOpening, element + ".size", format("be %u, that of %s[0]", stride, name.c_str()),
-           std::to_string(size));
+    if (size != stride) {
+      refuse(kOpening, element + ".size", format("be %u, that of %s[0]", stride, name.c_str()),
+             std::to_string(size));
+    }
+    values.push_back(read_struct<Struct>(kOpening, element, bytes, first_size));
   }
   return values;
 }

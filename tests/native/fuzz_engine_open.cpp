@@ -3,6 +3,7 @@
 //
 // Input: records of 8 bytes that each overwrite 4 bytes of the tables of a valid model:
 //   u8 table (options, spec, tensors, files, flat), u8 unused, u16 word, u32 value
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -55,6 +56,12 @@ void overwrite(Tables& tables, const uint8_t* record) {
   std::memcpy(bytes + word % (size / 4) * 4, record + 4, 4);
 }
 
+/// A struct may say that it is smaller than it is.
+template <class Struct>
+void promise_size(Struct& value) {
+  value.size = std::min<uint32_t>(value.size, sizeof(Struct));
+}
+
 void run_one_request(hearth_engine* engine) {
   const uint32_t tokens[] = {0, 0, 0};
   const hearth_request_options options = hearth::test::greedy_options(2);
@@ -81,7 +88,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   tables.options.num_files = uint32_t(tables.files.size());
   const hearth_engine_options valid = tables.options;
   for (; size >= 8; data += 8, size -= 8) overwrite(tables, data);
-  // What the caller promises: the buffers' sizes. And what would only make the fuzzer slow.
+  // What the caller promises: the sizes of buffers, and that structs are as large as they say. And
+  // what would only make the fuzzer slow.
+  promise_size(tables.options);
+  promise_size(tables.spec);
+  for (hearth_tensor& tensor : tables.tensors) promise_size(tensor);
+  for (hearth_file& file : tables.files) promise_size(file);
   tables.options.flat_bytes = valid.flat_bytes;
   tables.options.num_tensors = valid.num_tensors;
   tables.options.num_files = valid.num_files;

@@ -55,7 +55,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const size_t num_tokens = size > 0 ? data[0] : 1;
   for (size_t i = 0; i < num_tokens; ++i) tokens[i] = i + 1 < size ? data[i + 1] : uint32_t(i) % 40;
   const size_t used = std::min(size, num_tokens + 1);
-  if (size % 2 == 0) options.size = sizeof(options);  // most inputs shall get past it
+  // The caller promises that the struct is as large as it says. Most inputs shall get past it.
+  if (size % 2 == 0 || options.size > sizeof(options)) options.size = sizeof(options);
   options.flat_bytes = uint32_t(size - used);
   options.max_tokens %= 512;
 
