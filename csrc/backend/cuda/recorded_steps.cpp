@@ -16,7 +16,8 @@ std::vector<RecordKey> make_keys(const StepSizes& sizes, int32_t max_items, int3
   for (int32_t size : kSizes) {
     size = std::min(size, most_sequences);
     if (size < 1) break;
-    const int32_t most = std::clamp(max_items / size, 1, std::max(num_chunks(sizes.max_context), 1));
+    const int32_t most =
+        std::clamp(max_items / size, 1, std::max(num_chunks(sizes.max_context), 1));
     for (int64_t chunks = 1; chunks < most; chunks *= growth) {
       if (size * sizes.kv.num_kv_heads * chunks >= full_grid) break;
       keys.push_back({size, int32_t(chunks)});
@@ -39,8 +40,9 @@ RecordedSteps::RecordedSteps(const StepSizes& sizes, int32_t max_items, int32_t 
 
 RecordKey RecordedSteps::find(const StepInput& input) const {
   const int32_t count = input.num_tokens();
-  if (count == 0 || input.num_sequences() != count || int32_t(input.logits_tokens.size()) != count ||
-      int32_t(input.samples.size()) != count || !input.block_copies.empty()) {
+  if (count == 0 || input.num_sequences() != count ||
+      int32_t(input.logits_tokens.size()) != count || int32_t(input.samples.size()) != count ||
+      !input.block_copies.empty()) {
     return kUnrecorded;
   }
   int32_t most_chunks = 0;
@@ -51,9 +53,8 @@ RecordKey RecordedSteps::find(const StepInput& input) const {
     }
     most_chunks = std::max(most_chunks, num_chunks(input.context_len[i]));
   }
-  const auto fits = std::find_if(keys_.begin(), keys_.end(), [&](const RecordKey& key) {
-    return key.num_sequences >= count;
-  });
+  const auto fits = std::find_if(keys_.begin(), keys_.end(),
+                                 [&](const RecordKey& key) { return key.num_sequences >= count; });
   if (fits == keys_.end()) return kUnrecorded;
   // Of the first size that fits: to pad sequences costs more than to launch what is not recorded.
   const auto key = std::find_if(fits, keys_.end(), [&](const RecordKey& other) {
