@@ -232,7 +232,8 @@ TEST("hearth_engine_open says what is wrong and gives no handle") {
   constexpr hearth_status kInvalid = HEARTH_INVALID_ARGUMENT;
   refuses(kInvalid, "options.size must be 112 to 4096", [](auto& m) { m.options.size = 111; });
   refuses(kInvalid, "spec.size must be 112 to 4096", [](auto& m) { m.spec.size = 1; });
-  refuses(kInvalid, "tensors[3].size must be 64, that of tensors[0]", [](auto& m) { m.tensors[3].size = 1; });
+  refuses(kInvalid, "tensors[3].size must be 64, that of tensors[0]",
+          [](auto& m) { m.tensors[3].size = 1; });
   refuses(kInvalid, "files[0].size must be 16 to 4096", [](auto& m) { m.files[0].size = 1; });
   refuses(kInvalid, "num_layers", [](auto& m) { m.spec.num_layers = 0; });
   refuses(kInvalid, "rope_inv_freq", [](auto& m) { m.spec.rope_inv_freq_offset = 1u << 20; });
