@@ -1,9 +1,10 @@
 // Which steps are recorded, and which of them a step is padded to. Host code without CUDA.
 //
 // DESIGN
-//   Key      The number of sequences, each with one token, and the chunks of their contexts at most,
-//            both rounded up: they decide every address in step memory, and every grid. Attention
-//            of short contexts must not launch the CTAs of long ones: that costs 2 us a layer.
+//   Key      The number of sequences, each with one token, and the chunks of their contexts at
+//            most, both rounded up: they decide every address in step memory, and every grid.
+//            Attention of short contexts must not launch the CTAs of long ones: that costs 2 us a
+//            layer.
 //   Chunks   1, then so many times more, until attention fills the device; then as many as one
 //            launch of attention may have of that many sequences.
 //   Most     kMostRecorded keys. Every number of sequences has one: where there are too many keys,
