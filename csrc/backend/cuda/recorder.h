@@ -23,7 +23,7 @@ class Recorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  /// What is launched from now on is recorded and does not run. False where it runs all the same.
+  /// What is launched from now on is recorded and does not run. False where that cannot begin.
   bool begin();
   /// Keeps what was recorded for `key`, or nothing where that fails.
   void end(const RecordKey& key);
