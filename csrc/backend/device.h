@@ -23,6 +23,8 @@
 #include <string>
 #include <utility>
 
+#include "../error.h"
+
 namespace hearth {
 
 /// Where memory lies. kHost: the device's copies reach it at full speed (CUDA: page-locked).
@@ -108,6 +110,14 @@ class Memory {
   size_t bytes_ = 0;
   Tier tier_ = Tier::kDevice;
 };
+
+/// The Error(HEARTH_OUT_OF_MEMORY) of a device: which memory, and what a user can do.
+inline Error out_of_memory(size_t bytes, const std::string& memory) {
+  return Error(HEARTH_OUT_OF_MEMORY,
+               format("Cannot allocate %zu bytes of %s: lower kv_cache_memory_bytes, "
+                      "max_num_batched_tokens or max_model_len",
+                      bytes, memory.c_str()));
+}
 
 inline Memory Device::allocate(size_t bytes, Tier tier) {
   if (bytes == 0) return {};

@@ -46,6 +46,9 @@ struct Tensor {
   DType form = DType::kF32;
 };
 
+/// The elements of one that is no operand.
+inline float* floats(const Tensor& tensor) { return reinterpret_cast<float*>(tensor.data); }
+
 /// What the attention of one layer needs to know.
 struct AttentionSpec {
   int32_t layer = 0;

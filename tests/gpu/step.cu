@@ -51,13 +51,7 @@ StepInput Batch::input() const {
 DeviceStep::DeviceStep(Device& device, const Batch& batch, int32_t max_items) {
   const StepInput input = batch.input();
   plan.make(input, max_items);
-  cuda::StepLayout layout;
-  layout.num_tokens = input.num_tokens();
-  layout.num_sequences = input.num_sequences();
-  layout.num_batches = int32_t(plan.batches.size());
-  layout.max_decodes = int32_t(plan.decodes.size());
-  layout.num_prefills = int32_t(plan.prefills.size());
-  layout.num_blocks = cuda::count_blocks(input, batch.block_tokens);
+  const cuda::StepLayout layout = cuda::layout_of(input, plan, batch.block_tokens);
   std::vector<std::byte> packed(layout.place(nullptr, view));
   cuda::pack_step(input, plan, {}, batch.block_tokens, layout, packed.data());
   memory_ = upload(device, packed);

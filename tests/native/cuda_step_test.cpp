@@ -289,12 +289,11 @@ TEST("pack_step() pads a step to the size it is recorded for") {
   AttentionPlan plan;
   plan.make(decodes.input, 100);
   CHECK_EQUAL(plan.decodes.size(), 3u);  // 1 chunk and 2
-  StepLayout layout;
+  StepLayout layout = layout_of(decodes.input, plan, 16);
   layout.num_tokens = layout.num_sequences = layout.num_logits = layout.num_samples = 4;
   layout.num_batches = 1;
   layout.max_decodes = 4 * num_chunks(64 * 16);
   layout.rope_half = 3;
-  layout.num_blocks = count_blocks(decodes.input, 16);
   CHECK_EQUAL(layout.num_blocks, 2u + 33u);
   StepView view;
   const size_t bytes = layout.place(nullptr, view);
@@ -334,8 +333,7 @@ TEST("pack_step() of a step without sequences or samples stays within its memory
   AttentionPlan plan;
   plan.make(input, 100);
   CHECK(plan.decodes.empty() && plan.prefills.empty());
-  StepLayout layout;
-  layout.num_tokens = 3;
+  const StepLayout layout = layout_of(input, plan, 16);
   StepView view;
   std::vector<std::byte> memory(layout.place(nullptr, view) + 16, std::byte{0xee});
   pack_step(input, plan, {}, 16, layout, memory.data());

@@ -5,8 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "../../error.h"
-
 namespace hearth {
 namespace {
 
@@ -21,12 +19,7 @@ std::byte* CpuDevice::allocate_bytes(size_t bytes, Tier) {
   const size_t alignment = huge ? kHugePage : 64;
   const size_t size = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, size);
-  if (memory == nullptr) {
-    throw Error(HEARTH_OUT_OF_MEMORY,
-                format("Cannot allocate %zu bytes of memory: lower kv_cache_memory_bytes, "
-                       "max_num_batched_tokens or max_model_len",
-                       bytes));
-  }
+  if (memory == nullptr) throw out_of_memory(bytes, "memory");
   if (huge) madvise(memory, size, MADV_HUGEPAGE);  // a hint: small pages work too
   ++num_allocations_;
   return static_cast<std::byte*>(memory);

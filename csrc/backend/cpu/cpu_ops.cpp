@@ -14,8 +14,6 @@ namespace {
 // Rows of copies and norms from which on a barrier is worth its microsecond.
 constexpr int32_t kParallelRows = 16;
 
-float* floats(const Tensor& tensor) { return reinterpret_cast<float*>(tensor.data); }
-
 int choose_threads(uint32_t option) { return option > 0 ? int(option) : usable_cores(); }
 
 }  // namespace

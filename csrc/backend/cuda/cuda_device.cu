@@ -45,10 +45,7 @@ std::byte* CudaDevice::allocate_bytes(size_t bytes, Tier tier) {
     cudaGetLastError();
     size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
-    throw Error(HEARTH_OUT_OF_MEMORY,
-                format("Cannot allocate %zu bytes of device memory, %zu are free: lower "
-                       "kv_cache_memory_bytes, max_num_batched_tokens or max_model_len",
-                       bytes, free));
+    throw out_of_memory(bytes, format("device memory, of which %zu are free", free));
   }
   check(status, DeviceMemory::kRefusal);
   return static_cast<std::byte*>(data);

@@ -14,8 +14,6 @@ constexpr size_t kModuleBytes = 96 << 20, kRecordedBytes = 2 << 20;
 /// CTAs of decoding attention on a multiprocessor: a grid of more is cut to what fits.
 constexpr int32_t kAttentionCtas = 2;
 
-float* floats(const Tensor& tensor) { return reinterpret_cast<float*>(tensor.data); }
-
 DType half_of(DType weight) { return weight == DType::kBF16 ? DType::kBF16 : DType::kF16; }
 
 int32_t rows_of(const LinearArgs& args) {
@@ -82,23 +80,14 @@ std::vector<WarmUpStep> CudaOps::warm_ups() const {
 
 StepLayout CudaOps::make_layout(const StepInput& input, std::span<const RopeView> ropes,
                                 const KvSpec& kv) const {
-  StepLayout layout;
+  StepLayout layout = layout_of(input, plan_, kv.block_tokens);
   for (const RopeView& rope : ropes) layout.rope_half += rope.dim() / 2;
-  layout.num_prefills = int32_t(plan_.prefills.size());
-  layout.num_blocks = count_blocks(input, kv.block_tokens);
   if (is_padded()) {
     layout.num_tokens = layout.num_sequences = key_.num_sequences;
     layout.num_logits = layout.num_samples = key_.num_sequences;
     layout.num_batches = 1;
     layout.max_decodes =
         std::min(StepMemory::max_decode_items(sizes_), key_.num_sequences * key_.max_chunks);
-  } else {
-    layout.num_tokens = input.num_tokens();
-    layout.num_sequences = input.num_sequences();
-    layout.num_logits = int32_t(input.logits_tokens.size());
-    layout.num_samples = int32_t(input.samples.size());
-    layout.num_batches = int32_t(plan_.batches.size());
-    layout.max_decodes = int32_t(plan_.decodes.size());
   }
   return layout;
 }

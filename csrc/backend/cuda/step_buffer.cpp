@@ -73,12 +73,19 @@ size_t StepLayout::place(const std::byte* base, StepView& view) const {
   return lay_out(*this, base, view, inv_freq);
 }
 
-size_t count_blocks(const StepInput& input, int32_t block_tokens) {
-  size_t blocks = 0;
+StepLayout layout_of(const StepInput& input, const AttentionPlan& plan, int32_t block_tokens) {
+  StepLayout layout;
+  layout.num_tokens = input.num_tokens();
+  layout.num_sequences = input.num_sequences();
+  layout.num_logits = int32_t(input.logits_tokens.size());
+  layout.num_samples = int32_t(input.samples.size());
+  layout.num_batches = int32_t(plan.batches.size());
+  layout.max_decodes = int32_t(plan.decodes.size());
+  layout.num_prefills = int32_t(plan.prefills.size());
   for (const int32_t context : input.context_len) {
-    blocks += size_t(blocks_of_context(context, block_tokens));
+    layout.num_blocks += size_t(blocks_of_context(context, block_tokens));
   }
-  return blocks;
+  return layout;
 }
 
 void pack_step(const StepInput& input, const AttentionPlan& plan, std::span<const RopeView> ropes,

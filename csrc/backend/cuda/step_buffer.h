@@ -33,8 +33,8 @@ inline const float* packed_inv_freq(const std::byte* base) {
   return reinterpret_cast<const float*>(base);
 }
 
-/// Blocks of all contexts of a step.
-size_t count_blocks(const StepInput& input, int32_t block_tokens);
+/// What a step holds by itself: without padding and RoPE tables.
+StepLayout layout_of(const StepInput& input, const AttentionPlan& plan, int32_t block_tokens);
 
 /// Writes a step into host memory of layout.place() bytes; what the layout has beyond the input is
 /// padding.
