@@ -14,6 +14,7 @@ import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { tokenizerSource } from "../model/load.ts";
 import type { Model, Tokenizer } from "../model/spec.ts";
+import { refuse } from "./refuse.ts";
 import type { EncodeRequest, WorkerMessage, WorkerSource } from "./tokenizer_worker.ts";
 import { EngineError } from "./types.ts";
 
@@ -111,14 +112,9 @@ export class Encoder {
     this.#longestToken ??= longestTokenBytes(this.#tokenizer);
     const numTokens = Math.ceil(text.length / this.#longestToken);
     if (numTokens <= maxModelLen) return;
-    throw new EngineError(
-      "context_length_exceeded",
-      `Cannot encode ${
-        field ?? "text"
-      }: it must fit the model's length of ${maxModelLen} tokens: ` +
-        `current length is ${text.length} characters, at least ${numTokens} tokens`,
-      { field },
-    );
+    const found = `${text.length} characters, at least ${numTokens} tokens`;
+    const rule = `fit the model's length of ${maxModelLen} tokens`;
+    refuse("Cannot encode text", field ?? "text", rule, found, "context_length_exceeded");
   }
 
   #checkRoom(): void {

@@ -7,15 +7,17 @@
  *
  * @module
  */
-import { openLibrary } from "../ffi/library.ts";
+import { buildInfo, listDevices, openLibrary } from "../ffi/library.ts";
 import type { NativeEvent } from "../ffi/events.ts";
 import { NativeEngine } from "../ffi/native_engine.ts";
 import { loadModel } from "../model/load.ts";
+import { encodeModel } from "../model/native_tables.ts";
 import type { Model } from "../model/spec.ts";
 import { Encoder } from "./encoder.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { ActiveGeneration } from "./generation.ts";
 import { checkOptions } from "./options.ts";
-import { promptOf } from "./prompt.ts";
+import { prepare, type PrepareContext, type PreparedRequest } from "./prepare.ts";
 import {
   EngineError,
   type EngineOptions,
@@ -23,14 +25,7 @@ import {
   type GenerateRequest,
   type Generation,
 } from "./types.ts";
-import {
-  checkPrompt,
-  checkTokens,
-  type Limits,
-  limitsOf,
-  resolveRequest,
-  sourceField,
-} from "./validation.ts";
+import { checkTokens, limitsOf } from "./validation.ts";
 
 /** Options of {@linkcode Engine.open}. */
 export interface OpenOptions extends EngineOptions {
@@ -68,10 +63,12 @@ export class Engine implements AsyncDisposable {
   readonly ready: Promise<void>;
   readonly #native: NativeEngine;
   readonly #encoder: Encoder;
-  readonly #limits: Limits;
+  readonly #context: PrepareContext<number[] | Promise<number[]>>;
   readonly #active = new Map<bigint, ActiveGeneration>();
   readonly #loaded = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<void>();
+  readonly #options: EngineOptions;
+  #fingerprint: string | undefined;
   #failure: EngineError | undefined;
   #state: "loading" | "ready" | "failed" | "stopping" | "stopped" = "loading";
   #polling = false;
@@ -79,11 +76,17 @@ export class Engine implements AsyncDisposable {
   private constructor(model: Model, options: EngineOptions) {
     checkOptions(options);
     this.model = model;
-    this.#native = NativeEngine.open(openLibrary(options.library), model, options);
-    this.#limits = limitsOf(model, this.#native.stats());
-    this.maxModelLen = this.#limits.maxModelLen;
+    this.#options = options;
+    this.#native = NativeEngine.open(openLibrary(options.library), encodeModel(model), options);
+    const limits = limitsOf(model, this.#native.stats());
+    this.maxModelLen = limits.maxModelLen;
     const maxQueuedRequests = options.maxQueuedRequests ?? DEFAULT_MAX_QUEUED_REQUESTS;
     this.#encoder = new Encoder(model, { maxModelLen: this.maxModelLen, maxQueuedRequests });
+    this.#context = {
+      model,
+      limits,
+      encode: (text, options) => this.#encoder.encode(text, options),
+    };
     this.ready = this.#loaded.promise;
     this.ready.catch(() => {}); // whoever waits for it gets the error
     this.#poll();
@@ -96,10 +99,11 @@ export class Engine implements AsyncDisposable {
    * @throws {EngineError} when it cannot be run: memory, device, library, options
    */
   static async open(source: string | Model, options: OpenOptions = {}): Promise<Engine> {
-    const { loadFormat = "auto" } = options;
+    const { waitUntilReady = true, ...engineOptions } = options;
+    const { loadFormat = "auto" } = engineOptions;
     const model = typeof source === "string" ? await loadModel(source, { loadFormat }) : source;
-    const engine = new Engine(model, options);
-    if (options.waitUntilReady ?? true) {
+    const engine = new Engine(model, engineOptions);
+    if (waitUntilReady) {
       try {
         await engine.ready;
       } catch (error) {
@@ -146,17 +150,15 @@ export class Engine implements AsyncDisposable {
    */
   generate(request: GenerateRequest): Generation {
     request.signal?.throwIfAborted();
-    const native = resolveRequest(request, this.#limits);
-    const prompt = promptOf(request, this.model);
+    const preparation = prepare(request, this.#context);
     const generation = new ActiveGeneration(request, (id) => this.#native.cancel(id));
     const { signal } = generation;
 
-    const submit = (promptTokens: readonly number[]) => {
-      checkPrompt(promptTokens, request, this.#limits);
+    const submit = ({ promptTokens, native }: PreparedRequest) => {
       if (signal.aborted) return generation.endUnsent();
       const id = this.#native.submit(Uint32Array.from(promptTokens), native);
       const { tokenizer } = this.model;
-      const { eosTokenIds } = this.#limits;
+      const { eosTokenIds } = this.#context.limits;
       generation.begin(id, {
         request,
         promptTokens,
@@ -170,12 +172,8 @@ export class Engine implements AsyncDisposable {
     const start = async () => {
       try {
         // Short prompts are queued before generate() returns, in the order of its calls.
-        const tokens = "tokens" in prompt ? prompt.tokens : this.#encoder.encode(prompt.text, {
-          addSpecialTokens: prompt.addSpecialTokens,
-          field: sourceField(request),
-          signal,
-        });
-        submit(tokens instanceof Promise ? await tokens : tokens);
+        const prepared = preparation.encode(signal);
+        submit(prepared instanceof Promise ? await prepared : prepared);
       } catch (error) {
         if (signal.aborted) return generation.endUnsent();
         generation.fail(error);
@@ -219,7 +217,7 @@ export class Engine implements AsyncDisposable {
     tokens: readonly number[],
     options: { readonly skipSpecialTokens?: boolean } = {},
   ): string {
-    checkTokens("tokens", tokens, this.#limits);
+    checkTokens("tokens", tokens, this.#context.limits);
     const { skipSpecialTokens = true } = options;
     return this.model.tokenizer.decode(tokens, { skipSpecialTokens });
   }
@@ -227,6 +225,25 @@ export class Engine implements AsyncDisposable {
   /** Gauges of now, counters since open. */
   stats(): EngineStats {
     return this.#native.stats();
+  }
+
+  /**
+   * Names model, build, device, dtypes and options: of engines with one fingerprint, equal requests
+   * with equal seeds get equal tokens. It settles when the engine is ready.
+   */
+  get fingerprint(): string {
+    if (this.#fingerprint !== undefined) return this.#fingerprint;
+    const { model } = this;
+    const { library } = this.#options;
+    const fingerprint = fingerprintOf({
+      model,
+      build: buildInfo(library),
+      stats: this.stats(),
+      devices: listDevices(library),
+      options: this.#options,
+    });
+    if (this.#state !== "loading") this.#fingerprint = fingerprint;
+    return fingerprint;
   }
 
   /** `key: value` lines: device, threads, kernels, dtypes. */

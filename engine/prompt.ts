@@ -4,7 +4,8 @@
  * @module
  */
 import type { Model } from "../model/spec.ts";
-import { EngineError, type GenerateRequest } from "./types.ts";
+import { refuse, SUBMITTING } from "./refuse.ts";
+import type { GenerateRequest } from "./types.ts";
 
 /** Token ids as they are, or text to encode. */
 export type Prompt =
@@ -12,7 +13,10 @@ export type Prompt =
   | { readonly text: string; readonly addSpecialTokens: boolean };
 
 /** @throws {EngineError} `invalid_argument` where the model has no chat template or it refuses */
-export function promptOf(request: GenerateRequest, model: Model): Prompt {
+export function promptOf(
+  request: GenerateRequest,
+  model: Pick<Model, "name" | "chatTemplate">,
+): Prompt {
   if (request.tokens !== undefined) return { tokens: request.tokens };
   if (request.prompt !== undefined) {
     return { text: request.prompt, addSpecialTokens: request.addSpecialTokens ?? true };
@@ -20,22 +24,19 @@ export function promptOf(request: GenerateRequest, model: Model): Prompt {
   return { text: renderMessages(request, model), addSpecialTokens: false };
 }
 
-function renderMessages(request: GenerateRequest, model: Model): string {
+function renderMessages(
+  request: GenerateRequest,
+  model: Pick<Model, "name" | "chatTemplate">,
+): string {
   if (model.chatTemplate === undefined) {
-    throw new EngineError(
-      "invalid_argument",
-      `Cannot submit request: messages need a chat template and ${model.name} carries none: use prompt`,
-      { field: "messages" },
-    );
+    const rule = `be absent, as ${model.name} carries no chat template: use a prompt`;
+    refuse(SUBMITTING, "messages", rule, undefined);
   }
   try {
     return model.chatTemplate.render(request.messages ?? [], { addGenerationPrompt: true });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new EngineError(
-      "invalid_argument",
-      `Cannot submit request: messages were refused by the model's chat template: ${reason}`,
-      { field: "messages" },
-    );
+    const rule = `be what the model's chat template takes, which says: ${reason}`;
+    refuse(SUBMITTING, "messages", rule, undefined);
   }
 }

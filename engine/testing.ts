@@ -19,9 +19,10 @@
 import { openLibrary } from "../ffi/library.ts";
 import { NativeEngine } from "../ffi/native_engine.ts";
 import { loadModel } from "../model/load.ts";
+import { encodeModel } from "../model/native_tables.ts";
 import type { Model } from "../model/spec.ts";
 import { checkOptions } from "./options.ts";
-import { promptOf } from "./prompt.ts";
+import { prepare, type PrepareContext } from "./prepare.ts";
 import { type OutputEvent, RequestOutput } from "./request_output.ts";
 import {
   EngineError,
@@ -36,7 +37,7 @@ import {
   type SamplingParameters,
   type TokenLogprob,
 } from "./types.ts";
-import { checkPrompt, type Limits, limitsOf, resolveRequest } from "./validation.ts";
+import { limitsOf } from "./validation.ts";
 
 export { EngineError };
 export type {
@@ -93,17 +94,21 @@ export class ManualEngine implements Disposable {
   /** What was opened. */
   readonly model: Model;
   readonly #native: NativeEngine;
-  readonly #limits: Limits;
+  readonly #context: PrepareContext<number[]>;
   readonly #active = new Map<bigint, CollectedRequest>();
 
   private constructor(model: Model, options: EngineOptions) {
     checkOptions(options);
     this.model = model;
-    this.#native = NativeEngine.open(openLibrary(options.library), model, {
+    this.#native = NativeEngine.open(openLibrary(options.library), encodeModel(model), {
       ...options,
       manual: true,
     });
-    this.#limits = limitsOf(model, this.#native.stats());
+    this.#context = {
+      model,
+      limits: limitsOf(model, this.#native.stats()),
+      encode: (text, options) => model.tokenizer.encode(text, options),
+    };
     this.#dispatch();
   }
 
@@ -125,15 +130,10 @@ export class ManualEngine implements Disposable {
    * @throws {EngineError} when it is refused
    */
   generate(request: Omit<GenerateRequest, "signal">): ManualRequest {
-    const native = resolveRequest(request, this.#limits);
-    const prompt = promptOf(request, this.model);
-    const promptTokens = "tokens" in prompt
-      ? prompt.tokens
-      : this.model.tokenizer.encode(prompt.text, prompt);
-    checkPrompt(promptTokens, request, this.#limits);
+    const { promptTokens, native } = prepare(request, this.#context).encode();
     const id = this.#native.submit(Uint32Array.from(promptTokens), native);
     const { tokenizer } = this.model;
-    const { eosTokenIds } = this.#limits;
+    const { eosTokenIds } = this.#context.limits;
     const stopSequence = (index: number, keepTokens: number) =>
       this.#native.stopSequence(id, index, keepTokens);
     const output = new RequestOutput({

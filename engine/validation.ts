@@ -12,9 +12,9 @@ import {
   maxStopIds,
 } from "../ffi/structs.ts";
 import type { Model } from "../model/spec.ts";
-import { refuse as refuseField } from "./refuse.ts";
+import { refuse as refuseField, SUBMITTING } from "./refuse.ts";
 import { saltBits } from "./salt.ts";
-import { EngineError, type EngineStats, type GenerateRequest } from "./types.ts";
+import type { EngineErrorCode, EngineStats, GenerateRequest } from "./types.ts";
 
 /** What the model and the engine allow. */
 export interface Limits {
@@ -110,7 +110,7 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
     logprobs: request.logprobs ?? -1,
     promptLogprobs: request.promptLogprobs ?? -1,
     priority: request.priority ?? 0,
-    seed: request.seed === undefined ? undefined : seedBits(request.seed),
+    seed: request.seed === undefined ? drawSeed() : seedBits(request.seed),
     deadlineMs: request.deadlineMs ?? 0,
     salt: saltBits(request.salt ?? ""),
     stopIds,
@@ -155,23 +155,19 @@ export function checkPrompt(
   const field = sourceField(request);
   if (tokens.length === 0) refuse(field, "hold at least one token", "none");
   if (request.tokens !== undefined) checkTokens("tokens", tokens, limits);
-  const room = request.maxTokens === 0 ? 0 : 1;
-  if (tokens.length + room > limits.maxModelLen) {
-    throw new EngineError(
-      "context_length_exceeded",
-      `Cannot submit request: ${field} must leave room for ${room} output token within the model's ` +
-        `length of ${limits.maxModelLen} tokens: current length is ${tokens.length} tokens`,
-      { field },
-    );
+  const { maxTokens = 1 } = request;
+  const { maxModelLen } = limits;
+  const room = maxModelLen - tokens.length;
+  if (room < Math.min(maxTokens, 1)) {
+    const rule = maxTokens === 0
+      ? `fit the model's length of ${maxModelLen} tokens`
+      : `leave room for 1 output token within the model's length of ${maxModelLen} tokens`;
+    refuse(field, rule, `${tokens.length} tokens`, "context_length_exceeded");
   }
-  const { maxTokens = 0 } = request;
-  if (tokens.length + maxTokens > limits.maxModelLen) {
-    throw new EngineError(
-      "context_length_exceeded",
-      `Cannot submit request: ${field} and maxTokens together must be at most ` +
-        `${limits.maxModelLen} tokens: current values are ${tokens.length} and ${maxTokens}`,
-      { field: "maxTokens" },
-    );
+  if (room < maxTokens) {
+    const rule = `be at most the ${room} that a prompt of ${tokens.length} tokens leaves of the ` +
+      `model's length of ${maxModelLen}`;
+    refuse("maxTokens", rule, maxTokens, "context_length_exceeded");
   }
 }
 
@@ -223,6 +219,10 @@ function checkNumber(field: string, value: number, range: Range): void {
   refuse(field, `be ${integer ? "an integer " : ""}${bounds.join(" and ")}`, value);
 }
 
+function drawSeed(): bigint {
+  return crypto.getRandomValues(new BigUint64Array(1))[0]!;
+}
+
 /** Negative seeds are taken as their 64 bits, as other servers do. */
 function seedBits(seed: number | bigint): bigint {
   const valid = typeof seed === "bigint"
@@ -232,6 +232,11 @@ function seedBits(seed: number | bigint): bigint {
   return BigInt.asUintN(64, BigInt(seed));
 }
 
-function refuse(field: string, rule: string, found: number | bigint | string): never {
-  return refuseField("Cannot submit request", field, rule, found);
+function refuse(
+  field: string,
+  rule: string,
+  found: number | bigint | string,
+  code?: EngineErrorCode,
+): never {
+  return refuseField(SUBMITTING, field, rule, found, code);
 }

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import type { EngineError, FinishReason, PositionLogprobs, TokenLogprob } from "../engine/types.ts";
+import type { EngineError } from "./errors.ts";
 import { nameOf } from "./library.ts";
 import { engineError } from "./status.ts";
 import * as c from "./structs.ts";
+import type { FinishReason, PositionLogprobs, TokenLogprob } from "./types.ts";
 
 /** What `hearth_poll` tells. */
 export type NativeEvent =

@@ -4,7 +4,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
-import { EngineError } from "../engine/types.ts";
+import { EngineError } from "./errors.ts";
 import { decodeCString } from "./struct.ts";
 import { abiVersion, Device, DeviceKind, Isa } from "./structs.ts";
 import { symbols } from "./symbols.ts";

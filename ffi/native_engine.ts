@@ -3,15 +3,25 @@
  *
  * @module
  */
-import { EngineError, type EngineOptions, type EngineStats } from "../engine/types.ts";
-import type { Model } from "../model/spec.ts";
 import { ComputeDType } from "./dtypes.ts";
 import { decodeEvent, type NativeEvent } from "./events.ts";
+import { EngineError } from "./errors.ts";
 import { FlatBuffer } from "./flat_buffer.ts";
 import { bytesOf, type Library, nameOf, readText } from "./library.ts";
-import { encodeModel } from "./model_tables.ts";
 import { ErrorBuffer, statusError } from "./status.ts";
 import * as c from "./structs.ts";
+import type { EngineOptions, EngineStats } from "./types.ts";
+
+/** A model as `hearth_engine_open` takes it, encoded. */
+export interface ModelTables {
+  readonly spec: Uint8Array<ArrayBuffer>;
+  readonly tensors: Uint8Array<ArrayBuffer>;
+  readonly files: Uint8Array<ArrayBuffer>;
+  readonly numTensors: number;
+  readonly numFiles: number;
+  /** Names, paths and frequencies. */
+  readonly flat: FlatBuffer;
+}
 
 /** A request with every field given; ranges as in hearth.h. */
 export interface NativeRequest {
@@ -30,8 +40,7 @@ export interface NativeRequest {
   /** -1: none. */
   readonly promptLogprobs: number;
   readonly priority: number;
-  /** Undefined: the library draws one. */
-  readonly seed: bigint | undefined;
+  readonly seed: bigint;
   /** 0: none. */
   readonly deadlineMs: number;
   readonly salt: readonly [bigint, bigint];
@@ -73,11 +82,10 @@ export class NativeEngine implements Disposable {
    */
   static open(
     library: Library,
-    model: Model,
+    model: ModelTables,
     options: EngineOptions & { readonly manual?: boolean },
   ): NativeEngine {
-    const flat = new FlatBuffer();
-    const { spec, tensors, files } = encodeModel(model, flat);
+    const { spec, tensors, files, flat } = model;
     const [kind, index] = (options.device ?? "auto").split(":") as [
       keyof typeof c.DeviceKind,
       string | undefined,
@@ -103,8 +111,8 @@ export class NativeEngine implements Disposable {
       priority_ageing_ms: options.priorityAgeingMs ?? 0,
       flat_bytes: flat.byteLength,
       memory_limit_bytes: 0n,
-      num_tensors: model.tensors.length,
-      num_files: model.files.length,
+      num_tensors: model.numTensors,
+      num_files: model.numFiles,
       load_format: c.LoadFormat[options.loadFormat ?? "auto"],
       gpu_memory_utilization: options.gpuMemoryUtilization ?? 0,
       groups_offset: 0,
@@ -147,8 +155,8 @@ export class NativeEngine implements Disposable {
       logprobs: request.logprobs,
       prompt_logprobs: request.promptLogprobs,
       priority: request.priority,
-      seed: request.seed ?? 0n,
-      has_seed: Number(request.seed !== undefined),
+      seed: request.seed,
+      has_seed: 1,
       deadline_ms: request.deadlineMs,
       salt: request.salt,
       stop_ids_offset: flat.append(Uint32Array.from(request.stopIds)),

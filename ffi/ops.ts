@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { TokenLogprob } from "../engine/types.ts";
 import { ComputeDType, WeightDType } from "./dtypes.ts";
 import { FlatBuffer } from "./flat_buffer.ts";
 import { bytesOf, defaultLibraryPath } from "./library.ts";
@@ -26,6 +25,7 @@ import {
   RopeStyle,
   TokenLogprob as TokenLogprobStruct,
 } from "./structs.ts";
+import type { TokenLogprob } from "./types.ts";
 
 /** Where and how ops run. */
 export interface OpContext {

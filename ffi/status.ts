@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { EngineError, type EngineErrorCode } from "../engine/types.ts";
+import { EngineError, type EngineErrorCode } from "./errors.ts";
 import { Error as ErrorStruct, Status } from "./structs.ts";
 
 const codes: ReadonlyMap<number, EngineErrorCode> = new Map([

@@ -189,7 +189,7 @@ class Answer {
       object,
       created: this.#created,
       model: this.model,
-      system_fingerprint: this.c.var.instance.systemFingerprint,
+      system_fingerprint: this.c.var.engine.fingerprint,
     };
   }
 

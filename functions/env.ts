@@ -5,6 +5,7 @@
  */
 import type { Model } from "../model/spec.ts";
 import type { EngineError, EngineStats, GenerateRequest, Generation } from "../engine/types.ts";
+import type { Caller } from "./server/caller.ts";
 import type { Instance } from "./server/instance.ts";
 import type { RequestRecord } from "./server/request_record.ts";
 
@@ -13,6 +14,8 @@ export interface ServedEngine {
   readonly model: Pick<Model, "name" | "architecture" | "tokenizer" | "chatTemplate">;
   /** Prompt and output together, in tokens. */
   readonly maxModelLen: number;
+  /** Of engines with one fingerprint, equal requests with equal seeds get equal tokens. */
+  readonly fingerprint: string;
   /** Resolves when the weights are loaded; rejects when they cannot be. */
   readonly ready: Promise<void>;
   /** Why it runs no step any more; undefined while it does. */
@@ -37,8 +40,7 @@ export interface Env {
     /** Set by `openEngine` and `warmEngine`. */
     engine: ServedEngine;
     requestId: string;
-    /** Names whose warm KV blocks this request may share; "" for everybody's. */
-    salt: string;
+    caller: Caller;
     record: RequestRecord;
     /** Aborts when the caller leaves. */
     signal: AbortSignal;

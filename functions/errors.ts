@@ -7,7 +7,8 @@ import type { Context, ErrorHandler, Hono, MiddlewareHandler, NotFoundHandler } 
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { z } from "@hono/zod-openapi";
-import { EngineError, type EngineErrorCode } from "../engine/types.ts";
+import { SUBMITTING } from "../engine/refuse.ts";
+import { EngineError, type EngineErrorCode, ruleSentence } from "../engine/types.ts";
 import type { Env } from "./env.ts";
 import { describeIssue } from "./wire/invalid_body.ts";
 
@@ -79,20 +80,33 @@ export function failureReason(failure: EngineError | undefined): string {
 /** Any thrown value as an answer. What is not meant for the caller goes to the log alone. */
 export function toHttpError(error: unknown, requestId = "-"): HttpError {
   if (error instanceof HttpError) return error;
-  const known = error instanceof EngineError ? ENGINE_ERRORS[error.code] : undefined;
-  if (error instanceof EngineError && known !== undefined) {
-    const [status, code] = known;
-    if (error.field === undefined) {
-      return new HttpError(status, code, error.message, null, error.retryAfterMs);
-    }
-    // The engine speaks of maxTokens, the caller wrote max_tokens.
-    const param = snakeCase(error.field);
-    const message = error.message.replaceAll(error.field, param);
-    return new HttpError(status, code, message, param, error.retryAfterMs);
-  }
+  const refusal = error instanceof EngineError ? refusalOf(error) : undefined;
+  if (refusal !== undefined) return refusal;
   if (error instanceof HTTPException) return fromHono(error);
   console.error(`request ${requestId} failed:`, error);
   return new HttpError(500, "internal_error", `Internal error: the log of the server has more`);
+}
+
+/**
+ * An engine's error as an answer; undefined for what callers do not see. The engine speaks of
+ * maxTokens, the caller wrote max_tokens.
+ *
+ * @param names of the engine's fields on a route's wire, where they differ by more than case
+ */
+export function refusalOf(
+  error: EngineError,
+  names: Readonly<Record<string, string>> = {},
+): HttpError | undefined {
+  const known = ENGINE_ERRORS[error.code];
+  if (known === undefined) return undefined;
+  const [status, code] = known;
+  const { field, rule, value, retryAfterMs } = error;
+  if (field === undefined || rule === undefined) {
+    return new HttpError(status, code, error.message, null, retryAfterMs);
+  }
+  const param = names[field] ?? snakeCase(field);
+  const message = ruleSentence(SUBMITTING, { field: param, rule, value });
+  return new HttpError(status, code, message, param, retryAfterMs);
 }
 
 function fromHono(exception: HTTPException): HttpError {

@@ -9,7 +9,8 @@ import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
 import { accessLog } from "./access_log.ts";
-import { authentication } from "./authentication.ts";
+import { allowHosts } from "./allowed_hosts.ts";
+import { identifyCaller } from "./caller.ts";
 import type { Env } from "../env.ts";
 import { HttpError, methodNotAllowed, notFound, onError, rejectInvalid } from "../errors.ts";
 import type { Instance } from "./instance.ts";
@@ -48,7 +49,8 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
     const origin = options.corsOrigins.includes("*") ? "*" : [...options.corsOrigins];
     app.use(cors({ origin, exposeHeaders: ["x-request-id"] }));
   }
-  app.use(authentication(options));
+  if (options.allowedHosts.length > 0) app.use(allowHosts(options.allowedHosts));
+  app.use(identifyCaller(options));
   app.use(bodyLimit({ maxSize: options.bodyLimitBytes, onError: () => tooLarge(options) }));
   for (const one of functions) app.route("/", one);
   app.use(methodNotAllowed(app));

@@ -9,7 +9,6 @@ import { EngineError } from "../../engine/types.ts";
 import type { Env, ServedEngine } from "../env.ts";
 import { failureReason, HttpError } from "../errors.ts";
 import type { MetricsRegistry } from "./metrics_registry.ts";
-import { VERSION } from "./version_number.ts";
 
 /** How an instance treats its callers. */
 export interface InstanceOptions {
@@ -17,6 +16,8 @@ export interface InstanceOptions {
   readonly apiKeys: readonly string[];
   /** Warm KV blocks may be shared by callers with different keys. */
   readonly sharePrefixesAcrossKeys: boolean;
+  /** Names that `Host` may have; empty: any. */
+  readonly allowedHosts: readonly string[];
   /** Names that requests may give as `model`; empty: the model's own. */
   readonly servedModelNames: readonly string[];
   /** Largest request body. */
@@ -30,6 +31,7 @@ export interface InstanceOptions {
 export const DEFAULT_INSTANCE_OPTIONS: InstanceOptions = {
   apiKeys: [],
   sharePrefixesAcrossKeys: false,
+  allowedHosts: [],
   servedModelNames: [],
   bodyLimitBytes: 8 << 20,
   corsOrigins: [],
@@ -78,11 +80,6 @@ export class Instance {
   get modelNames(): readonly string[] {
     const { servedModelNames } = this.options;
     return servedModelNames.length > 0 ? servedModelNames : [this.engine?.model.name ?? "unknown"];
-  }
-
-  /** Names what answered, so that equal seeds can be expected to give equal texts. */
-  get systemFingerprint(): string {
-    return `hearth-${VERSION}`;
   }
 
   readiness(): Readiness {

@@ -4,7 +4,8 @@
  * @module
  */
 import type { EngineOptions } from "../../engine/types.ts";
-import { type Flag, flagHelp, parseFlags } from "./flags.ts";
+import { isLoopback, LOOPBACK_HOSTS } from "./allowed_hosts.ts";
+import { type Flag, FlagError, flagHelp, parseFlags } from "./flags.ts";
 import { DEFAULT_INSTANCE_OPTIONS, type InstanceOptions } from "./instance.ts";
 import { present } from "../wire/present.ts";
 
@@ -32,6 +33,12 @@ const FLAGS = {
     value: "KEY",
     help: "Key that callers must send; may be repeated. Safer as HEARTH_API_KEY",
     default: "none is asked for",
+  },
+  "allowed-host": {
+    kind: "texts",
+    value: "NAME",
+    help: "Name that Host may have, beside loopback's, on loopback without a key; may be repeated",
+    default: "loopback's alone",
   },
   "share-prefixes-across-keys": {
     kind: "switch",
@@ -145,10 +152,15 @@ export function readSettings(
   variable: (name: string) => string | undefined = (name) => Deno.env.get(name),
 ): Settings {
   const flags = parseFlags(FLAGS, args, variable);
+  const { host = "127.0.0.1", "api-key": apiKeys = [] } = flags;
+  if (apiKeys.some((key) => !/^[\x21-\x7e]+$/.test(key))) {
+    throw new FlagError("Cannot read --api-key: a key must be printable ASCII without spaces");
+  }
+  const isOpen = isLoopback(host) && apiKeys.length === 0;
   return {
     help: flags.help ?? false,
     version: flags.version ?? false,
-    host: flags.host ?? "127.0.0.1",
+    host,
     port: flags.port ?? 8000,
     drainTimeoutMs: (flags["drain-timeout"] ?? 30) * 1000,
     model: flags.model,
@@ -172,7 +184,8 @@ export function readSettings(
     instance: {
       ...DEFAULT_INSTANCE_OPTIONS,
       ...present({
-        apiKeys: flags["api-key"],
+        apiKeys,
+        allowedHosts: isOpen ? [...LOOPBACK_HOSTS, ...flags["allowed-host"] ?? []] : undefined,
         sharePrefixesAcrossKeys: flags["share-prefixes-across-keys"],
         servedModelNames: flags["served-model-name"],
         bodyLimitBytes: flags["body-limit"],

@@ -39,7 +39,7 @@ export class CompletionAnswer {
       object: "text_completion" as const,
       created: now(),
       model,
-      system_fingerprint: c.var.instance.systemFingerprint,
+      system_fingerprint: c.var.engine.fingerprint,
     };
   }
 

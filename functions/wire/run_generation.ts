@@ -11,23 +11,26 @@ import {
   type Generation,
 } from "../../engine/types.ts";
 import type { Env } from "../env.ts";
+import { refusalOf } from "../errors.ts";
+import { saltOf } from "../server/caller.ts";
 
 /**
  * Submits requests of one caller together: all are accepted, or all are cancelled and the first
  * refusal is thrown. They end when the caller leaves.
  *
  * @param names of the engine's fields on this route's wire, where they differ by more than case
- * @throws {EngineError} what refused one
+ * @throws {HttpError} what refused one
  */
 export async function submitAll(
   c: Context<Env>,
   requests: readonly GenerateRequest[],
   names: Readonly<Record<string, string>> = {},
 ): Promise<Generation[]> {
-  const { engine, salt, signal } = c.var;
+  const { engine, caller, signal } = c.var;
   const generations: Generation[] = [];
   try {
     for (const request of requests) {
+      const salt = saltOf(caller, request.salt);
       generations.push(engine.generate({ ...request, salt, signal }));
     }
     await Promise.all(generations.map(({ accepted }) => accepted));
@@ -35,20 +38,9 @@ export async function submitAll(
   } catch (error) {
     generations.forEach((generation) => generation.cancel());
     await Promise.allSettled(generations.map(({ accepted }) => accepted));
-    throw inNamesOf(error, { badWords: "bad_words_token_ids", ...names });
+    if (!(error instanceof EngineError)) throw error;
+    throw refusalOf(error, { badWords: "bad_words_token_ids", ...names }) ?? error;
   }
-}
-
-/** An engine's error with the names that fields have on the wire; others are snake_case anyhow. */
-function inNamesOf(error: unknown, names: Readonly<Record<string, string>>): unknown {
-  if (!(error instanceof EngineError)) return error;
-  const message = Object.entries(names).reduce(
-    (text, [field, name]) => text.replace(new RegExp(`\\b${field}\\b`), name),
-    error.message,
-  );
-  const { code, rule, value, retryAfterMs } = error;
-  const field = error.field === undefined ? undefined : names[error.field] ?? error.field;
-  return new EngineError(code, message, { field, rule, value, retryAfterMs });
 }
 
 /** The chunks of a generation, with their times noted. */

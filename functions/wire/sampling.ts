@@ -43,9 +43,13 @@ const extensionFields = {
     .describe("Token sequences that may not appear"),
 };
 
+const MAX_SALT = 1024;
+
 /** Fields about the request as a whole. */
 const requestFields = {
   priority: z.int().min(-1000).max(1000).nullish().describe("0 goes first, then 1 [0]"),
+  cache_salt: z.string().min(1).max(MAX_SALT).nullish()
+    .describe("Requests share warm prompt blocks only under the same salt and API key"),
   deadline_ms: z.int().min(1).max(0x7fffffff).nullish()
     .describe("From now until the last token; refused at once where it cannot be met"),
 };
@@ -61,6 +65,7 @@ type SamplingBody = z.infer<z.ZodObject<typeof samplingFields>>;
 /** What {@linkcode samplingFields} say, in the engine's words. */
 export function toSampling(body: SamplingBody): SamplingParameters & {
   priority?: number;
+  salt?: string;
   deadlineMs?: number;
 } {
   const { stop, logit_bias, top_k } = body;
@@ -85,6 +90,7 @@ export function toSampling(body: SamplingBody): SamplingParameters & {
     promptLogprobs: body.prompt_logprobs,
     badWords: body.bad_words_token_ids,
     priority: body.priority,
+    salt: body.cache_salt,
     deadlineMs: body.deadline_ms,
   });
 }

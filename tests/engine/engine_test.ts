@@ -260,7 +260,7 @@ Deno.test("Messages without a chat template are refused", async () => {
   assert.throws(() => engine.generate({ messages }), {
     code: "invalid_argument",
     field: "messages",
-    message: /carries none/,
+    message: /carries no chat template/,
   });
 });
 

@@ -180,7 +180,7 @@ Deno.test("checkPrompt() refuses a prompt that is too long, with both numbers", 
     field: "prompt",
     message:
       "Cannot submit request: prompt must leave room for 1 output token within the model's " +
-      "length of 32 tokens: current length is 32 tokens",
+      "length of 32 tokens: current value is 32 tokens",
   });
 });
 
@@ -189,6 +189,7 @@ Deno.test("checkPrompt() lets prompt logprobs alone have the whole length", () =
   checkPrompt(request.tokens, request, limits);
   assert.throws(() => checkPrompt([...request.tokens, 1], request, limits), {
     code: "context_length_exceeded",
+    rule: "fit the model's length of 32 tokens",
   });
 });
 
@@ -199,8 +200,8 @@ Deno.test("checkPrompt() refuses a prompt and maxTokens that do not fit together
   assert.throws(() => checkPrompt(tokens, { tokens, maxTokens: 13 }, limits), {
     code: "context_length_exceeded",
     field: "maxTokens",
-    message: "Cannot submit request: tokens and maxTokens together must be at most 32 tokens: " +
-      "current values are 20 and 13",
+    rule: "be at most the 12 that a prompt of 20 tokens leaves of the model's length of 32",
+    value: "13",
   });
 });
 

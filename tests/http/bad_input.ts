@@ -266,7 +266,8 @@ const refusals: Refusal[] = [
     body: { messages: hello, max_completion_tokens: 2048 },
     code: "context_length_exceeded",
     param: "max_completion_tokens",
-    message: /max_completion_tokens .*at most 2048 tokens.* and 2048$/,
+    message:
+      /max_completion_tokens must be at most the \d+ that .* of 2048: current value is 2048$/,
   },
   ...["tools", "functions"].map((field) => ({
     what: field,
@@ -337,7 +338,7 @@ const refusals: Refusal[] = [
     body: { messages: hello, max_tokens: 2048 },
     code: "context_length_exceeded",
     param: "max_tokens",
-    message: /max_tokens .*at most 2048 tokens.* \d+ and 2048$/,
+    message: /max_tokens must be at most the \d+ that .* length of 2048: current value is 2048$/,
   },
   ...[CHAT, COMPLETIONS, "/generate"].map((path) => ({
     what: "a prompt longer than the context",
@@ -347,7 +348,10 @@ const refusals: Refusal[] = [
       : { prompt: "longer ".repeat(3000) },
     code: "context_length_exceeded",
     param: path === CHAT ? "messages" : "prompt",
-    message: /2048.*\d{4,}/,
+    message: new RegExp(
+      `^Cannot submit request: ${path === CHAT ? "messages" : "prompt"} must leave room for 1 ` +
+        "output token within the model's length of 2048 tokens: current value is \\d{4,} tokens$",
+    ),
   })),
   {
     what: "a prompt that is missing",

@@ -27,7 +27,7 @@ export function testConformance(under: EngineUnderTest): void {
     assert.equal(answer.object, "chat.completion");
     assert.equal(answer.model, harness.instance.modelNames[0]);
     assert.ok(Math.abs(answer.created - Date.now() / 1000) < 5);
-    assert.match(answer.system_fingerprint, /^hearth-/);
+    assert.match(answer.system_fingerprint, /^fp_[0-9a-f]{16}$/);
     assert.equal(answer.choices.length, 1);
     assert.equal(choice.index, 0);
     assert.equal(choice.message.role, "assistant");

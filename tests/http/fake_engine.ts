@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { checkPrompt, resolveRequest } from "../../engine/validation.ts";
+import { type Preparation, prepare, type PreparedRequest } from "../../engine/prepare.ts";
 import {
   EngineError,
   type EngineStats,
@@ -72,6 +72,7 @@ export class FakeEngine implements ServedEngine {
     },
   };
   readonly maxModelLen: number;
+  readonly fingerprint = "fp_0123456789abcdef";
   readonly ready = Promise.resolve();
   /** Requests as they came, for tests to look at. */
   readonly requests: GenerateRequest[] = [];
@@ -100,7 +101,11 @@ export class FakeEngine implements ServedEngine {
       maxNumSeqs: 64,
       eosTokenIds: [EOS],
     };
-    const { maxTokens } = resolveRequest(request, limits);
+    const preparation = prepare(request, {
+      model: this.model,
+      limits,
+      encode: (text, options) => byteTokenizer.encode(text, options),
+    });
     if (this.#running.size >= (this.options.maxRequests ?? 1000)) {
       throw new EngineError(
         "queue_full",
@@ -109,29 +114,18 @@ export class FakeEngine implements ServedEngine {
       );
     }
     this.requests.push(request);
-    const generation = new FakeGeneration(this.options, request, this.#encode(request), {
-      maxTokens: maxTokens,
+    const generation = new FakeGeneration(this.options, request, preparation, {
       maxModelLen: this.maxModelLen,
       ended: (reason) => {
         this.#running.delete(generation);
         this.#finished[reason]++;
         this.#counts.generated += generation.numOutputTokens;
       },
-      check: (tokens) => checkPrompt(tokens, request, limits),
     });
     this.#running.add(generation);
     this.#counts.submitted++;
     this.#counts.prompt += generation.promptTokens.length;
     return generation;
-  }
-
-  #encode({ prompt, tokens, messages, addSpecialTokens }: GenerateRequest): readonly number[] {
-    if (tokens !== undefined) return tokens;
-    if (prompt !== undefined) {
-      return byteTokenizer.encode(prompt, { addSpecialTokens: addSpecialTokens ?? true });
-    }
-    const text = this.model.chatTemplate!.render(messages!, { addGenerationPrompt: true });
-    return byteTokenizer.encode(text);
   }
 
   tokenize(text: string, options?: { readonly addSpecialTokens?: boolean }): Promise<number[]> {
@@ -203,14 +197,13 @@ export class FakeEngine implements ServedEngine {
 }
 
 interface FakeLimits {
-  readonly maxTokens: number;
   readonly maxModelLen: number;
   readonly ended: (reason: FinishReason | "error") => void;
-  readonly check: (tokens: readonly number[]) => void;
 }
 
 class FakeGeneration implements Generation {
   readonly accepted: Promise<void>;
+  readonly promptTokens: readonly number[] = [];
   readonly numCachedTokens = 0;
   readonly queueMs = 3;
   readonly promptLogprobs: readonly (PositionLogprobs | undefined)[] | undefined;
@@ -221,11 +214,11 @@ class FakeGeneration implements Generation {
   constructor(
     readonly options: FakeEngineOptions,
     readonly request: GenerateRequest,
-    readonly promptTokens: readonly number[],
+    readonly preparation: Preparation<PreparedRequest>,
     readonly limits: FakeLimits,
   ) {
     try {
-      limits.check(promptTokens);
+      this.promptTokens = preparation.encode().promptTokens;
       this.accepted = Promise.resolve();
     } catch (error) {
       this.accepted = Promise.reject(error);
@@ -233,7 +226,7 @@ class FakeGeneration implements Generation {
       queueMicrotask(() => this.#end("error"));
     }
     if (request.promptLogprobs !== undefined) {
-      this.promptLogprobs = promptTokens.map((token, i) =>
+      this.promptLogprobs = this.promptTokens.map((token, i) =>
         i === 0 ? undefined : scored(token, request.promptLogprobs)
       );
     }
@@ -285,7 +278,7 @@ class FakeGeneration implements Generation {
   *#sequence(index: number): Generator<GenerateChunk> {
     const { stop = [], logprobs } = this.request;
     const room = Math.min(
-      this.limits.maxTokens,
+      this.preparation.native.maxTokens,
       this.limits.maxModelLen - this.promptTokens.length,
     );
     const bytes = utf8.encode(ANSWER.repeat(Math.ceil(room / ANSWER.length))).subarray(0, room);

@@ -25,6 +25,23 @@ Deno.test("readSettings takes both spellings of a flag", () => {
   assert.deepEqual(read(["--api-key", "a", "--api-key=b=c"]).instance.apiKeys, ["a", "b=c"]);
 });
 
+Deno.test("readSettings refuses a key that no header can carry, and does not show it", () => {
+  for (const key of ["two words", "tab\t", "ключ"]) {
+    assert.throws(() => read(["--api-key", key]), (error: Error) => {
+      assert.match(error.message, /^Cannot read --api-key: a key must be printable ASCII/);
+      return !error.message.includes(key);
+    });
+  }
+});
+
+Deno.test("readSettings takes loopback's names alone on loopback without a key", () => {
+  const hosts = (...args: string[]) => read(args).instance.allowedHosts;
+  assert.deepEqual(hosts(), ["localhost", "127.0.0.1", "[::1]"]);
+  assert.deepEqual(hosts("--host", "::1", "--allowed-host", "box").at(-1), "box");
+  assert.deepEqual(hosts("--api-key", "k"), []);
+  assert.deepEqual(hosts("--host", "0.0.0.0"), []);
+});
+
 Deno.test("readSettings reads variables, which flags override", () => {
   const variables = {
     HEARTH_PORT: "9000",

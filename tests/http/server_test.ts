@@ -29,11 +29,18 @@ Deno.test("authentication guards every route but health and ready", async () => 
       assert.deepEqual([error.type, error.code], ["authentication_error", code]);
     }
   }
-  for (const key of ["first", "second"]) {
-    const response = await harness.get("/v1/models", { authorization: `Bearer ${key}` });
-    assert.equal(response.status, 200);
+  const right = [
+    { authorization: "Bearer first" },
+    { authorization: "bearer second" },
+    { "x-api-key": "first" },
+    { "api-key": "second" },
+  ];
+  for (const headers of right) {
+    const response = await harness.get("/v1/models", headers);
+    assert.equal(response.status, 200, JSON.stringify(headers));
     await response.body?.cancel();
   }
+  assert.equal((await harness.get("/v1/models", { "x-api-key": "wrong" })).status, 401);
   for (const path of ["/health", "/ready"]) {
     assert.equal((await harness.get(path)).status, 200);
   }
@@ -53,6 +60,41 @@ Deno.test("a key salts warm blocks; sharing across keys is an option", async () 
   };
   assert.equal(await saltUnder(false), createHash("sha256").update("key").digest("hex"));
   assert.equal(await saltUnder(true), "");
+});
+
+Deno.test("cache_salt narrows who shares warm blocks, within a key", async () => {
+  const saltsUnder = async (key: string) => {
+    await using harness = fakeHarness({}, { apiKeys: ["one", "two"] });
+    const headers = { authorization: `Bearer ${key}` };
+    for (const salt of [{}, { cache_salt: "a" }, { cache_salt: "b" }, { cache_salt: null }]) {
+      assert.equal((await harness.post(CHAT, { ...chat, ...salt }, { headers })).status, 200);
+    }
+    return harness.engine.requests.map(({ salt }) => salt);
+  };
+  const salts = [await saltsUnder("one"), await saltsUnder("two")];
+  for (const [plain, a, b, none] of salts) {
+    assert.equal(new Set([plain, a, b]).size, 3);
+    assert.equal(none, plain);
+  }
+  assert.notEqual(salts[0]![1], salts[1]![1], "what a caller asks for does not open another's");
+  await using harness = fakeHarness();
+  const error = await harness.json(CHAT, { ...chat, cache_salt: "" }, 400);
+  assert.equal(error.error.param, "cache_salt");
+});
+
+Deno.test("allowHosts refuses other names, whatever the route and the port", async () => {
+  await using harness = fakeHarness({}, { allowedHosts: ["localhost", "[::1]", "My.name"] });
+  for (const host of ["localhost", "localhost:8000", "LOCALHOST", "[::1]:1", "my.name:80"]) {
+    assert.equal((await harness.get("/health", { host })).status, 200, host);
+  }
+  for (const host of ["evil.example", "evil.example:8000", "localhost.evil.example", "[::2]", ""]) {
+    for (const path of ["/health", "/metrics", "/v1/models", "/nowhere"]) {
+      const response = await harness.get(path, { host });
+      const { error } = await response.json();
+      assert.equal(response.status, 403, `${host} ${path}`);
+      assert.equal(error.code, "host_not_allowed");
+    }
+  }
 });
 
 Deno.test("requestId is taken over or made", async () => {

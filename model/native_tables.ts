@@ -3,19 +3,20 @@
  *
  * @module
  */
-import type { Model } from "../model/spec.ts";
-import { WeightDType } from "./dtypes.ts";
-import type { FlatBuffer } from "./flat_buffer.ts";
-import * as c from "./structs.ts";
+import { WeightDType } from "../ffi/dtypes.ts";
+import { FlatBuffer } from "../ffi/flat_buffer.ts";
+import type { ModelTables } from "../ffi/native_engine.ts";
+import * as c from "../ffi/structs.ts";
+import type { Model } from "./spec.ts";
 
-/** The encoded structs; names, paths and frequencies are appended to `flat`. */
-export function encodeModel(model: Model, flat: FlatBuffer): {
-  readonly spec: Uint8Array<ArrayBuffer>;
-  readonly tensors: Uint8Array<ArrayBuffer>;
-  readonly files: Uint8Array<ArrayBuffer>;
-} {
+/** The model's tables, encoded anew: an engine's call appends to their flat buffer. */
+export function encodeModel(model: Model): ModelTables {
+  const flat = new FlatBuffer();
   const { spec } = model;
   return {
+    flat,
+    numTensors: model.tensors.length,
+    numFiles: model.files.length,
     spec: c.ModelSpec.encode({
       vocab_size: spec.vocabSize,
       hidden_size: spec.hiddenSize,

@@ -1,0 +1,95 @@
+/**
+ * From a request as callers write it to one that the library takes: one way there, for every engine.
+ *
+ * @module
+ */
+import type { NativeRequest } from "../ffi/native_engine.ts";
+import type { Model } from "../model/spec.ts";
+import { promptOf } from "./prompt.ts";
+import type { GenerateRequest } from "./types.ts";
+import { checkPrompt, type Limits, resolveRequest, sourceField } from "./validation.ts";
+
+/** A request that is checked, complete and encoded. */
+export interface PreparedRequest {
+  /** As its caller wrote it. */
+  readonly request: GenerateRequest;
+  /** Ids of the prompt, as the model gets it. */
+  readonly promptTokens: readonly number[];
+  /** Every field, the seed too: one was drawn where the request names none. */
+  readonly native: NativeRequest;
+}
+
+/** What encodes texts; long ones perhaps later. */
+export type Encode<Tokens> = (
+  text: string,
+  options: {
+    readonly addSpecialTokens: boolean;
+    /** What the text is called in an error. */
+    readonly field: string;
+    readonly signal: AbortSignal | undefined;
+  },
+) => Tokens;
+
+/** The engine's side of {@linkcode prepare}. */
+export interface PrepareContext<Tokens> {
+  readonly model: Pick<Model, "name" | "chatTemplate">;
+  readonly limits: Limits;
+  readonly encode: Encode<Tokens>;
+}
+
+/** A request whose fields are right, on its way. */
+export interface Preparation<Prepared> {
+  /** As the caller gave it, with the defaults that need no prompt; for those who need no more. */
+  readonly native: NativeRequest;
+  /**
+   * Encodes the prompt. The result is there at once where the tokens are, so that requests are queued
+   * in the order of the calls. What is left of the deadline is counted from `prepare()`.
+   *
+   * @param signal gives up a text that waits to be encoded
+   * @throws {EngineError} for the prompt's tokens or their number, perhaps through the promise
+   */
+  encode(signal?: AbortSignal): Prepared;
+}
+
+type Later<T> = T | Promise<T>;
+
+/**
+ * Checks a request's fields and renders its prompt.
+ *
+ * @throws {EngineError} for the field that is out of range
+ */
+export function prepare(
+  request: GenerateRequest,
+  context: PrepareContext<number[]>,
+): Preparation<PreparedRequest>;
+export function prepare(
+  request: GenerateRequest,
+  context: PrepareContext<Later<number[]>>,
+): Preparation<Later<PreparedRequest>>;
+export function prepare(
+  request: GenerateRequest,
+  { model, limits, encode }: PrepareContext<Later<number[]>>,
+): Preparation<Later<PreparedRequest>> {
+  const arrived = performance.now();
+  const native = resolveRequest(request, limits);
+  const prompt = promptOf(request, model);
+  const complete = (promptTokens: readonly number[]): PreparedRequest => {
+    checkPrompt(promptTokens, request, limits);
+    const deadlineMs = timeLeft(native.deadlineMs, performance.now() - arrived);
+    return { request, promptTokens, native: { ...native, deadlineMs } };
+  };
+  return {
+    native,
+    encode(signal) {
+      if ("tokens" in prompt) return complete(prompt.tokens);
+      const { text, addSpecialTokens } = prompt;
+      const tokens = encode(text, { addSpecialTokens, field: sourceField(request), signal });
+      return tokens instanceof Promise ? tokens.then(complete) : complete(tokens);
+    },
+  };
+}
+
+/** 0 is none; a deadline that has passed ends the request at the library's next step. */
+function timeLeft(deadlineMs: number, passedMs: number): number {
+  return deadlineMs === 0 ? 0 : Math.max(1, deadlineMs - Math.floor(passedMs));
+}
