@@ -10,6 +10,7 @@ import type { z } from "@hono/zod-openapi";
 import { SUBMITTING } from "../engine/refuse.ts";
 import { EngineError, type EngineErrorCode, ruleSentence } from "../engine/types.ts";
 import type { Env } from "./env.ts";
+import { CALLER_LEFT } from "./server/request_record.ts";
 import { describeIssue } from "./wire/invalid_body.ts";
 
 /** The inside of OpenAI's error object. */
@@ -60,9 +61,6 @@ const ENGINE_ERRORS: Record<
   io_error: undefined,
   internal: undefined,
 };
-
-/** nginx's word for a caller that left; it reaches the log alone. */
-export const CALLER_LEFT = 499 as ContentfulStatusCode;
 
 function typeOf(status: number): string {
   if (status === 401) return "authentication_error";
@@ -126,7 +124,11 @@ function fromHono(exception: HTTPException): HttpError {
 /** Answers for a thrown error; `Retry-After` is in whole seconds. */
 export const onError: ErrorHandler<Env> = (error, c) => {
   const refused = c.var.record.left
-    ? new HttpError(CALLER_LEFT, "caller_left", "The caller left before the answer")
+    ? new HttpError(
+      CALLER_LEFT as ContentfulStatusCode,
+      "caller_left",
+      "The caller left before the answer",
+    )
     : toHttpError(error, c.var.requestId);
   if (refused.retryAfterMs !== undefined) {
     c.header("Retry-After", String(Math.max(1, Math.ceil(refused.retryAfterMs / 1000))));

@@ -5,12 +5,15 @@
  */
 import { createMiddleware } from "hono/factory";
 import type { Env } from "../env.ts";
-import { CALLER_LEFT } from "../errors.ts";
 
-/** `write` gets one line without its end. */
+/** What asks all day long whether all is well. */
+const PROBES = new Set(["/health", "/ready"]);
+
+/** `write` gets one line without its end. Probes that find all well are left out unless asked for. */
 export function accessLog(
-  { format, write = console.log }: {
+  { format, logProbes = false, write = console.log }: {
     readonly format: "text" | "json" | "off";
+    readonly logProbes?: boolean;
     readonly write?: (line: string) => void;
   },
 ) {
@@ -20,8 +23,9 @@ export function accessLog(
     const { record, requestId } = c.var;
     const { method, path } = c.req;
     const answered = c.res.status;
+    if (!logProbes && PROBES.has(path) && answered < 400) return;
     record.finished.then(() => {
-      const status = record.left ? CALLER_LEFT : record.failedStatus ?? answered;
+      const status = record.statusOf(answered);
       const fields = {
         time: new Date().toISOString(),
         method,

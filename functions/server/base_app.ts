@@ -5,9 +5,11 @@
  * @module
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
+import { matchedRoutes } from "hono/route";
 import { accessLog } from "./access_log.ts";
 import { allowHosts } from "./allowed_hosts.ts";
 import { identifyCaller } from "./caller.ts";
@@ -38,13 +40,16 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
     try {
       await next();
     } finally {
+      const { status } = c.res;
+      const labels = { route: routeOf(c), method: methodOf(c) };
       record.finished.then(async () => {
         end();
+        instance.count({ ...labels, status: record.statusOf(status) });
         if (record.firstTokenMs !== undefined) (await instance.metrics()).observe(record);
       });
     }
   });
-  app.use(accessLog({ format: options.accessLog }));
+  app.use(accessLog({ format: options.accessLog, logProbes: options.logProbes }));
   if (options.corsOrigins.length > 0) {
     const origin = options.corsOrigins.includes("*") ? "*" : [...options.corsOrigins];
     app.use(cors({ origin, exposeHeaders: ["x-request-id"] }));
@@ -55,6 +60,18 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
   for (const one of functions) app.route("/", one);
   app.use(methodNotAllowed(app));
   return app;
+}
+
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+function methodOf({ req }: Context<Env>): string {
+  return METHODS.has(req.method) ? req.method : "other";
+}
+
+/** The route's pattern: a path of the caller's would make a series each. */
+function routeOf(c: Context<Env>): string {
+  const route = matchedRoutes(c).findLast(({ path }) => !path.endsWith("*"))?.path;
+  return route ?? "none";
 }
 
 function tooLarge({ bodyLimitBytes }: { readonly bodyLimitBytes: number }): never {

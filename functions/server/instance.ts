@@ -26,6 +26,8 @@ export interface InstanceOptions {
   readonly corsOrigins: readonly string[];
   /** One line a request on standard output. */
   readonly accessLog: "text" | "json" | "off";
+  /** Health probes have their lines too. */
+  readonly logProbes: boolean;
 }
 
 export const DEFAULT_INSTANCE_OPTIONS: InstanceOptions = {
@@ -36,6 +38,7 @@ export const DEFAULT_INSTANCE_OPTIONS: InstanceOptions = {
   bodyLimitBytes: 8 << 20,
   corsOrigins: [],
   accessLog: "text",
+  logProbes: false,
 };
 
 /** Before there is an engine: what the process is busy with. */
@@ -57,6 +60,14 @@ export interface Readiness {
   readonly reason?: string;
 }
 
+/** What answers are counted by. */
+export interface AnsweredLabels {
+  /** The route's pattern; `none` for what there is not. */
+  readonly route: string;
+  readonly method: string;
+  readonly status: number;
+}
+
 /** See the module's comment. */
 export class Instance {
   readonly options: InstanceOptions;
@@ -68,6 +79,8 @@ export class Instance {
   failure: string | undefined;
   /** True once no new work is taken. */
   draining = false;
+  /** Requests that were answered, by route, method and status. */
+  readonly answered = new Map<string, { readonly labels: AnsweredLabels; count: number }>();
   #metrics: Promise<MetricsRegistry> | undefined;
   #numOpenRequests = 0;
   #idle: (() => void)[] = [];
@@ -98,6 +111,14 @@ export class Instance {
       return { state: "failed", progress: 0, reason: failureReason(this.engine.failure) };
     }
     return { state: "closing", progress: 0 };
+  }
+
+  /** Notes that a request was answered. */
+  count(labels: AnsweredLabels): void {
+    const key = Object.values(labels).join(" ");
+    const known = this.answered.get(key);
+    if (known === undefined) this.answered.set(key, { labels, count: 1 });
+    else known.count++;
   }
 
   /** What `/metrics` shows. */

@@ -1,118 +1,310 @@
 /**
- * The numbers of `/metrics`. Counters and gauges are read from the engine when somebody looks;
- * histograms grow with each request that ends. Loaded late: prom-client takes 50 ms.
+ * The numbers of `/metrics`. What the engine counts is read once a scrape, so that the numbers of one
+ * scrape agree; histograms grow with each request that ends. Loaded late: prom-client takes 50 ms.
+ *
+ * Most have two names: ours, and vLLM's with its labels, so that dashboards made for it show us.
  *
  * @module
  */
+import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { EngineStats } from "../../engine/types.ts";
 import type { Instance } from "./instance.ts";
 import type { RequestRecord } from "./request_record.ts";
+import { VERSION } from "./version_number.ts";
 
 const SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300];
+const TOKENS = [
+  1,
+  2,
+  5,
+  10,
+  20,
+  50,
+  100,
+  200,
+  500,
+  1e3,
+  2e3,
+  5e3,
+  1e4,
+  2e4,
+  5e4,
+  1e5,
+  2e5,
+  5e5,
+  1e6,
+];
+/** vLLM's; `engine` numbers the engines of one server. */
+const VLLM_LABELS = ["model_name", "engine"] as const;
 
-/** What one instance has to tell. Names are vLLM's stems with `hearth_` before them. */
+type Labels = Readonly<Record<string, string | number>>;
+
+/** A number that the engine has: its name here, its name there, what it is. */
+interface EngineNumber {
+  readonly kind: "counter" | "gauge";
+  readonly ours?: string;
+  readonly vllm?: string;
+  readonly help: string;
+  readonly read: (stats: EngineStats) => number;
+}
+
+const ENGINE_NUMBERS: readonly EngineNumber[] = [
+  {
+    kind: "gauge",
+    ours: "num_requests_running",
+    vllm: "num_requests_running",
+    help: "Requests in the scheduler's steps",
+    read: (now) => now.numRequestsRunning,
+  },
+  {
+    kind: "gauge",
+    ours: "num_requests_waiting",
+    vllm: "num_requests_waiting",
+    help: "Requests in the queue",
+    read: (now) => now.numRequestsWaiting,
+  },
+  {
+    kind: "gauge",
+    ours: "expected_wait_seconds",
+    help: "Until a request queued now would start",
+    read: (now) => now.expectedWaitMs / 1000,
+  },
+  {
+    kind: "gauge",
+    vllm: "kv_cache_usage_perc",
+    help: "Share of KV blocks that running sequences hold",
+    read: heldShare,
+  },
+  {
+    kind: "gauge",
+    vllm: "gpu_cache_usage_perc",
+    help: "Share of KV blocks that running sequences hold",
+    read: heldShare,
+  },
+  {
+    kind: "counter",
+    ours: "prompt_tokens_total",
+    vllm: "prompt_tokens_total",
+    help: "Prompt tokens",
+    read: (now) => now.numPromptTokens,
+  },
+  {
+    kind: "counter",
+    ours: "prompt_tokens_cached_total",
+    vllm: "gpu_prefix_cache_hits_total",
+    help: "Prompt tokens found in the warm KV cache",
+    read: (now) => now.numPromptTokensCached,
+  },
+  {
+    kind: "counter",
+    vllm: "gpu_prefix_cache_queries_total",
+    help: "Prompt tokens looked for in the warm KV cache",
+    read: (now) => now.numPromptTokens,
+  },
+  {
+    kind: "gauge",
+    vllm: "gpu_prefix_cache_hit_rate",
+    help: "Share of prompt tokens found in the warm KV cache",
+    read: (now) => now.numPromptTokens > 0 ? now.numPromptTokensCached / now.numPromptTokens : 0,
+  },
+  {
+    kind: "counter",
+    ours: "generation_tokens_total",
+    vllm: "generation_tokens_total",
+    help: "Output tokens",
+    read: (now) => now.numGenerationTokens,
+  },
+  {
+    kind: "counter",
+    ours: "num_preemptions_total",
+    vllm: "num_preemptions_total",
+    help: "Requests put back for want of KV blocks",
+    read: (now) => now.numPreemptions,
+  },
+  { kind: "counter", ours: "steps_total", help: "Scheduler steps", read: (now) => now.numSteps },
+  {
+    kind: "counter",
+    ours: "step_seconds_total",
+    help: "Time in scheduler steps",
+    read: (now) => now.stepSeconds,
+  },
+  {
+    kind: "counter",
+    ours: "step_bytes_total",
+    help: "Bytes that the steps' ops had to move",
+    read: (now) => now.stepBytes,
+  },
+  {
+    kind: "counter",
+    ours: "step_flops_total",
+    help: "Arithmetic that the steps' ops had to do",
+    read: (now) => now.stepFlops,
+  },
+  {
+    kind: "counter",
+    ours: "device_allocations_total",
+    help: "Allocations of device memory since ready",
+    read: (now) => now.numAllocations,
+  },
+  {
+    kind: "counter",
+    ours: "kernel_launches_total",
+    help: "Kernels launched on a CUDA device",
+    read: (now) => now.numLaunches,
+  },
+  {
+    kind: "counter",
+    ours: "device_busy_seconds_total",
+    help: "Time that a CUDA device was busy with steps",
+    read: (now) => now.deviceSeconds,
+  },
+];
+
+function heldShare({ kvBlocks }: EngineStats): number {
+  return kvBlocks.total > 0 ? kvBlocks.held / kvBlocks.total : 0;
+}
+
+/** What one instance has to tell. */
 export class MetricsRegistry {
   readonly #registry = new Registry();
-  readonly #firstToken = this.#histogram(
-    "hearth_time_to_first_token_seconds",
-    "From the request's arrival to its first token",
-  );
-  readonly #queueTime = this.#histogram(
-    "hearth_request_queue_time_seconds",
-    "From a request's place in the queue to its first step",
-  );
-  readonly #interToken = this.#histogram(
-    "hearth_inter_token_latency_seconds",
-    "From one token of a request to its next",
-  );
-  readonly #endToEnd = this.#histogram(
-    "hearth_e2e_request_latency_seconds",
-    "From the request's arrival to the end of its answer",
-  );
+  readonly #instance: Instance;
+  /** Each sets a metric; `stats` is undefined before there is an engine. */
+  readonly #updates: ((stats: EngineStats | undefined) => void)[] = [];
+  readonly #histograms = {
+    firstToken: this.#histogram({
+      ours: "time_to_first_token_seconds",
+      vllm: "time_to_first_token_seconds",
+      help: "From the request's arrival to its first token",
+    }),
+    queueTime: this.#histogram({
+      ours: "request_queue_time_seconds",
+      vllm: "request_queue_time_seconds",
+      help: "From a request's place in the queue to its first step",
+    }),
+    prefillTime: this.#histogram({
+      ours: "request_prefill_time_seconds",
+      vllm: "request_prefill_time_seconds",
+      help: "From a request's first step to its first token",
+    }),
+    decodeTime: this.#histogram({
+      ours: "request_decode_time_seconds",
+      vllm: "request_decode_time_seconds",
+      help: "From a request's first token to its last",
+    }),
+    interToken: this.#histogram({
+      ours: "inter_token_latency_seconds",
+      vllm: "time_per_output_token_seconds",
+      help: "From one token of a request to its next",
+    }),
+    endToEnd: this.#histogram({
+      ours: "e2e_request_latency_seconds",
+      vllm: "e2e_request_latency_seconds",
+      help: "From the request's arrival to the end of its answer",
+    }),
+    promptTokens: this.#histogram({
+      ours: "request_prompt_tokens",
+      vllm: "request_prompt_tokens",
+      help: "Prompt tokens of a request",
+      buckets: TOKENS,
+    }),
+    outputTokens: this.#histogram({
+      ours: "request_generation_tokens",
+      vllm: "request_generation_tokens",
+      help: "Output tokens of a request",
+      buckets: TOKENS,
+    }),
+    longestOutput: this.#histogram({
+      vllm: "request_max_num_generation_tokens",
+      help: "Output tokens of a request's longest sequence",
+      buckets: TOKENS,
+    }),
+  };
 
   constructor(instance: Instance) {
-    const stats = () => instance.engine?.stats();
-    this.#gauge("hearth_ready", "1 when requests are taken", () => {
-      return instance.readiness().state === "ready" ? 1 : 0;
+    this.#instance = instance;
+    this.#gauge("hearth_ready", "1 when requests are taken", [], (set) => {
+      set({}, instance.readiness().state === "ready" ? 1 : 0);
     });
-    this.#gauge("hearth_num_requests_running", "Requests in the scheduler's steps", () => {
-      return stats()?.numRequestsRunning;
-    });
-    this.#gauge("hearth_num_requests_waiting", "Requests in the queue", () => {
-      return stats()?.numRequestsWaiting;
-    });
-    this.#gauge("hearth_expected_wait_seconds", "Until a request queued now would start", () => {
-      return scaled(stats()?.expectedWaitMs, 1e-3);
-    });
-    this.#gaugePer("hearth_kv_blocks", "KV blocks by what is in them", "state", () => {
-      const { total: _, ...blocks } = stats()?.kvBlocks ?? { total: 0 };
-      return blocks;
-    });
-    this.#gaugePer("hearth_memory_bytes", "Memory by what it is for", "use", () => {
-      const now = stats();
-      if (now === undefined) return {};
-      return { weights: now.weightsBytes, kv_cache: now.kvBytes, workspace: now.workspaceBytes };
-    });
-    const counters: [string, string, (stats: EngineStats) => number][] = [
-      ["hearth_prompt_tokens_total", "Prompt tokens", (now) => now.numPromptTokens],
-      [
-        "hearth_prompt_tokens_cached_total",
-        "Prompt tokens found in the warm KV cache",
-        (now) => now.numPromptTokensCached,
-      ],
-      ["hearth_generation_tokens_total", "Output tokens", (now) => now.numGenerationTokens],
-      ["hearth_num_preemptions_total", "Requests put back for want of KV blocks", (now) => {
-        return now.numPreemptions;
-      }],
-      ["hearth_steps_total", "Scheduler steps", (now) => now.numSteps],
-      ["hearth_step_seconds_total", "Time in scheduler steps", (now) => now.stepSeconds],
-      ["hearth_step_bytes_total", "Bytes that the steps' ops had to move", (now) => now.stepBytes],
-      ["hearth_step_flops_total", "Arithmetic that the steps' ops had to do", (now) => {
-        return now.stepFlops;
-      }],
-      ["hearth_device_allocations_total", "Allocations of device memory since ready", (now) => {
-        return now.numAllocations;
-      }],
-      ["hearth_kernel_launches_total", "Kernels launched on a CUDA device", (now) => {
-        return now.numLaunches;
-      }],
-      [
-        "hearth_device_busy_seconds_total",
-        "Time that a CUDA device was busy with steps",
-        (now) => now.deviceSeconds,
-      ],
-    ];
-    for (const [name, help, read] of counters) {
-      this.#counter(name, help, [], (counter) => {
-        const now = stats();
-        if (now !== undefined) counter.inc(read(now));
-      });
+    for (const { kind, ours, vllm, help, read } of ENGINE_NUMBERS) {
+      const make = kind === "counter" ? this.#counter : this.#gauge;
+      if (ours !== undefined) {
+        make.call(this, `hearth_${ours}`, help, [], (set, now) => set({}, now ? read(now) : 0));
+      }
+      if (vllm !== undefined) {
+        make.call(this, `vllm:${vllm}`, help, VLLM_LABELS, (set, now) => {
+          if (now) set(this.#vllmLabels, read(now));
+        });
+      }
     }
-    this.#counter(
-      "hearth_requests_finished_total",
-      "Sequences by how they ended",
-      ["reason"],
-      (counter) => {
-        const finished = Object.entries(stats()?.numFinished ?? {});
-        for (const [reason, count] of finished) counter.inc({ reason }, count);
-      },
-    );
+    this.#gauge("hearth_kv_blocks", "KV blocks by what is in them", ["state"], (set, now) => {
+      const { total: _, ...blocks } = now?.kvBlocks ?? { total: 0 };
+      for (const [state, count] of Object.entries(blocks)) set({ state }, count);
+    });
+    this.#gauge("hearth_memory_bytes", "Memory by what it is for", ["use"], (set, now) => {
+      if (now === undefined) return;
+      set({ use: "weights" }, now.weightsBytes);
+      set({ use: "kv_cache" }, now.kvBytes);
+      set({ use: "workspace" }, now.workspaceBytes);
+    });
+    const ends = "Sequences by how they ended";
+    this.#counter("hearth_requests_finished_total", ends, ["reason"], (set, now) => {
+      for (const [reason, count] of Object.entries(now?.numFinished ?? {})) set({ reason }, count);
+    });
+    const reasonLabels = [...VLLM_LABELS, "finished_reason"];
+    this.#counter("vllm:request_success_total", ends, reasonLabels, (set, now) => {
+      if (now === undefined) return;
+      const { stop, length, cancelled, deadline } = now.numFinished;
+      for (const [reason, count] of Object.entries({ stop, length, abort: cancelled + deadline })) {
+        set({ ...this.#vllmLabels, finished_reason: reason }, count);
+      }
+    });
+    const configLabels = [...VLLM_LABELS, "block_size", "num_gpu_blocks"];
+    this.#gauge("vllm:cache_config_info", "How the KV cache is cut", configLabels, (set, now) => {
+      if (now === undefined) return;
+      const { blockSize, kvBlocks } = now;
+      set({ ...this.#vllmLabels, block_size: blockSize, num_gpu_blocks: kvBlocks.total }, 1);
+    });
+    const requestLabels = ["route", "method", "status"];
+    this.#counter("hearth_http_requests_total", "Requests answered", requestLabels, (set) => {
+      for (const { labels, count } of instance.answered.values()) set({ ...labels }, count);
+    });
+    this.#gauge("hearth_build_info", "What runs", ["version", "fingerprint"], (set, now) => {
+      if (now) set({ version: VERSION, fingerprint: instance.engine?.fingerprint ?? "" }, 1);
+    });
+    this.#counter("process_cpu_seconds_total", "Time of all threads", [], (set) => {
+      const { user, system } = process.cpuUsage();
+      set({}, (user + system) / 1e6);
+    });
+    this.#gauge("process_resident_memory_bytes", "Memory of the process", [], (set) => {
+      set({}, process.memoryUsage().rss);
+    });
+    const started = Date.now() / 1000 - process.uptime();
+    this.#gauge("process_start_time_seconds", "Since 1970", [], (set) => set({}, started));
   }
 
   /** Takes in a generating request that has ended. */
   observe(record: RequestRecord): void {
-    if (record.firstTokenMs === undefined) return;
-    this.#firstToken.observe(record.firstTokenMs / 1000);
-    this.#endToEnd.observe(record.elapsedMs() / 1000);
-    for (const ms of record.queueMs) this.#queueTime.observe(ms / 1000);
+    const { firstTokenMs } = record;
+    if (firstTokenMs === undefined) return;
+    const histograms = this.#histograms;
+    histograms.firstToken(firstTokenMs / 1000);
+    histograms.endToEnd(record.elapsedMs() / 1000);
+    histograms.prefillTime(Math.max(0, firstTokenMs - (record.queueMs[0] ?? 0)) / 1000);
+    histograms.decodeTime((record.lastTokenMs - firstTokenMs) / 1000);
+    histograms.promptTokens(record.promptTokens);
+    histograms.outputTokens(record.outputTokens);
+    histograms.longestOutput(record.longestOutput);
+    for (const ms of record.queueMs) histograms.queueTime(ms / 1000);
     for (const { seconds, numTokens } of record.tokenGaps) {
-      for (let i = 0; i < numTokens; i++) this.#interToken.observe(seconds);
+      for (let i = 0; i < numTokens; i++) histograms.interToken(seconds);
     }
   }
 
   /** Prometheus' text format; its content type. */
   text(): Promise<string> {
+    const stats = this.#instance.engine?.stats();
+    for (const update of this.#updates) update(stats);
     return this.#registry.metrics();
   }
 
@@ -120,59 +312,46 @@ export class MetricsRegistry {
     return this.#registry.contentType;
   }
 
-  #histogram(name: string, help: string): Histogram {
-    return new Histogram({ name, help, buckets: SECONDS, registers: [this.#registry] });
+  get #vllmLabels(): Labels {
+    return { model_name: this.#instance.modelNames[0]!, engine: "0" };
   }
 
-  #gauge(name: string, help: string, read: () => number | undefined): void {
+  /** What adds a value under each name that there is. */
+  #histogram({ ours, vllm, help, buckets = SECONDS }: {
+    readonly ours?: string;
+    readonly vllm: string;
+    readonly help: string;
+    readonly buckets?: number[];
+  }): (value: number) => void {
     const registers = [this.#registry];
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read() ?? 0);
-      },
+    const own = ours && new Histogram({ name: `hearth_${ours}`, help, buckets, registers });
+    const labelNames = [...VLLM_LABELS];
+    const theirs = new Histogram({ name: `vllm:${vllm}`, help, buckets, labelNames, registers });
+    return (value) => {
+      if (own) own.observe(value);
+      theirs.observe(this.#vllmLabels, value);
+    };
+  }
+
+  #gauge(name: string, help: string, labelNames: readonly string[], update: Update): void {
+    const gauge = new Gauge({ name, help, labelNames, registers: [this.#registry] });
+    this.#updates.push((stats) => {
+      gauge.reset();
+      update((labels, value) => gauge.set(labels, value), stats);
     });
   }
 
-  #gaugePer(
-    name: string,
-    help: string,
-    label: string,
-    read: () => Readonly<Record<string, number>>,
-  ): void {
-    new Gauge({
-      name,
-      help,
-      labelNames: [label],
-      registers: [this.#registry],
-      collect() {
-        for (const [value, count] of Object.entries(read())) this.set({ [label]: value }, count);
-      },
-    });
-  }
-
-  /** `read` adds what the engine has counted so far to a counter at 0. */
-  #counter(
-    name: string,
-    help: string,
-    labelNames: string[],
-    read: (counter: Counter) => void,
-  ): void {
-    new Counter({
-      name,
-      help,
-      labelNames,
-      registers: [this.#registry],
-      collect() {
-        this.reset();
-        read(this);
-      },
+  /** `update` sets what was counted elsewhere, since the beginning. */
+  #counter(name: string, help: string, labelNames: readonly string[], update: Update): void {
+    const counter = new Counter({ name, help, labelNames, registers: [this.#registry] });
+    this.#updates.push((stats) => {
+      counter.reset();
+      update((labels, value) => counter.inc(labels, value), stats);
     });
   }
 }
 
-function scaled(value: number | undefined, factor: number): number | undefined {
-  return value === undefined ? undefined : value * factor;
-}
+type Update = (
+  set: (labels: Labels, value: number) => void,
+  stats: EngineStats | undefined,
+) => void;

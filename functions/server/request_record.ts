@@ -5,6 +5,9 @@
  */
 import type { Generation } from "../../engine/types.ts";
 
+/** nginx's word for a caller that left; callers never see it. */
+export const CALLER_LEFT = 499;
+
 /** Times are in milliseconds since the request came. */
 export class RequestRecord {
   readonly #start = performance.now();
@@ -16,7 +19,9 @@ export class RequestRecord {
   firstTokenMs: number | undefined;
   /** Waits before tokens but the first, each as often as tokens came after it. */
   readonly tokenGaps: { readonly seconds: number; readonly numTokens: number }[] = [];
-  #lastTokenMs = 0;
+  lastTokenMs = 0;
+  /** Tokens of the longest sequence. */
+  longestOutput = 0;
   /** Resolves when the answer has left, or its reader has. */
   finished: Promise<void> = Promise.resolve();
   /** The caller left before the end. */
@@ -36,9 +41,14 @@ export class RequestRecord {
     const isFirst = this.firstTokenMs === undefined;
     this.firstTokenMs ??= now;
     // Tokens that come together waited together; those beside the first did not wait at all.
-    const seconds = isFirst ? 0 : (now - this.#lastTokenMs) / 1000 / numTokens;
+    const seconds = isFirst ? 0 : (now - this.lastTokenMs) / 1000 / numTokens;
     this.tokenGaps.push({ seconds, numTokens: isFirst ? numTokens - 1 : numTokens });
-    this.#lastTokenMs = now;
+    this.lastTokenMs = now;
+  }
+
+  /** The status to tell of, where `answered` was in the head that left. */
+  statusOf(answered: number): number {
+    return this.left ? CALLER_LEFT : this.failedStatus ?? answered;
   }
 
   /** Adds what a generation used. */

@@ -58,6 +58,11 @@ const FLAGS = {
     help: "Access log, a line a request",
     default: "text",
   },
+  "log-probes": {
+    kind: "switch",
+    help: "Requests of /health and /ready that find all well are in the access log too",
+    default: "off",
+  },
   "drain-timeout": {
     kind: "seconds",
     min: 0,
@@ -191,6 +196,7 @@ export function readSettings(
         bodyLimitBytes: flags["body-limit"],
         corsOrigins: flags["cors-origin"],
         accessLog: flags["log-format"],
+        logProbes: flags["log-probes"],
       }),
     },
   };

@@ -49,12 +49,16 @@ export async function* chunksOf(
   generation: Generation,
 ): AsyncGenerator<GenerateChunk> {
   const { record } = c.var;
+  const lengths: number[] = [];
   try {
     for await (const chunk of generation) {
-      record.tokensCame(chunk.tokens.length);
+      const { index, tokens } = chunk;
+      record.tokensCame(tokens.length);
+      lengths[index] = (lengths[index] ?? 0) + tokens.length;
       yield chunk;
     }
   } finally {
+    record.longestOutput = Math.max(record.longestOutput, ...Object.values(lengths));
     record.generationEnded(generation);
   }
 }

@@ -465,3 +465,27 @@ function failAfter(ms: number): Promise<never> {
 function tick(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 1));
 }
+
+Deno.test("accessLog leaves out probes that find all well, unless asked for them", async () => {
+  const written: string[] = [];
+  const log = console.log;
+  console.log = (line: string) => written.push(line);
+  try {
+    for (const logProbes of [false, true]) {
+      await using harness = fakeHarness({}, { accessLog: "text", logProbes });
+      await (await harness.get("/health")).text();
+      await (await harness.get("/ready")).text();
+      harness.instance.draining = true;
+      await (await harness.get("/ready")).text();
+    }
+  } finally {
+    console.log = log;
+  }
+  const seen = written.map((line) => line.split(" ").slice(1, 4).join(" "));
+  assert.deepEqual(seen, [
+    "GET /ready 503",
+    "GET /health 200",
+    "GET /ready 200",
+    "GET /ready 503",
+  ]);
+});
