@@ -16,6 +16,7 @@ import { identifyCaller } from "./caller.ts";
 import type { Env } from "../env.ts";
 import { HttpError, methodNotAllowed, notFound, onError, rejectInvalid } from "../errors.ts";
 import type { Instance } from "./instance.ts";
+import { jsonBody } from "./json_body.ts";
 import { RequestRecord } from "./request_record.ts";
 
 /** A function: a Hono app that finds its engine in the context. */
@@ -57,6 +58,7 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
   if (options.allowedHosts.length > 0) app.use(allowHosts(options.allowedHosts));
   app.use(identifyCaller(options));
   app.use(bodyLimit({ maxSize: options.bodyLimitBytes, onError: () => tooLarge(options) }));
+  app.use(jsonBody);
   for (const one of functions) app.route("/", one);
   app.use(methodNotAllowed(app));
   return app;

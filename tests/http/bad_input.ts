@@ -293,9 +293,16 @@ const refusals: Refusal[] = [
   {
     what: "arrays in arrays in arrays",
     path: COMPLETIONS,
-    body: `{"prompt":${"[".repeat(20_000)}${"]".repeat(20_000)}}`,
+    body: `{"prompt":${"[".repeat(20)}${"]".repeat(20)}}`,
     param: "prompt[0][0]",
     message: /current value is an array of 1$/,
+  },
+  {
+    what: "arrays in arrays without end",
+    path: COMPLETIONS,
+    body: `{"prompt":${"[".repeat(20_000)}${"]".repeat(20_000)}}`,
+    param: null,
+    message: /the body must be nested at most 64 levels deep$/,
   },
   {
     what: "top_logprobs without logprobs",
