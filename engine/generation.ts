@@ -133,9 +133,10 @@ export class ActiveGeneration implements Generation {
   }
 }
 
-/** Chunks on their way from the poll loop to the caller's. */
+/** Chunks on their way from the poll loop to the caller's: one slot for each sequence. */
 class ChunkQueue {
-  #chunks: GenerateChunk[] = [];
+  /** By sequence, those that have waited longest first. */
+  readonly #chunks = new Map<number, GenerateChunk>();
   #failure: { readonly reason: unknown } | undefined;
   #wake: (() => void) | undefined;
   ended = false;
@@ -143,12 +144,9 @@ class ChunkQueue {
   /** A chunk that nobody has read yet is prolonged: a slow reader gets fewer, longer ones. */
   push(chunk: GenerateChunk | undefined): void {
     if (chunk === undefined || this.ended) return;
-    const last = this.#chunks.at(-1);
-    if (last !== undefined && last.index === chunk.index) {
-      this.#chunks[this.#chunks.length - 1] = prolong(last, chunk);
-    } else {
-      this.#chunks.push(chunk);
-    }
+    const { index } = chunk;
+    const unread = this.#chunks.get(index);
+    this.#chunks.set(index, unread === undefined ? chunk : prolong(unread, chunk));
     this.#wakeReader();
   }
 
@@ -164,17 +162,20 @@ class ChunkQueue {
   }
 
   clear(): void {
-    this.#chunks = [];
+    this.#chunks.clear();
   }
 
   /** Undefined after the last one. */
   async next(): Promise<GenerateChunk | undefined> {
-    while (this.#chunks.length === 0 && !this.ended) {
+    while (this.#chunks.size === 0 && !this.ended) {
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
-    const chunk = this.#chunks.shift();
-    if (chunk === undefined && this.#failure !== undefined) throw this.#failure.reason;
-    return chunk;
+    for (const [index, chunk] of this.#chunks) {
+      this.#chunks.delete(index);
+      return chunk;
+    }
+    if (this.#failure !== undefined) throw this.#failure.reason;
+    return undefined;
   }
 
   #wakeReader(): void {

@@ -29,8 +29,9 @@ export async function mergeChunks(
   for await (const chunk of chunks) {
     const sequence = sequences[chunk.index]!;
     sequence.text += chunk.text;
-    sequence.tokens.push(...chunk.tokens);
-    sequence.logprobs.push(...chunk.logprobs ?? []);
+    // One by one: a chunk that waited long may hold more than a call takes arguments.
+    for (const token of chunk.tokens) sequence.tokens.push(token);
+    for (const position of chunk.logprobs ?? []) sequence.logprobs.push(position);
     if (chunk.finishReason !== null) {
       sequence.finishReason = chunk.finishReason;
       sequence.stopReason = chunk.stopReason;

@@ -237,6 +237,26 @@ Deno.test("A prompt that is too long rejects with both numbers, from accepted an
   await engine.generate(greedy(255, { maxTokens: 1 })).accepted;
 });
 
+Deno.test("A reader who comes late gets a chunk a sequence, with all that it holds", async () => {
+  await using engine = await open();
+  const request = greedy(5, { n: 4, maxTokens: 40, temperature: 1, seed: 3, logprobs: 2 });
+  const late = engine.generate(request);
+  await late.accepted;
+  await idle(engine);
+  await engine.stop(); // resolves behind the last event
+  const chunks = await collect(late);
+  assert.deepEqual(chunks.map(({ index }) => index).sort(), [0, 1, 2, 3]);
+  await using another = await open();
+  const prompt = await collect(another.generate(request));
+  for (const { index, text, tokens, logprobs, finishReason } of chunks) {
+    const own = prompt.filter((chunk) => chunk.index === index);
+    assert.equal(text, own.map((chunk) => chunk.text).join(""));
+    assert.deepEqual(tokens, own.flatMap((chunk) => chunk.tokens));
+    assert.deepEqual(logprobs, own.flatMap((chunk) => chunk.logprobs ?? []));
+    assert.equal(finishReason, "length");
+  }
+});
+
 Deno.test("A full queue rejects and says when to come back", async () => {
   await using engine = await open({ maxNumSeqs: 1, maxQueuedRequests: 1 });
   const generations = Array.from({ length: 8 }, () => engine.generate(greedy(5)));
