@@ -153,9 +153,12 @@ export class Engine implements AsyncDisposable {
     const preparation = prepare(request, this.#context);
     const generation = new ActiveGeneration(request, (id) => this.#native.cancel(id));
     const { signal } = generation;
+    // A text that waits for the encoder past its deadline is not worth encoding.
+    const { deadlineMs } = request;
+    const late = deadlineMs === undefined ? undefined : AbortSignal.timeout(deadlineMs);
 
     const submit = ({ promptTokens, native }: PreparedRequest) => {
-      if (signal.aborted) return generation.endUnsent();
+      if (signal.aborted) return generation.endUnsent("cancelled");
       const id = this.#native.submit(Uint32Array.from(promptTokens), native);
       const { tokenizer } = this.model;
       const { eosTokenIds } = this.#context.limits;
@@ -172,10 +175,11 @@ export class Engine implements AsyncDisposable {
     const start = async () => {
       try {
         // Short prompts are queued before generate() returns, in the order of its calls.
-        const prepared = preparation.encode(signal);
+        const prepared = preparation.encode(late ? AbortSignal.any([signal, late]) : signal);
         submit(prepared instanceof Promise ? await prepared : prepared);
       } catch (error) {
-        if (signal.aborted) return generation.endUnsent();
+        if (signal.aborted) return generation.endUnsent("cancelled");
+        if (late?.aborted) return generation.endUnsent("deadline");
         generation.fail(error);
         throw error;
       }

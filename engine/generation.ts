@@ -84,14 +84,14 @@ export class ActiveGeneration implements Generation {
   }
 
   /** Ends a request that the library never saw. */
-  endUnsent(): void {
+  endUnsent(finishReason: "cancelled" | "deadline"): void {
     for (let index = 0; index < (this.#request.n ?? 1); index++) {
       this.#queue.push({
         index,
         text: "",
         tokens: [],
         logprobs: undefined,
-        finishReason: "cancelled",
+        finishReason,
         stopReason: null,
       });
     }

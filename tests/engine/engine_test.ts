@@ -237,6 +237,17 @@ Deno.test("A prompt that is too long rejects with both numbers, from accepted an
   await engine.generate(greedy(255, { maxTokens: 1 })).accepted;
 });
 
+Deno.test("A deadline ends a request whose text waits for the encoder", async () => {
+  await using engine = await openLong();
+  const prompt = "the ".repeat(1100); // encoded in the worker, which has to start first
+  const chunks = await collect(engine.generate({ prompt, deadlineMs: 1, n: 2, maxTokens: 4 }));
+  assert.deepEqual(chunks.map(({ finishReason }) => finishReason), ["deadline", "deadline"]);
+  assert.equal(engine.stats().numRequestsSubmitted, 0);
+  const [last] = (await collect(engine.generate({ prompt, deadlineMs: 60_000, maxTokens: 1 })))
+    .slice(-1);
+  assert.equal(last?.finishReason, "length");
+});
+
 Deno.test("A reader who comes late gets a chunk a sequence, with all that it holds", async () => {
   await using engine = await open();
   const request = greedy(5, { n: 4, maxTokens: 40, temperature: 1, seed: 3, logprobs: 2 });
