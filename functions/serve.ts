@@ -7,6 +7,7 @@
  */
 import { createApp } from "./app.ts";
 import { FlagError } from "./server/flags.ts";
+import { type HttpServer, listen } from "./server/http_server.ts";
 import { Instance } from "./server/instance.ts";
 import { openInstance } from "./server/open_instance.ts";
 import { readSettings, type Settings, settingsHelp } from "./server/settings.ts";
@@ -26,18 +27,25 @@ const SAME_SIGNAL_MS = 1000;
 /** The address cannot be had. */
 class ListenError extends Error {}
 
+/** Deno 2.9.6 gives EINVAL where node has EADDRNOTAVAIL. */
+const LISTEN_ERRORS: Record<string, string> = {
+  EADDRINUSE: "the port is in use; choose another with --port",
+  EADDRNOTAVAIL: "the address is none of this machine's; choose another with --host",
+  EINVAL: "the address is none of this machine's; choose another with --host",
+};
+
 if (import.meta.main) await main(Deno.args);
 
 async function main(args: readonly string[]): Promise<void> {
-  const settings = orExit(() => readSettings(args), FlagError);
+  const settings = await orExit(() => readSettings(args), FlagError);
   if (settings.help) return console.log(settingsHelp());
   if (settings.version) return console.log(`hearth ${VERSION}`);
 
   const started = performance.now();
   const instance = new Instance(settings.instance);
   const app = createApp(instance);
-  const server = orExit(() => listen(settings, app.fetch), ListenError);
-  const address = addressOf(settings.host, server.addr.port);
+  const server = await orExit(() => openPort(settings, app.fetch), ListenError);
+  const address = addressOf(settings.host, server.port);
   const leaving = new AbortController();
   const closed = closeOnSignal(instance, server, settings.drainTimeoutMs, leaving);
   console.log(`listening on ${address}`);
@@ -56,16 +64,15 @@ async function main(args: readonly string[]): Promise<void> {
   Deno.exit(0);
 }
 
-function listen(
+async function openPort(
   { host, port }: Settings,
   handler: (request: Request) => Response | Promise<Response>,
-): Deno.HttpServer<Deno.NetAddr> {
+): Promise<HttpServer> {
   try {
-    return Deno.serve({ hostname: host, port, onListen() {} }, (request) => handler(request));
+    return await listen({ host, port }, handler);
   } catch (error) {
-    const reason = error instanceof Deno.errors.AddrInUse
-      ? "the port is in use; choose another with --port"
-      : (error as Error).message;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reason = LISTEN_ERRORS[code ?? ""] ?? message;
     throw new ListenError(`Cannot listen on ${host}:${port}: ${reason}`);
   }
 }
@@ -76,7 +83,7 @@ function listen(
  */
 function closeOnSignal(
   instance: Instance,
-  server: Deno.HttpServer,
+  server: HttpServer,
   drainTimeoutMs: number,
   leaving: AbortController,
 ): Promise<void> {
@@ -114,9 +121,12 @@ function delay(ms: number): Promise<void> {
 }
 
 /** The value, or one line and exit code 1 for errors of the expected kind. */
-function orExit<T>(make: () => T, expected: new (...args: never[]) => Error): T {
+async function orExit<T>(
+  make: () => T | Promise<T>,
+  expected: new (...args: never[]) => Error,
+): Promise<T> {
   try {
-    return make();
+    return await make();
   } catch (error) {
     if (error instanceof expected) fail(error.message);
     throw error;

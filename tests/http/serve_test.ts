@@ -166,7 +166,7 @@ const startErrors: [string, string[], Record<string, string>, RegExp][] = [
     "a host that is not ours",
     [...MODEL, "--host", "203.0.113.7"],
     {},
-    /^✗ Cannot listen on 203\.0\.113\.7:.*\n$/,
+    /^✗ Cannot listen on 203\.0\.113\.7:0: the address is none of this machine's.*\n$/,
   ],
   [
     "too little memory for the KV cache",
