@@ -6,6 +6,7 @@
  * @module
  */
 import { createApp } from "./app.ts";
+import { isLoopback } from "./server/allowed_hosts.ts";
 import { FlagError } from "./server/flags.ts";
 import { type HttpServer, listen } from "./server/http_server.ts";
 import { Instance } from "./server/instance.ts";
@@ -49,6 +50,9 @@ async function main(args: readonly string[]): Promise<void> {
   const leaving = new AbortController();
   const closed = closeOnSignal(instance, server, settings.drainTimeoutMs, leaving);
   console.log(`listening on ${address}`);
+  if (settings.instance.apiKeys.length === 0 && !isLoopback(settings.host)) {
+    console.log("open to whoever reaches this address: --api-key asks callers for a key");
+  }
   console.log(`permissions: ${permissions()}`);
 
   const progress = showProgress(instance);
