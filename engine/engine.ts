@@ -38,6 +38,9 @@ type RequestEvent = Extract<NativeEvent, { readonly request: bigint }>;
 /** A poll that nothing wakes returns after this long, to be called again. */
 const POLL_TIMEOUT_MS = 1000;
 
+/** The longest that setTimeout() takes: 24 days, in which no text waits for the encoder. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
 /** As in the library. */
 const DEFAULT_MAX_QUEUED_REQUESTS = 1024;
 
@@ -153,10 +156,6 @@ export class Engine implements AsyncDisposable {
     const preparation = prepare(request, this.#context);
     const generation = new ActiveGeneration(request, (id) => this.#native.cancel(id));
     const { signal } = generation;
-    // A text that waits for the encoder past its deadline is not worth encoding.
-    const { deadlineMs } = request;
-    const late = deadlineMs === undefined ? undefined : AbortSignal.timeout(deadlineMs);
-
     const submit = ({ promptTokens, native }: PreparedRequest) => {
       if (signal.aborted) return generation.endUnsent("cancelled");
       const id = this.#native.submit(Uint32Array.from(promptTokens), native);
@@ -173,15 +172,25 @@ export class Engine implements AsyncDisposable {
       this.#poll();
     };
     const start = async () => {
+      const late = new AbortController();
+      let timer: ReturnType<typeof setTimeout> | undefined;
       try {
         // Short prompts are queued before generate() returns, in the order of its calls.
-        const prepared = preparation.encode(late ? AbortSignal.any([signal, late]) : signal);
-        submit(prepared instanceof Promise ? await prepared : prepared);
+        const prepared = preparation.encode(AbortSignal.any([signal, late.signal]));
+        if (!(prepared instanceof Promise)) return submit(prepared);
+        // A text that waits for the encoder past its deadline is not worth encoding.
+        const { deadlineMs } = request;
+        if (deadlineMs !== undefined) {
+          timer = setTimeout(() => late.abort(), Math.min(deadlineMs, MAX_TIMEOUT_MS));
+        }
+        submit(await prepared);
       } catch (error) {
         if (signal.aborted) return generation.endUnsent("cancelled");
-        if (late?.aborted) return generation.endUnsent("deadline");
+        if (late.signal.aborted) return generation.endUnsent("deadline");
         generation.fail(error);
         throw error;
+      } finally {
+        clearTimeout(timer);
       }
     };
     generation.accepted = start();
