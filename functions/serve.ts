@@ -6,7 +6,7 @@
  * @module
  */
 import { createApp } from "./app.ts";
-import { isLoopback } from "./server/allowed_hosts.ts";
+import { hostsOf, isLoopback } from "./server/allowed_hosts.ts";
 import { FlagError } from "./server/flags.ts";
 import { type HttpServer, listen } from "./server/http_server.ts";
 import { Instance } from "./server/instance.ts";
@@ -43,7 +43,8 @@ async function main(args: readonly string[]): Promise<void> {
   if (settings.version) return console.log(`hearth ${VERSION}`);
 
   const started = performance.now();
-  const instance = new Instance(settings.instance);
+  const allowedHosts = hostsOf(settings.host, settings.instance);
+  const instance = new Instance({ ...settings.instance, allowedHosts });
   const app = createApp(instance);
   const server = await orExit(() => openPort(settings, app.fetch), ListenError);
   const address = addressOf(settings.host, server.port);

@@ -9,12 +9,23 @@ import { createMiddleware } from "hono/factory";
 import type { Env } from "../env.ts";
 import { HttpError } from "../errors.ts";
 
-/** What reaches this machine alone. */
-export const LOOPBACK_HOSTS: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
+const LOOPBACK_HOSTS: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
 
 /** Whether an address to listen on is this machine's own alone. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** Names that `Host` may have where a server listens; none: any. */
+export function hostsOf(
+  listening: string,
+  { apiKeys, allowedHosts }: {
+    readonly apiKeys: readonly string[];
+    readonly allowedHosts: readonly string[];
+  },
+): readonly string[] {
+  const isOpen = isLoopback(listening) && apiKeys.length === 0;
+  return isOpen ? [...LOOPBACK_HOSTS, ...allowedHosts] : [];
 }
 
 /** @param hosts names that `Host` may have, whatever the port */

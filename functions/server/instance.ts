@@ -16,7 +16,7 @@ export interface InstanceOptions {
   readonly apiKeys: readonly string[];
   /** Warm KV blocks may be shared by callers with different keys. */
   readonly sharePrefixesAcrossKeys: boolean;
-  /** Names that `Host` may have; empty: any. */
+  /** Names that `Host` may have; empty: any. Who listens completes them (`hostsOf()`). */
   readonly allowedHosts: readonly string[];
   /** Names that requests may give as `model`; empty: the model's own. */
   readonly servedModelNames: readonly string[];

@@ -4,7 +4,6 @@
  * @module
  */
 import type { EngineOptions } from "../../engine/types.ts";
-import { isLoopback, LOOPBACK_HOSTS } from "./allowed_hosts.ts";
 import { type Flag, FlagError, flagHelp, parseFlags } from "./flags.ts";
 import { DEFAULT_INSTANCE_OPTIONS, type InstanceOptions } from "./instance.ts";
 import { present } from "../wire/present.ts";
@@ -157,15 +156,14 @@ export function readSettings(
   variable: (name: string) => string | undefined = (name) => Deno.env.get(name),
 ): Settings {
   const flags = parseFlags(FLAGS, args, variable);
-  const { host = "127.0.0.1", "api-key": apiKeys = [] } = flags;
+  const { "api-key": apiKeys = [] } = flags;
   if (apiKeys.some((key) => !/^[\x21-\x7e]+$/.test(key))) {
     throw new FlagError("Cannot read --api-key: a key must be printable ASCII without spaces");
   }
-  const isOpen = isLoopback(host) && apiKeys.length === 0;
   return {
     help: flags.help ?? false,
     version: flags.version ?? false,
-    host,
+    host: flags.host ?? "127.0.0.1",
     port: flags.port ?? 8000,
     drainTimeoutMs: (flags["drain-timeout"] ?? 30) * 1000,
     model: flags.model,
@@ -190,7 +188,7 @@ export function readSettings(
       ...DEFAULT_INSTANCE_OPTIONS,
       ...present({
         apiKeys,
-        allowedHosts: isOpen ? [...LOOPBACK_HOSTS, ...flags["allowed-host"] ?? []] : undefined,
+        allowedHosts: flags["allowed-host"],
         sharePrefixesAcrossKeys: flags["share-prefixes-across-keys"],
         servedModelNames: flags["served-model-name"],
         bodyLimitBytes: flags["body-limit"],

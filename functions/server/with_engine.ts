@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hostsOf } from "./allowed_hosts.ts";
 import { baseApp, type HttpFunction } from "./base_app.ts";
 import { FlagError } from "./flags.ts";
 import { Instance } from "./instance.ts";
@@ -23,9 +24,10 @@ const CLAIMED = "Cannot open engine: another isolate of this process has it; " +
 export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
   let opened: Promise<(request: Request) => Response | Promise<Response>> | undefined;
 
-  async function open() {
+  async function open(listening: string) {
     const settings = settingsOrExit();
-    const instance = new Instance(settings.instance);
+    const allowedHosts = hostsOf(listening, settings.instance);
+    const instance = new Instance({ ...settings.instance, allowedHosts });
     if (await claimProcess()) {
       openInstance(instance, settings).catch((error) => fail(reasonOf(error)));
     } else {
@@ -38,10 +40,10 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
   return {
     onListen({ hostname, port }: Deno.NetAddr) {
       console.log(`listening on ${addressOf(hostname, port)}`);
-      opened ??= open();
+      opened ??= open(hostname);
     },
     async fetch(request) {
-      return (await (opened ??= open()))(request);
+      return (await (opened ??= open("")))(request); // a host of its own, which never told where
     },
   } as Deno.ServeDefaultExport;
 }

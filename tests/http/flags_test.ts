@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { FlagError } from "../../functions/server/flags.ts";
+import { hostsOf } from "../../functions/server/allowed_hosts.ts";
 import { readSettings, settingsHelp } from "../../functions/server/settings.ts";
 
 const read = (args: string[], variables: Record<string, string> = {}) =>
@@ -35,7 +36,10 @@ Deno.test("readSettings refuses a key that no header can carry, and does not sho
 });
 
 Deno.test("readSettings takes loopback's names alone on loopback without a key", () => {
-  const hosts = (...args: string[]) => read(args).instance.allowedHosts;
+  const hosts = (...args: string[]) => {
+    const { host, instance } = read(args);
+    return hostsOf(host, instance);
+  };
   assert.deepEqual(hosts(), ["localhost", "127.0.0.1", "[::1]"]);
   assert.deepEqual(hosts("--host", "::1", "--allowed-host", "box").at(-1), "box");
   assert.deepEqual(hosts("--api-key", "k"), []);

@@ -18,14 +18,14 @@ class ServedFile implements AsyncDisposable {
   constructor(
     file: string,
     args: readonly string[],
-    options: Deno.CommandOptions & { readonly port?: number } = {},
+    options: Deno.CommandOptions & { readonly port?: number; readonly host?: string } = {},
   ) {
     this.#process = new Deno.Command(Deno.execPath(), {
       args: [
         "serve",
         "-A",
         "--host",
-        "127.0.0.1",
+        options.host ?? "127.0.0.1",
         "--port",
         String(options.port ?? 0),
         ...args,
@@ -45,17 +45,21 @@ class ServedFile implements AsyncDisposable {
   }
 
   /** Asks until it is ready. */
-  async ask(path: string, body?: object): Promise<{ status: number; text: string }> {
+  async ask(
+    path: string,
+    body?: object,
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; text: string }> {
     const deadline = performance.now() + 20_000;
     for (;;) {
       const address = /listening on (http:\S+)/i.exec(this.output)?.[1];
       if (address !== undefined) {
         // A connection each, so that every isolate gets its share.
-        using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+        using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0, allowHost: true });
         const response = await fetch(new URL(path, address), {
           client,
           ...(body && { method: "POST", body: JSON.stringify(body) }),
-          headers: { "content-type": "application/json" },
+          headers: { "content-type": "application/json", ...headers },
         });
         const text = await response.text();
         if (response.status !== 503) return { status: response.status, text };
@@ -126,6 +130,14 @@ for (
     assert.ok(!/^ +at /m.test(text), text);
   });
 }
+
+Deno.test("a function alone on loopback answers loopback's names, elsewhere any", async () => {
+  for (const [host, status] of [["127.0.0.1", 403], ["0.0.0.0", 200]] as const) {
+    await using served = new ServedFile("functions/health.ts", [], { host });
+    const answer = await served.ask("/health", undefined, { host: "other.example" });
+    assert.equal(answer.status, status, answer.text);
+  }
+});
 
 Deno.test("a second isolate gets a clear error instead of a second model", async () => {
   await using served = new ServedFile("functions/tokenize.ts", ["--parallel"], {
