@@ -43,6 +43,7 @@ export {
   type Model,
   ModelError,
   type ModelSpec,
+  type SamplingDefaults,
   type TemplateMessage,
   type TensorEntry,
   type TensorRole,

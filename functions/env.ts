@@ -11,7 +11,10 @@ import type { RequestRecord } from "./server/request_record.ts";
 
 /** The part of `Engine` that functions use, so that tests can put another one in its place. */
 export interface ServedEngine {
-  readonly model: Pick<Model, "name" | "architecture" | "tokenizer" | "chatTemplate">;
+  readonly model: Pick<
+    Model,
+    "name" | "architecture" | "tokenizer" | "chatTemplate" | "samplingDefaults"
+  >;
   /** Prompt and output together, in tokens. */
   readonly maxModelLen: number;
   /** Of engines with one fingerprint, equal requests with equal seeds get equal tokens. */

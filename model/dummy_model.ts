@@ -65,6 +65,7 @@ export function openDummyModel(path: string): Model {
     tokenizer,
     chatTemplate,
     eosTokenIds: eosTokenIds(folder, values, tokenizer),
+    samplingDefaults: {},
   };
 }
 

@@ -10,6 +10,7 @@ import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import { MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_POSITION, MAX_WIDTH } from "./model_limits.ts";
 import { createChatTemplate } from "./chat_template.ts";
 import { rope, type RopeScaling, yarnAttentionFactor } from "./rope.ts";
+import { ggufSamplingDefaults } from "./sampling_defaults.ts";
 import type { Model, ModelSpec } from "./spec.ts";
 import { type TensorNames, type TensorPatterns, tensorTable } from "./tensor_table.ts";
 
@@ -81,6 +82,7 @@ export function openGguf(path: string): Model {
     tokenizer,
     chatTemplate: template === "" ? undefined : createChatTemplate(path, template, tokenizer),
     eosTokenIds,
+    samplingDefaults: ggufSamplingDefaults((key) => metadata.raw(key)),
   };
 }
 

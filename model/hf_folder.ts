@@ -10,6 +10,7 @@ import { readHfConfig } from "./hf_config.ts";
 import { readHfTokenizer } from "./hf_tokenizer.ts";
 import { readJsonObject } from "./json_file.ts";
 import { readSafetensors } from "./safetensors.ts";
+import { samplingDefaults } from "./sampling_defaults.ts";
 import { type Model, ModelError, type ModelSpec, type Tokenizer } from "./spec.ts";
 import { tensorTable } from "./tensor_table.ts";
 
@@ -44,6 +45,7 @@ export function openHfFolder(folder: string): Model {
     tokenizer,
     chatTemplate,
     eosTokenIds: eosTokenIds(folder, values, tokenizer),
+    samplingDefaults: samplingDefaults(generationConfig(folder)),
   };
 }
 
@@ -94,13 +96,17 @@ function isFile(path: string): boolean {
   }
 }
 
+function generationConfig(folder: string): Record<string, unknown> {
+  return readJsonObject(join(folder, "generation_config.json"), MAX_CONFIG_BYTES) ?? {};
+}
+
 /** What generation_config.json says, else config.json; and the tokenizer's own EOS. */
 export function eosTokenIds(
   folder: string,
   config: Record<string, unknown>,
   tokenizer: Tokenizer,
 ): number[] {
-  const generation = readJsonObject(join(folder, "generation_config.json"), MAX_CONFIG_BYTES) ?? {};
+  const generation = generationConfig(folder);
   const ids: unknown[] = [generation["eos_token_id"] ?? config["eos_token_id"] ?? []].flat();
   if (tokenizer.eosToken !== undefined) {
     ids.push(...tokenizer.encode(tokenizer.eosToken, { addSpecialTokens: false }).slice(0, 1));

@@ -177,6 +177,22 @@ export interface Model {
   readonly chatTemplate: ChatTemplate | undefined;
   /** Ids that end a text: eos, and what generation_config or the chat turn's end adds. */
   readonly eosTokenIds: readonly number[];
+  /** What its makers recommend; the engine does not apply it by itself, the server does. */
+  readonly samplingDefaults: SamplingDefaults;
+}
+
+/** Fields of a request that a model's files may recommend values for. */
+export interface SamplingDefaults {
+  /** See `SamplingParameters`. */
+  readonly temperature?: number;
+  /** See `SamplingParameters`. */
+  readonly topP?: number;
+  /** See `SamplingParameters`. */
+  readonly topK?: number;
+  /** See `SamplingParameters`. */
+  readonly minP?: number;
+  /** See `SamplingParameters`. */
+  readonly repetitionPenalty?: number;
 }
 
 /** A model that cannot be used: what is wrong with which file. Shown to the user without a stack. */

@@ -20,6 +20,8 @@ export interface InstanceOptions {
   readonly allowedHosts: readonly string[];
   /** Names that requests may give as `model`; empty: the model's own. */
   readonly servedModelNames: readonly string[];
+  /** auto: what the model's makers recommend holds where a request says nothing; vllm: nothing does. */
+  readonly generationConfig: "auto" | "vllm";
   /** Largest request body. */
   readonly bodyLimitBytes: number;
   /** Origins that browsers may call from; `*` is any; empty: none. */
@@ -35,6 +37,7 @@ export const DEFAULT_INSTANCE_OPTIONS: InstanceOptions = {
   sharePrefixesAcrossKeys: false,
   allowedHosts: [],
   servedModelNames: [],
+  generationConfig: "auto",
   bodyLimitBytes: 8 << 20,
   corsOrigins: [],
   accessLog: "text",

@@ -25,6 +25,13 @@ const FLAGS = {
     help: "Name in requests and answers; may be repeated",
     default: "the model's own",
   },
+  "generation-config": {
+    kind: "choice",
+    choices: ["auto", "vllm"],
+    help:
+      "auto: the model's own sampling where a request says nothing; vllm: temperature 1 and no more",
+    default: "auto",
+  },
   "host": { kind: "text", value: "HOST", help: "Address to listen on", default: "127.0.0.1" },
   "port": count("Port to listen on; 0 takes a free one", { min: 0, max: 65535, default: "8000" }),
   "api-key": {
@@ -191,6 +198,7 @@ export function readSettings(
         allowedHosts: flags["allowed-host"],
         sharePrefixesAcrossKeys: flags["share-prefixes-across-keys"],
         servedModelNames: flags["served-model-name"],
+        generationConfig: flags["generation-config"],
         bodyLimitBytes: flags["body-limit"],
         corsOrigins: flags["cors-origin"],
         accessLog: flags["log-format"],

@@ -77,6 +77,7 @@ export function showReady(instance: Instance, address: string, startMs: number):
   console.log([
     `ready after ${(startMs / 1000).toFixed(2)} s (weights ${stats.loadSeconds.toFixed(2)} s)`,
     `  model: ${model} (${engine.model.architecture})`,
+    ...samplingLines(instance),
     ...engine.describe().trim().split("\n").map((line) => `  ${line}`),
     `  memory: weights ${megabytes(stats.weightsBytes)}, KV cache ${megabytes(stats.kvBytes)} ` +
     `(${kvTokens} tokens), workspace ${megabytes(stats.workspaceBytes)}`,
@@ -85,6 +86,13 @@ export function showReady(instance: Instance, address: string, startMs: number):
     `curl ${address}/v1/chat/completions${key} -H 'content-type: application/json' \\`,
     `  -d '${body}'`,
   ].join("\n"));
+}
+
+/** What a request that says nothing gets, where that is the model's own. */
+function samplingLines({ engine, options }: Instance): string[] {
+  const defaults = Object.entries(engine!.model.samplingDefaults);
+  if (options.generationConfig !== "auto" || defaults.length === 0) return [];
+  return [`  sampling: ${defaults.map(([field, value]) => `${field} ${value}`).join(", ")}`];
 }
 
 function megabytes(bytes: number): string {

@@ -26,12 +26,14 @@ export async function submitAll(
   requests: readonly GenerateRequest[],
   names: Readonly<Record<string, string>> = {},
 ): Promise<Generation[]> {
-  const { engine, caller, signal } = c.var;
+  const { engine, caller, signal, instance } = c.var;
+  const { generationConfig } = instance.options;
+  const defaults = generationConfig === "auto" ? engine.model.samplingDefaults : {};
   const generations: Generation[] = [];
   try {
     for (const request of requests) {
       const salt = saltOf(caller, request.salt);
-      generations.push(engine.generate({ ...request, salt, signal }));
+      generations.push(engine.generate({ ...defaults, ...request, salt, signal }));
     }
     await Promise.all(generations.map(({ accepted }) => accepted));
     return generations;

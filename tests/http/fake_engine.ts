@@ -62,6 +62,7 @@ export interface FakeEngineOptions {
 export class FakeEngine implements ServedEngine {
   readonly model: ServedEngine["model"] = {
     name: "fake",
+    samplingDefaults: {},
     architecture: "fake",
     tokenizer: byteTokenizer,
     chatTemplate: {

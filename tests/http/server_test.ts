@@ -5,7 +5,7 @@ import { createApp } from "../../functions/app.ts";
 import { Instance } from "../../functions/server/instance.ts";
 import { EngineError } from "../../engine/types.ts";
 import { FakeEngine } from "./fake_engine.ts";
-import { eventsOf, fakeHarness } from "./harness.ts";
+import { eventsOf, fakeHarness, Harness } from "./harness.ts";
 
 const CHAT = "/v1/chat/completions";
 const chat = { messages: [{ role: "user", content: "Hello" }], max_tokens: 4 };
@@ -80,6 +80,25 @@ Deno.test("cache_salt narrows who shares warm blocks, within a key", async () =>
   await using harness = fakeHarness();
   const error = await harness.json(CHAT, { ...chat, cache_salt: "" }, 400);
   assert.equal(error.error.param, "cache_salt");
+});
+
+Deno.test("the model's sampling holds where a request says nothing, unless --generation-config vllm", async () => {
+  const asked = async (generationConfig: "auto" | "vllm", body: object) => {
+    const engine = new FakeEngine();
+    const model = { ...engine.model, samplingDefaults: { temperature: 0.6, topK: 20 } };
+    Object.assign(engine, { model });
+    await using harness = new Harness(engine, { generationConfig });
+    for (const [path, prompt] of [[CHAT, chat], ["/v1/completions", { prompt: "Hi" }]] as const) {
+      await harness.json(path, { ...prompt, max_tokens: 1, ...body });
+    }
+    const seen = engine.requests.map(({ temperature, topK }) => [temperature, topK]);
+    assert.deepEqual(seen[0], seen[1]);
+    return seen[0];
+  };
+  assert.deepEqual(await asked("auto", {}), [0.6, 20]);
+  assert.deepEqual(await asked("auto", { temperature: 0, top_k: null }), [0, 20]);
+  assert.deepEqual(await asked("auto", { top_k: -1 }), [0.6, 0]);
+  assert.deepEqual(await asked("vllm", {}), [undefined, undefined]);
 });
 
 Deno.test("allowHosts refuses other names, whatever the route and the port", async () => {

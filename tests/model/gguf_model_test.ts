@@ -117,6 +117,16 @@ Deno.test("two GGUF files that differ in a byte of metadata have different finge
   assert.notEqual(one.spec.fingerprint, other.spec.fingerprint);
 });
 
+Deno.test("openGguf() takes the sampling that the metadata recommends", async () => {
+  const metadata = withKeys({
+    "general.sampling.temp": [gguf.f32, 0.5],
+    "general.sampling.top_k": [gguf.u32, 40],
+    "general.sampling.top_p": [gguf.f32, 3],
+  });
+  assert.deepEqual((await load({ metadata })).samplingDefaults, { temperature: 0.5, topK: 40 });
+  assert.deepEqual((await load()).samplingDefaults, {});
+});
+
 const key = (name: string, type: number, value: unknown) => ({
   metadata: withKeys({ [name]: [type, value] }),
 });

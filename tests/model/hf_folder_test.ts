@@ -94,6 +94,26 @@ Deno.test("loadModel() takes the end of text from generation_config.json and the
   assert.deepEqual((await load({ files })).eosTokenIds, [7, 9, 1]);
 });
 
+Deno.test("loadModel() takes the sampling that generation_config.json recommends", async () => {
+  const defaultsOf = async (config: object) => {
+    const files = { "generation_config.json": JSON.stringify(config) };
+    return (await load({ files })).samplingDefaults;
+  };
+  assert.deepEqual((await load({})).samplingDefaults, {});
+  const qwen = { temperature: 0.7, top_p: 0.8, top_k: 20, min_p: 0.1, repetition_penalty: 1.05 };
+  assert.deepEqual(await defaultsOf({ ...qwen, do_sample: true, max_new_tokens: 9 }), {
+    temperature: 0.7,
+    topP: 0.8,
+    topK: 20,
+    minP: 0.1,
+    repetitionPenalty: 1.05,
+  });
+  const usual = { temperature: 1, top_p: 1, top_k: 50, min_p: 0, repetition_penalty: 1 };
+  assert.deepEqual(await defaultsOf(usual), {}, "what Transformers does anyhow");
+  const wrong = { temperature: -1, top_p: 0, top_k: 1.5, min_p: "0.1", repetition_penalty: null };
+  assert.deepEqual(await defaultsOf(wrong), {});
+});
+
 Deno.test("loadModel() takes the chat template from its own file, else from the tokenizer", async () => {
   const named = JSON.stringify({
     eos_token: "<eos>",
