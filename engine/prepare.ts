@@ -11,8 +11,6 @@ import { checkPrompt, type Limits, resolveRequest, sourceField } from "./validat
 
 /** A request that is checked, complete and encoded. */
 export interface PreparedRequest {
-  /** As its caller wrote it. */
-  readonly request: GenerateRequest;
   /** Ids of the prompt, as the model gets it. */
   readonly promptTokens: readonly number[];
   /** Every field, the seed too: one was drawn where the request names none. */
@@ -39,8 +37,6 @@ export interface PrepareContext<Tokens> {
 
 /** A request whose fields are right, on its way. */
 export interface Preparation<Prepared> {
-  /** As the caller gave it, with the defaults that need no prompt; for those who need no more. */
-  readonly native: NativeRequest;
   /**
    * Encodes the prompt. The result is there at once where the tokens are, so that requests are queued
    * in the order of the calls. What is left of the deadline is counted from `prepare()`.
@@ -76,10 +72,9 @@ export function prepare(
   const complete = (promptTokens: readonly number[]): PreparedRequest => {
     checkPrompt(promptTokens, request, limits);
     const deadlineMs = timeLeft(native.deadlineMs, performance.now() - arrived);
-    return { request, promptTokens, native: { ...native, deadlineMs } };
+    return { promptTokens, native: { ...native, deadlineMs } };
   };
   return {
-    native,
     encode(signal) {
       if ("tokens" in prompt) return complete(prompt.tokens);
       const { text, addSpecialTokens } = prompt;

@@ -13,10 +13,13 @@ const LOOPBACK_HOSTS: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
 
 /** Whether an address to listen on is this machine's own alone. */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+  return /^(localhost|::1|(0*:){7}0*1|127(\.\d{1,3}){3})$/i.test(host);
 }
 
-/** Names that `Host` may have where a server listens; none: any. */
+/**
+ * Names that `Host` may have where a server listens; none: any. They are checked on loopback without a
+ * key, and wherever names were given.
+ */
 export function hostsOf(
   listening: string,
   { apiKeys, allowedHosts }: {
@@ -25,7 +28,9 @@ export function hostsOf(
   },
 ): readonly string[] {
   const isOpen = isLoopback(listening) && apiKeys.length === 0;
-  return isOpen ? [...LOOPBACK_HOSTS, ...allowedHosts] : [];
+  if (!isOpen && allowedHosts.length === 0) return [];
+  const own = listening.includes(":") ? `[${listening}]` : listening;
+  return [...new Set([...LOOPBACK_HOSTS, own, ...allowedHosts])];
 }
 
 /** @param hosts names that `Host` may have, whatever the port */

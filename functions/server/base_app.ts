@@ -45,9 +45,10 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
       const labels = { route: routeOf(c), method: methodOf(c) };
       record.finished.then(async () => {
         end();
+        record.endedMs = record.elapsedMs();
         instance.count({ ...labels, status: record.statusOf(status) });
         if (record.firstTokenMs !== undefined) (await instance.metrics()).observe(record);
-      });
+      }).catch((error) => console.error("Cannot count a request:", error));
     }
   });
   app.use(accessLog({ format: options.accessLog, logProbes: options.logProbes }));

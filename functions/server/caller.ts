@@ -11,14 +11,11 @@ import { HttpError } from "../errors.ts";
 
 /** Whose request it is. */
 export interface Caller {
-  /** Names the key without telling it; "" where no key is asked for. */
-  readonly id: string;
   /** Names whose warm KV blocks this caller may share; "" for everybody's. */
   readonly salt: string;
 }
 
 const OPEN_ROUTES = new Set(["/health", "/ready"]);
-const ID_DIGITS = 12;
 
 /**
  * `Authorization: Bearer KEY`, `x-api-key` (Anthropic's clients) or `api-key` (Azure's) must name one
@@ -33,7 +30,7 @@ export function identifyCaller(
 ) {
   const digests = apiKeys.map(sha256);
   return createMiddleware<Env>(async function identifyCaller(c, next) {
-    c.set("caller", { id: "", salt: "" });
+    c.set("caller", { salt: "" });
     if (digests.length > 0 && !OPEN_ROUTES.has(c.req.path) && c.req.method !== "OPTIONS") {
       const key = keyOf((name) => c.req.header(name));
       if (key === undefined) {
@@ -50,9 +47,7 @@ export function identifyCaller(
           "Cannot authenticate: the API key is not known",
         );
       }
-      const name = digest.toString("hex");
-      const id = name.slice(0, ID_DIGITS);
-      c.set("caller", { id, salt: sharePrefixesAcrossKeys ? "" : name });
+      if (!sharePrefixesAcrossKeys) c.set("caller", { salt: digest.toString("hex") });
     }
     await next();
   });

@@ -5,6 +5,7 @@
  * @module
  */
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
@@ -40,6 +41,10 @@ export interface HttpServer {
 
 type Handler = (request: Request) => Response | Promise<Response>;
 
+/** File descriptors: taken for granted where the limit is not told, used at most, left to ourselves. */
+const USUAL_FILES = 1024, MAX_FILES = 65_536, OWN_FILES = 256;
+const MIN_CONNECTIONS = 64;
+
 /** Only a request's path is read, so a caller's Host header has no say in its URL. */
 const ORIGIN = "http://localhost";
 
@@ -53,22 +58,23 @@ export async function listen(
   handler: Handler,
 ): Promise<HttpServer> {
   const server = createServer({
+    requireHostHeader: false, // requestOf() refuses in our form
     headersTimeout: timeouts.headersMs,
     requestTimeout: timeouts.requestMs,
     keepAliveTimeout: timeouts.keepAliveMs,
     connectionsCheckingInterval: timeouts.checkMs,
   });
-  const answers = new WeakMap<object, ServerResponse>();
-  server.on("request", (incoming, outgoing) => {
-    answers.set(incoming.socket, outgoing);
+  server.maxConnections = await maxConnections();
+  const exchanges = new Exchanges();
+  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     outgoing.on("finish", () => passRest(incoming, timeouts.requestMs));
-    answer(handler, incoming, outgoing);
-  });
+    exchanges.take(incoming.socket, outgoing, () => answer(handler, incoming, outgoing, exchanges));
+  };
+  server.on("request", onRequest);
+  server.on("checkExpectation", onRequest); // an expectation that nobody knows changes nothing
+  server.on("connect", (_incoming, socket) => refuse(socket, BAD_REQUEST));
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    const last = answers.get(socket);
-    const begun = last !== undefined && last.headersSent && !last.writableFinished;
-    if (begun || !socket.writable) socket.destroy();
-    else refuse(socket, refusalOf(error, timeouts));
+    exchanges.refuse(socket, refusalOf(error, timeouts));
   });
   server.listen({ host, port });
   await once(server, "listening");
@@ -78,11 +84,51 @@ export async function listen(
   };
 }
 
+/** The requests of each connection: answered one at a time, however many were sent at once. */
+class Exchanges {
+  readonly #open = new WeakMap<object, Set<ServerResponse>>();
+  readonly #last = new WeakMap<object, Promise<void>>();
+
+  take(socket: Duplex, outgoing: ServerResponse, answer: () => Promise<void>): void {
+    const open = this.#open.get(socket) ?? new Set();
+    this.#open.set(socket, open.add(outgoing));
+    const closed = new Promise<void>((resolve) => {
+      outgoing.on("close", () => {
+        open.delete(outgoing);
+        resolve();
+      });
+    });
+    const before = this.#last.get(socket);
+    this.#last.set(socket, closed);
+    before === undefined ? answer() : before.then(() => socket.destroyed ? undefined : answer());
+  }
+
+  /**
+   * Answers what has come last, past the request that it belongs to. Where another request still has its
+   * answer to come, or a part of it has left, only the end is left to say.
+   */
+  refuse(socket: Duplex, refusal: HttpError): void {
+    const [first, ...others] = this.#open.get(socket) ?? [];
+    const isOther = others.length > 0 || first?.headersSent === true ||
+      first?.req.complete === true;
+    if (isOther || !socket.writable) socket.destroy();
+    else refuse(socket, refusal);
+  }
+}
+
+/** What is left of the process's file descriptors; beyond them no connection is accepted any more. */
+async function maxConnections(): Promise<number> {
+  const limits = await readFile("/proc/self/limits", "utf8").catch(() => "");
+  const files = Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? USUAL_FILES);
+  return Math.max(MIN_CONNECTIONS, Math.min(files, MAX_FILES) - OWN_FILES);
+}
+
 /** Never rejects: a connection that broke off is the caller's affair, and the access log tells. */
 async function answer(
   handler: Handler,
   incoming: IncomingMessage,
   outgoing: ServerResponse,
+  exchanges: Exchanges,
 ): Promise<void> {
   const left = new AbortController();
   outgoing.on("close", () => {
@@ -91,7 +137,7 @@ async function answer(
   // A write to a connection that broke a moment ago is an error event; "close" follows it.
   outgoing.on("error", () => {});
   const request = requestOf(incoming, left);
-  if (request === undefined) return refuse(incoming.socket, BAD_REQUEST);
+  if (request === undefined) return exchanges.refuse(incoming.socket, BAD_REQUEST);
   try {
     await send(await handler(request), outgoing, left.signal);
   } catch (error) {
@@ -113,16 +159,22 @@ function passRest(incoming: IncomingMessage, requestMs: number): void {
   setTimeout(() => incoming.complete || incoming.socket.destroy(), requestMs);
 }
 
-/** Undefined for what no `Request` can be made of: a forbidden method, a target that is no URL. */
+/**
+ * Undefined for what no `Request` can be made of: a forbidden method, a target that is no URL, a host
+ * that is missing or told twice.
+ */
 function requestOf(incoming: IncomingMessage, left: AbortController): Request | undefined {
-  const { method = "GET", url = "/", rawHeaders } = incoming;
+  const { method = "GET", url = "/", rawHeaders, httpVersion } = incoming;
+  const numHosts = rawHeaders.filter((name, i) => i % 2 === 0 && /^host$/i.test(name)).length;
+  if (numHosts > 1 || (numHosts === 0 && httpVersion === "1.1")) return undefined;
   const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming, left);
   try {
     const headers = new Headers();
     for (let i = 0; i < rawHeaders.length; i += 2) {
       headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
     }
-    const target = url.startsWith("/") ? ORIGIN + url : new URL(url, ORIGIN);
+    const { pathname, search } = new URL(url.startsWith("/") ? ORIGIN + url : url);
+    const target = ORIGIN + pathname + search;
     return new Request(target, { method, headers, body, signal: left.signal });
   } catch {
     return undefined;

@@ -127,7 +127,11 @@ export class Instance {
   /** What `/metrics` shows. */
   metrics(): Promise<MetricsRegistry> {
     return this.#metrics ??= import("./metrics_registry.ts")
-      .then(({ MetricsRegistry }) => new MetricsRegistry(this));
+      .then(({ MetricsRegistry }) => new MetricsRegistry(this))
+      .catch((error) => {
+        this.#metrics = undefined;
+        throw error;
+      });
   }
 
   /** Counts a request until the returned function is called, so that a drain can wait for it. */

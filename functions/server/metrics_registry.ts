@@ -7,10 +7,11 @@
  * @module
  */
 import process from "node:process";
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, type Metric, Registry } from "prom-client";
 import type { EngineStats } from "../../engine/types.ts";
 import type { Instance } from "./instance.ts";
 import type { RequestRecord } from "./request_record.ts";
+import { GAP_BOUNDS, TokenGaps } from "./token_gaps.ts";
 import { VERSION } from "./version_number.ts";
 
 const SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300];
@@ -192,11 +193,6 @@ export class MetricsRegistry {
       vllm: "request_decode_time_seconds",
       help: "From a request's first token to its last",
     }),
-    interToken: this.#histogram({
-      ours: "inter_token_latency_seconds",
-      vllm: "time_per_output_token_seconds",
-      help: "From one token of a request to its next",
-    }),
     endToEnd: this.#histogram({
       ours: "e2e_request_latency_seconds",
       vllm: "e2e_request_latency_seconds",
@@ -221,8 +217,13 @@ export class MetricsRegistry {
     }),
   };
 
+  /** From one token of a request to its next. */
+  readonly #gaps = new TokenGaps();
+
   constructor(instance: Instance) {
     this.#instance = instance;
+    this.#gapHistogram("hearth_inter_token_latency_seconds", () => ({}));
+    this.#gapHistogram("vllm:time_per_output_token_seconds", () => this.#vllmLabels);
     this.#gauge("hearth_ready", "1 when requests are taken", [], (set) => {
       set({}, instance.readiness().state === "ready" ? 1 : 0);
     });
@@ -289,16 +290,14 @@ export class MetricsRegistry {
     if (firstTokenMs === undefined) return;
     const histograms = this.#histograms;
     histograms.firstToken(firstTokenMs / 1000);
-    histograms.endToEnd(record.elapsedMs() / 1000);
-    histograms.prefillTime(Math.max(0, firstTokenMs - (record.queueMs[0] ?? 0)) / 1000);
+    histograms.endToEnd(record.endedMs / 1000);
+    for (const ms of record.prefillMs) histograms.prefillTime(ms / 1000);
     histograms.decodeTime((record.lastTokenMs - firstTokenMs) / 1000);
     histograms.promptTokens(record.promptTokens);
     histograms.outputTokens(record.outputTokens);
     histograms.longestOutput(record.longestOutput);
     for (const ms of record.queueMs) histograms.queueTime(ms / 1000);
-    for (const { seconds, numTokens } of record.tokenGaps) {
-      for (let i = 0; i < numTokens; i++) histograms.interToken(seconds);
-    }
+    this.#gaps.merge(record.tokenGaps);
   }
 
   /** Prometheus' text format; its content type. */
@@ -331,6 +330,30 @@ export class MetricsRegistry {
       if (own) own.observe(value);
       theirs.observe(this.#vllmLabels, value);
     };
+  }
+
+  /** prom-client's own takes one value at a time. */
+  #gapHistogram(name: string, labelsNow: () => Labels): void {
+    const read = () => {
+      const { counts, sum, count } = this.#gaps;
+      const labels = labelsNow();
+      let below = 0;
+      const buckets = counts.map((inBucket, i) => ({
+        metricName: `${name}_bucket`,
+        labels: { ...labels, le: GAP_BOUNDS[i]! },
+        value: below += inBucket,
+      }));
+      const values = count === 0 ? [] : [
+        ...buckets,
+        { metricName: `${name}_bucket`, labels: { ...labels, le: "+Inf" }, value: count },
+        { metricName: `${name}_sum`, labels, value: sum },
+        { metricName: `${name}_count`, labels, value: count },
+      ];
+      const help = "From one token of a request to its next";
+      return Promise.resolve({ name, help, type: "histogram", aggregator: "sum", values });
+    };
+    const metric = { name, get: read, reset() {} };
+    this.#registry.registerMetric(metric as unknown as Metric);
   }
 
   #gauge(name: string, help: string, labelNames: readonly string[], update: Update): void {

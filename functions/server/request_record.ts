@@ -4,6 +4,7 @@
  * @module
  */
 import type { Generation } from "../../engine/types.ts";
+import { TokenGaps } from "./token_gaps.ts";
 
 /** nginx's word for a caller that left; callers never see it. */
 export const CALLER_LEFT = 499;
@@ -17,9 +18,14 @@ export class RequestRecord {
   /** Of each of its generations that got as far as a first token. */
   readonly queueMs: number[] = [];
   firstTokenMs: number | undefined;
-  /** Waits before tokens but the first, each as often as tokens came after it. */
-  readonly tokenGaps: { readonly seconds: number; readonly numTokens: number }[] = [];
+  /** Waits before tokens but the first. */
+  readonly tokenGaps = new TokenGaps();
+  /** When all of its prompts were queued. */
+  #queuedMs = 0;
+  /** From a generation's first step to its first token, of each. */
+  readonly prefillMs: number[] = [];
   lastTokenMs = 0;
+  endedMs = 0;
   /** Tokens of the longest sequence. */
   longestOutput = 0;
   /** Resolves when the answer has left, or its reader has. */
@@ -42,7 +48,7 @@ export class RequestRecord {
     this.firstTokenMs ??= now;
     // Tokens that come together waited together; those beside the first did not wait at all.
     const seconds = isFirst ? 0 : (now - this.lastTokenMs) / 1000 / numTokens;
-    this.tokenGaps.push({ seconds, numTokens: isFirst ? numTokens - 1 : numTokens });
+    this.tokenGaps.add(seconds, isFirst ? numTokens - 1 : numTokens);
     this.lastTokenMs = now;
   }
 
@@ -51,11 +57,19 @@ export class RequestRecord {
     return this.left ? CALLER_LEFT : this.failedStatus ?? answered;
   }
 
-  /** Adds what a generation used. */
-  generationEnded(generation: Generation): void {
+  /** Notes that its prompts are encoded and queued. */
+  queued(): void {
+    this.#queuedMs = this.elapsedMs();
+  }
+
+  /** Adds what a generation used; `firstMs`: when its first token came. */
+  generationEnded(generation: Generation, firstMs: number | undefined): void {
     this.promptTokens += generation.promptTokens.length;
     this.cachedTokens += generation.numCachedTokens;
     this.outputTokens += generation.numOutputTokens;
-    if (generation.queueMs !== undefined) this.queueMs.push(generation.queueMs);
+    const { queueMs } = generation;
+    if (queueMs === undefined) return;
+    this.queueMs.push(queueMs);
+    if (firstMs !== undefined) this.prefillMs.push(Math.max(0, firstMs - this.#queuedMs - queueMs));
   }
 }

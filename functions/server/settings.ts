@@ -43,8 +43,8 @@ const FLAGS = {
   "allowed-host": {
     kind: "texts",
     value: "NAME",
-    help: "Name that Host may have, beside loopback's, on loopback without a key; may be repeated",
-    default: "loopback's alone",
+    help: "Name that Host may have, beside loopback's and --host; may be repeated",
+    default: "any; on loopback without a key, loopback's alone",
   },
   "share-prefixes-across-keys": {
     kind: "switch",
@@ -166,6 +166,12 @@ export function readSettings(
   const { "api-key": apiKeys = [] } = flags;
   if (apiKeys.some((key) => !/^[\x21-\x7e]+$/.test(key))) {
     throw new FlagError("Cannot read --api-key: a key must be printable ASCII without spaces");
+  }
+  const odd = flags["allowed-host"]?.find((name) => !/^([^\s:/]+|\[[0-9a-f:.]+\])$/i.test(name));
+  if (odd !== undefined) {
+    throw new FlagError(
+      `Cannot read --allowed-host: a name must stand alone, without a port: current value is ${odd}`,
+    );
   }
   return {
     help: flags.help ?? false,

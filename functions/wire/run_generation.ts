@@ -36,6 +36,7 @@ export async function submitAll(
       generations.push(engine.generate({ ...defaults, ...request, salt, signal }));
     }
     await Promise.all(generations.map(({ accepted }) => accepted));
+    c.var.record.queued();
     return generations;
   } catch (error) {
     generations.forEach((generation) => generation.cancel());
@@ -52,15 +53,17 @@ export async function* chunksOf(
 ): AsyncGenerator<GenerateChunk> {
   const { record } = c.var;
   const lengths: number[] = [];
+  let firstMs: number | undefined;
   try {
     for await (const chunk of generation) {
       const { index, tokens } = chunk;
       record.tokensCame(tokens.length);
+      if (tokens.length > 0) firstMs ??= record.elapsedMs();
       lengths[index] = (lengths[index] ?? 0) + tokens.length;
       yield chunk;
     }
   } finally {
     record.longestOutput = Math.max(record.longestOutput, ...Object.values(lengths));
-    record.generationEnded(generation);
+    record.generationEnded(generation, firstMs);
   }
 }

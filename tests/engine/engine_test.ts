@@ -102,16 +102,14 @@ Deno.test("What fails in one request's output ends that request alone", async ()
     ...onTestDevice,
     maxNumSeqs: 2,
   });
-  const generations = [5, 6].map((length) => engine.generate(greedy(length, { maxTokens: 500 })));
+  const generations = [5, 6].map((length) => engine.generate(greedy(length, { maxTokens: 2000 })));
   failing = true;
   const outcomes = await Promise.allSettled(generations.map(collect));
   assert.deepEqual(outcomes.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
   const whole = outcomes.find((outcome) => outcome.status === "fulfilled")!;
-  assert.equal(whole.value.flatMap(({ tokens }) => tokens).length, 500);
+  assert.equal(whole.value.flatMap(({ tokens }) => tokens).length, 2000);
   await idle(engine);
-  // On a busy machine the library may have been done with it before its failure was seen.
-  const { cancelled, length } = engine.stats().numFinished;
-  assert.deepEqual([cancelled + length, length > 0], [2, true]);
+  assert.equal(engine.stats().numFinished.cancelled, 1);
 });
 
 Deno.test("A request that ends while its prompt is encoded takes no worker's time", async () => {

@@ -209,17 +209,20 @@ class FakeGeneration implements Generation {
   readonly queueMs = 3;
   readonly promptLogprobs: readonly (PositionLogprobs | undefined)[] | undefined;
   numOutputTokens = 0;
+  #maxTokens = 0;
   #ended = false;
   #cancelled = Promise.withResolvers<void>();
 
   constructor(
     readonly options: FakeEngineOptions,
     readonly request: GenerateRequest,
-    readonly preparation: Preparation<PreparedRequest>,
+    preparation: Preparation<PreparedRequest>,
     readonly limits: FakeLimits,
   ) {
     try {
-      this.promptTokens = preparation.encode().promptTokens;
+      const { promptTokens, native } = preparation.encode();
+      this.promptTokens = promptTokens;
+      this.#maxTokens = native.maxTokens;
       this.accepted = Promise.resolve();
     } catch (error) {
       this.accepted = Promise.reject(error);
@@ -279,7 +282,7 @@ class FakeGeneration implements Generation {
   *#sequence(index: number): Generator<GenerateChunk> {
     const { stop = [], logprobs } = this.request;
     const room = Math.min(
-      this.preparation.native.maxTokens,
+      this.#maxTokens,
       this.limits.maxModelLen - this.promptTokens.length,
     );
     const bytes = utf8.encode(ANSWER.repeat(Math.ceil(room / ANSWER.length))).subarray(0, room);

@@ -42,6 +42,14 @@ Deno.test("readSettings takes loopback's names alone on loopback without a key",
   };
   assert.deepEqual(hosts(), ["localhost", "127.0.0.1", "[::1]"]);
   assert.deepEqual(hosts("--host", "::1", "--allowed-host", "box").at(-1), "box");
+  assert.ok(hosts("--host", "127.0.0.2").includes("127.0.0.2"));
+  assert.ok(hosts("--host", "LOCALHOST").includes("localhost"));
+  const given = ["--allowed-host", "a.example"];
+  assert.ok(hosts("--host", "0.0.0.0", ...given).includes("a.example"));
+  assert.ok(hosts("--api-key", "k", ...given).includes("a.example"));
+  for (const odd of ["a.example:80", "http://a", "a b", "::1"]) {
+    assert.throws(() => hosts("--allowed-host", odd), /a name must stand alone, without a port/);
+  }
   assert.deepEqual(hosts("--api-key", "k"), []);
   assert.deepEqual(hosts("--host", "0.0.0.0"), []);
 });
