@@ -172,14 +172,16 @@ export class Engine implements AsyncDisposable {
       this.#poll();
     };
     const start = async () => {
+      const { deadlineMs } = request;
       const late = new AbortController();
       let timer: ReturnType<typeof setTimeout> | undefined;
       try {
         // Short prompts are queued before generate() returns, in the order of its calls.
-        const prepared = preparation.encode(AbortSignal.any([signal, late.signal]));
+        const prepared = preparation.encode(
+          deadlineMs === undefined ? signal : AbortSignal.any([signal, late.signal]),
+        );
         if (!(prepared instanceof Promise)) return submit(prepared);
         // A text that waits for the encoder past its deadline is not worth encoding.
-        const { deadlineMs } = request;
         if (deadlineMs !== undefined) {
           timer = setTimeout(() => late.abort(), Math.min(deadlineMs, MAX_TIMEOUT_MS));
         }

@@ -5,9 +5,7 @@
  */
 import { createMiddleware } from "hono/factory";
 import type { Env } from "../env.ts";
-
-/** What asks all day long whether all is well. */
-const PROBES = new Set(["/health", "/ready"]);
+import { PROBES } from "./probes.ts";
 
 /** `write` gets one line without its end. Probes that find all well are left out unless asked for. */
 export function accessLog(

@@ -8,14 +8,13 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { createMiddleware } from "hono/factory";
 import type { Env } from "../env.ts";
 import { HttpError } from "../errors.ts";
+import { PROBES } from "./probes.ts";
 
 /** Whose request it is. */
 export interface Caller {
   /** Names whose warm KV blocks this caller may share; "" for everybody's. */
   readonly salt: string;
 }
-
-const OPEN_ROUTES = new Set(["/health", "/ready"]);
 
 /**
  * `Authorization: Bearer KEY`, `x-api-key` (Anthropic's clients) or `api-key` (Azure's) must name one
@@ -31,7 +30,7 @@ export function identifyCaller(
   const digests = apiKeys.map(sha256);
   return createMiddleware<Env>(async function identifyCaller(c, next) {
     c.set("caller", { salt: "" });
-    if (digests.length > 0 && !OPEN_ROUTES.has(c.req.path) && c.req.method !== "OPTIONS") {
+    if (digests.length > 0 && !PROBES.has(c.req.path) && c.req.method !== "OPTIONS") {
       const key = keyOf((name) => c.req.header(name));
       if (key === undefined) {
         const message = "Cannot authenticate: send the API key as `Authorization: Bearer KEY`, " +

@@ -11,10 +11,9 @@ import { Counter, Gauge, Histogram, type Metric, Registry } from "prom-client";
 import type { EngineStats } from "../../engine/types.ts";
 import type { Instance } from "./instance.ts";
 import type { RequestRecord } from "./request_record.ts";
-import { GAP_BOUNDS, TokenGaps } from "./token_gaps.ts";
+import { SECONDS, TokenGaps } from "./token_gaps.ts";
 import { VERSION } from "./version_number.ts";
 
-const SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300];
 const TOKENS = [
   1,
   2,
@@ -320,12 +319,19 @@ export class MetricsRegistry {
     readonly ours?: string;
     readonly vllm: string;
     readonly help: string;
-    readonly buckets?: number[];
+    readonly buckets?: readonly number[];
   }): (value: number) => void {
     const registers = [this.#registry];
-    const own = ours && new Histogram({ name: `hearth_${ours}`, help, buckets, registers });
+    const own = ours &&
+      new Histogram({ name: `hearth_${ours}`, help, buckets: [...buckets], registers });
     const labelNames = [...VLLM_LABELS];
-    const theirs = new Histogram({ name: `vllm:${vllm}`, help, buckets, labelNames, registers });
+    const theirs = new Histogram({
+      name: `vllm:${vllm}`,
+      help,
+      buckets: [...buckets],
+      labelNames,
+      registers,
+    });
     return (value) => {
       if (own) own.observe(value);
       theirs.observe(this.#vllmLabels, value);
@@ -340,7 +346,7 @@ export class MetricsRegistry {
       let below = 0;
       const buckets = counts.map((inBucket, i) => ({
         metricName: `${name}_bucket`,
-        labels: { ...labels, le: GAP_BOUNDS[i]! },
+        labels: { ...labels, le: SECONDS[i]! },
         value: below += inBucket,
       }));
       const values = count === 0 ? [] : [

@@ -5,8 +5,8 @@
  * @module
  */
 
-/** Upper bounds in seconds; a wait beyond the last counts in the sum alone. */
-export const GAP_BOUNDS: readonly number[] = [
+/** Upper bounds of all histograms of time; a wait beyond the last counts in the sum alone. */
+export const SECONDS: readonly number[] = [
   0.001,
   0.002,
   0.005,
@@ -27,13 +27,13 @@ export const GAP_BOUNDS: readonly number[] = [
 
 /** A histogram: how many waits were at most each bound and above the one before. */
 export class TokenGaps {
-  readonly counts: number[] = GAP_BOUNDS.map(() => 0);
+  readonly counts: number[] = SECONDS.map(() => 0);
   sum = 0;
   count = 0;
 
   /** A wait that `numTokens` tokens had each. */
   add(seconds: number, numTokens: number): void {
-    const bound = GAP_BOUNDS.findIndex((bound) => seconds <= bound);
+    const bound = SECONDS.findIndex((bound) => seconds <= bound);
     if (bound >= 0) this.counts[bound]! += numTokens;
     this.sum += seconds * numTokens;
     this.count += numTokens;
