@@ -28,9 +28,13 @@ export {
   type FinishReason,
   type GenerateChunk,
   type GenerateRequest,
-  type Generation,
+  type Part,
   type PositionLogprobs,
+  type Run,
+  type RunObserver,
+  type RunResult,
   type SamplingParameters,
+  type SequenceResult,
   type TokenLogprob,
 } from "./engine/types.ts";
 export { buildInfo, type DeviceInfo, listDevices } from "./ffi/library.ts";
@@ -43,6 +47,7 @@ export {
   type Model,
   ModelError,
   type ModelSpec,
+  type ReasoningMarkers,
   type SamplingDefaults,
   type TemplateMessage,
   type TensorEntry,

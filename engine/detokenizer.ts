@@ -21,6 +21,7 @@ const PROMPT_TAIL = 6;
 export class Detokenizer {
   readonly #tokenizer: Tokenizer;
   readonly #skipSpecialTokens: boolean;
+  readonly #kept: readonly number[];
   #window: number[];
   /** Tokens of the window whose text is out. */
   #numRead: number;
@@ -31,10 +32,15 @@ export class Detokenizer {
   constructor(
     tokenizer: Tokenizer,
     promptTokens: readonly number[],
-    options: { readonly skipSpecialTokens: boolean },
+    { skipSpecialTokens, kept = [] }: {
+      readonly skipSpecialTokens: boolean;
+      /** Special tokens that are not skipped. */
+      readonly kept?: readonly number[];
+    },
   ) {
     this.#tokenizer = tokenizer;
-    this.#skipSpecialTokens = options.skipSpecialTokens;
+    this.#skipSpecialTokens = skipSpecialTokens;
+    this.#kept = kept;
     this.#window = this.#tail(promptTokens);
     this.#numRead = this.#window.length;
     for (const token of this.#window) this.#utf8.push(tokenizer.tokenBytes(token));
@@ -72,7 +78,8 @@ export class Detokenizer {
   }
 
   #isSkipped(token: number): boolean {
-    return this.#skipSpecialTokens && this.#tokenizer.isSpecial(token);
+    return this.#skipSpecialTokens && this.#tokenizer.isSpecial(token) &&
+      !this.#kept.includes(token);
   }
 
   /** The prompt's last tokens that have text, from the beginning of a character on. */
@@ -89,7 +96,8 @@ export class Detokenizer {
   }
 
   #decode(): string {
-    return this.#tokenizer.decode(this.#window, { skipSpecialTokens: this.#skipSpecialTokens });
+    // What is to be skipped never comes into the window.
+    return this.#tokenizer.decode(this.#window, { skipSpecialTokens: false });
   }
 }
 

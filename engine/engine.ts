@@ -15,15 +15,16 @@ import { encodeModel } from "../model/native_tables.ts";
 import type { Model } from "../model/spec.ts";
 import { Encoder } from "./encoder.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { ActiveGeneration } from "./generation.ts";
 import { checkOptions } from "./options.ts";
-import { prepare, type PrepareContext, type PreparedRequest } from "./prepare.ts";
+import { type Preparation, prepare, type PrepareContext, type PreparedRequest } from "./prepare.ts";
+import { ActiveRun } from "./run.ts";
 import {
   EngineError,
   type EngineOptions,
   type EngineStats,
   type GenerateRequest,
-  type Generation,
+  type Run,
+  type RunObserver,
 } from "./types.ts";
 import { checkTokens, limitsOf } from "./validation.ts";
 
@@ -67,7 +68,7 @@ export class Engine implements AsyncDisposable {
   readonly #native: NativeEngine;
   readonly #encoder: Encoder;
   readonly #context: PrepareContext<number[] | Promise<number[]>>;
-  readonly #active = new Map<bigint, ActiveGeneration>();
+  readonly #active = new Map<bigint, ActiveRun>();
   readonly #loaded = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<void>();
   readonly #options: EngineOptions;
@@ -118,8 +119,10 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Queue a request. Its output is the returned object's iteration; leaving the loop cancels it.
+   * Queue a request. Iterate the run for its output as it comes, or await its `result()` or `text()`;
+   * leaving the loop cancels it.
    *
+   * @param observer is told of the run's events as they come
    * @throws {EngineError} at once for a field that is out of range; what shows later (a prompt too
    * long once encoded, a full queue) rejects `accepted` and is thrown by the loop
    *
@@ -151,53 +154,15 @@ export class Engine implements AsyncDisposable {
    * }
    * ```
    */
-  generate(request: GenerateRequest): Generation {
+  generate(request: GenerateRequest, observer: RunObserver = {}): Run {
     request.signal?.throwIfAborted();
     const preparation = prepare(request, this.#context);
-    const generation = new ActiveGeneration(request, (id) => this.#native.cancel(id));
-    const { signal } = generation;
-    const submit = ({ promptTokens, native }: PreparedRequest) => {
-      if (signal.aborted) return generation.endUnsent("cancelled");
-      const id = this.#native.submit(Uint32Array.from(promptTokens), native);
-      const { tokenizer } = this.model;
-      const { eosTokenIds } = this.#context.limits;
-      generation.begin(id, {
-        request,
-        promptTokens,
-        tokenizer,
-        eosTokenIds,
-        stopSequence: (index, keepTokens) => this.#native.stopSequence(id, index, keepTokens),
-      });
-      this.#active.set(id, generation);
-      this.#poll();
-    };
-    const start = async () => {
-      const { deadlineMs } = request;
-      const late = new AbortController();
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      try {
-        // Short prompts are queued before generate() returns, in the order of its calls.
-        const prepared = preparation.encode(
-          deadlineMs === undefined ? signal : AbortSignal.any([signal, late.signal]),
-        );
-        if (!(prepared instanceof Promise)) return submit(prepared);
-        // A text that waits for the encoder past its deadline is not worth encoding.
-        if (deadlineMs !== undefined) {
-          timer = setTimeout(() => late.abort(), Math.min(deadlineMs, MAX_TIMEOUT_MS));
-        }
-        submit(await prepared);
-      } catch (error) {
-        if (signal.aborted) return generation.endUnsent("cancelled");
-        if (late.signal.aborted) return generation.endUnsent("deadline");
-        generation.fail(error);
-        throw error;
-      } finally {
-        clearTimeout(timer);
-      }
-    };
-    generation.accepted = start();
-    generation.accepted.catch(() => {}); // the loop throws it too
-    return generation;
+    const { deadlineMs, n: numSequences = 1, signal } = request;
+    const cancelNative = (id: bigint) => this.#native.cancel(id);
+    const run = new ActiveRun({ numSequences, signal, observer, cancelNative });
+    run.accepted = this.#start(run, preparation, deadlineMs);
+    run.accepted.catch(() => {}); // the loop throws it too
+    return run;
   }
 
   /**
@@ -312,6 +277,47 @@ export class Engine implements AsyncDisposable {
     return this.#failure;
   }
 
+  /** Short prompts are queued before it returns, in the order of its calls. */
+  async #start(
+    run: ActiveRun,
+    preparation: Preparation<PreparedRequest | Promise<PreparedRequest>>,
+    deadlineMs: number | undefined,
+  ): Promise<void> {
+    const { signal } = run;
+    const late = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    try {
+      const prepared = preparation.encode(
+        deadlineMs === undefined ? signal : AbortSignal.any([signal, late.signal]),
+      );
+      if (!(prepared instanceof Promise)) return this.#submit(run, prepared);
+      // A text that waits for the encoder past its deadline is not worth encoding.
+      if (deadlineMs !== undefined) {
+        timer = setTimeout(() => late.abort(), Math.min(deadlineMs, MAX_TIMEOUT_MS));
+      }
+      this.#submit(run, await prepared);
+    } catch (error) {
+      if (signal.aborted) return run.endUnsent("cancelled");
+      if (late.signal.aborted) return run.endUnsent("deadline");
+      run.fail(error);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** From here on nothing holds the request's texts. */
+  #submit(run: ActiveRun, { promptTokens, native, output: settings }: PreparedRequest): void {
+    if (run.signal.aborted) return run.endUnsent("cancelled");
+    const id = this.#native.submit(Uint32Array.from(promptTokens), native);
+    const { tokenizer } = this.model;
+    const stopSequence = (index: number, keepTokens: number) =>
+      this.#native.stopSequence(id, index, keepTokens);
+    run.begin(id, { settings, promptTokens, tokenizer, stopSequence });
+    this.#active.set(id, run);
+    this.#poll();
+  }
+
   get #waitsForEvents(): boolean {
     return this.#state === "loading" || this.#state === "stopping" || this.#active.size > 0 ||
       this.#hasUntoldFailure;
@@ -357,20 +363,20 @@ export class Engine implements AsyncDisposable {
   }
 
   #failAll(error: unknown): void {
-    for (const generation of this.#active.values()) generation.fail(error);
+    for (const run of this.#active.values()) run.fail(error);
     this.#active.clear();
   }
 
   /** What one request's output cannot take ends that request alone. */
   #dispatchTo(id: bigint, event: RequestEvent): void {
-    const generation = this.#active.get(id);
-    if (generation === undefined) return; // failed before
+    const run = this.#active.get(id);
+    if (run === undefined) return; // failed before
     try {
-      if (generation.take(event)) this.#active.delete(id);
+      if (run.take(event)) this.#active.delete(id);
     } catch (error) {
       this.#active.delete(id);
-      generation.cancel();
-      generation.fail(error);
+      run.cancel();
+      run.fail(error);
     }
   }
 

@@ -6,6 +6,8 @@
 import type { NativeRequest } from "../ffi/native_engine.ts";
 import type { Model } from "../model/spec.ts";
 import { promptOf } from "./prompt.ts";
+import type { ReasoningStart } from "./reasoning.ts";
+import type { OutputSettings } from "./request_output.ts";
 import type { GenerateRequest } from "./types.ts";
 import { checkPrompt, type Limits, resolveRequest, sourceField } from "./validation.ts";
 
@@ -15,6 +17,8 @@ export interface PreparedRequest {
   readonly promptTokens: readonly number[];
   /** Every field, the seed too: one was drawn where the request names none. */
   readonly native: NativeRequest;
+  /** What its output is made with; nothing of it holds the prompt's text. */
+  readonly output: OutputSettings;
 }
 
 /** What encodes texts; long ones perhaps later. */
@@ -69,10 +73,11 @@ export function prepare(
   const arrived = performance.now();
   const native = resolveRequest(request, limits);
   const prompt = promptOf(request, model);
+  const output = outputSettings(request, limits, "text" in prompt ? prompt.reasoning : undefined);
   const complete = (promptTokens: readonly number[]): PreparedRequest => {
     checkPrompt(promptTokens, request, limits);
     const deadlineMs = timeLeft(native.deadlineMs, performance.now() - arrived);
-    return { promptTokens, native: { ...native, deadlineMs } };
+    return { promptTokens, native: { ...native, deadlineMs }, output };
   };
   return {
     encode(signal) {
@@ -87,4 +92,23 @@ export function prepare(
 /** 0 is none; a deadline that has passed ends the request at the library's next step. */
 function timeLeft(deadlineMs: number, passedMs: number): number {
   return deadlineMs === 0 ? 0 : Math.max(1, deadlineMs - Math.floor(passedMs));
+}
+
+function outputSettings(
+  request: GenerateRequest,
+  limits: Limits,
+  reasoning: ReasoningStart | undefined,
+): OutputSettings {
+  return {
+    numSequences: request.n ?? 1,
+    eosTokenIds: request.ignoreEos ?? false ? [] : limits.eosTokenIds,
+    stopTokenIds: request.stopTokenIds ?? [],
+    stop: request.stop ?? [],
+    includeStop: request.includeStop ?? false,
+    minTokens: request.minTokens ?? 0,
+    logprobs: request.logprobs !== undefined,
+    promptLogprobs: request.promptLogprobs !== undefined,
+    skipSpecialTokens: request.skipSpecialTokens ?? true,
+    reasoning,
+  };
 }

@@ -7,8 +7,9 @@
 import type { NativeEvent } from "../ffi/events.ts";
 import type { Tokenizer } from "../model/spec.ts";
 import { Detokenizer } from "./detokenizer.ts";
+import { type OutputParser, plainText, ReasoningParser, type ReasoningStart } from "./reasoning.ts";
 import { StopMatcher } from "./stop.ts";
-import type { FinishReason, GenerateChunk, GenerateRequest, PositionLogprobs } from "./types.ts";
+import type { FinishReason, GenerateChunk, Part, PositionLogprobs } from "./types.ts";
 
 type StartEvent = Extract<NativeEvent, { kind: "start" }>;
 type TokenEvent = Extract<NativeEvent, { kind: "token" }>;
@@ -18,12 +19,28 @@ type PromptLogprobEvent = Extract<NativeEvent, { kind: "prompt_logprob" }>;
 /** Events of a request that does not fail. */
 export type OutputEvent = StartEvent | TokenEvent | FinishEvent | PromptLogprobEvent;
 
+/** What a request asks of its output. */
+export interface OutputSettings {
+  readonly numSequences: number;
+  /** The model's own that end a text; none where the request goes past them. */
+  readonly eosTokenIds: readonly number[];
+  /** The request's own. */
+  readonly stopTokenIds: readonly number[];
+  readonly stop: readonly string[];
+  readonly includeStop: boolean;
+  readonly minTokens: number;
+  readonly logprobs: boolean;
+  readonly promptLogprobs: boolean;
+  readonly skipSpecialTokens: boolean;
+  /** Undefined: all is text. */
+  readonly reasoning: ReasoningStart | undefined;
+}
+
 /** What the output needs to know of its request. */
 export interface OutputOptions {
-  readonly request: GenerateRequest;
+  readonly settings: OutputSettings;
   readonly promptTokens: readonly number[];
   readonly tokenizer: Tokenizer;
-  readonly eosTokenIds: readonly number[];
   /** A stop text was found: end the sequence, of which the first `keepTokens` tokens count. */
   readonly stopSequence: (index: number, keepTokens: number) => void;
 }
@@ -39,13 +56,13 @@ export class RequestOutput {
   #numFinishEvents = 0;
 
   constructor(options: OutputOptions) {
-    const { request, promptTokens } = options;
+    const { settings, promptTokens } = options;
     this.#options = options;
     this.#sequences = Array.from(
-      { length: request.n ?? 1 },
+      { length: settings.numSequences },
       (_, index) => new SequenceOutput(index, options),
     );
-    if (request.promptLogprobs !== undefined) {
+    if (settings.promptLogprobs) {
       this.promptLogprobs = new Array<undefined>(promptTokens.length).fill(undefined);
     }
   }
@@ -106,26 +123,27 @@ export class RequestOutput {
   }
 }
 
-/** One of the request's n continuations. */
+/** One of the request's n continuations: tokens → text → stop texts → parts. */
 class SequenceOutput {
   ended = false;
   numTokens = 0;
   readonly #index: number;
-  readonly #options: OutputOptions;
+  readonly #settings: OutputSettings;
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopMatcher;
+  readonly #parser: OutputParser;
   #lastToken: number | undefined;
 
-  constructor(index: number, options: OutputOptions) {
-    const { request, tokenizer, promptTokens } = options;
+  constructor(index: number, { settings, tokenizer, promptTokens }: OutputOptions) {
+    const { stop, includeStop, skipSpecialTokens, reasoning } = settings;
     this.#index = index;
-    this.#options = options;
+    this.#settings = settings;
     this.#detokenizer = new Detokenizer(tokenizer, promptTokens, {
-      skipSpecialTokens: request.skipSpecialTokens ?? true,
+      skipSpecialTokens,
+      kept: reasoning === undefined ? [] : specialTokens(tokenizer, reasoning),
     });
-    this.#stops = new StopMatcher(request.stop ?? [], {
-      includeStop: request.includeStop ?? false,
-    });
+    this.#stops = new StopMatcher(stop, { includeStop });
+    this.#parser = reasoning === undefined ? plainText : new ReasoningParser(reasoning);
   }
 
   /** Tokens behind the one that completes a stop text are left out: they do not count. */
@@ -140,69 +158,70 @@ class SequenceOutput {
       text += found.text;
       if (found.stop === undefined) continue;
       this.ended = true;
-      return this.#tokenChunk(text, taken, { finishReason: "stop", stopReason: found.stop });
+      return this.#chunk(text, taken, { finishReason: "stop", stopReason: found.stop });
     }
-    return this.#tokenChunk(text, taken, {});
+    return this.#chunk(text, taken);
   }
 
   finish(finishReason: FinishReason): GenerateChunk {
     this.ended = true;
-    const text = this.#push(this.#detokenizer.flush());
-    const stopReason = text.stop ?? (finishReason === "stop" ? this.#stopToken() : null);
-    return this.#chunk(text.text + this.#stops.flush(), {
-      logprobs: this.#options.request.logprobs === undefined ? undefined : [],
-      finishReason: text.stop === undefined ? finishReason : "stop",
-      stopReason,
+    const { text, stop } = this.#push(this.#detokenizer.flush());
+    return this.#chunk(text + this.#stops.flush(), [], {
+      finishReason: stop === undefined ? finishReason : "stop",
+      stopReason: stop ?? (finishReason === "stop" ? this.#stopToken() : null),
     });
   }
 
   /** A token that ends the text is no part of it, unless asked for. */
   #textOf(token: number): { readonly text: string; readonly stop: string | undefined } {
-    if (this.#endsText(token) && !(this.#options.request.includeStop ?? false)) {
-      return { text: "", stop: undefined };
-    }
+    if (this.#endsText(token) && !this.#settings.includeStop) return { text: "", stop: undefined };
     return this.#push(this.#detokenizer.push(token));
   }
 
   /** Stop texts do not count before `minTokens`. */
   #push(text: string): { readonly text: string; readonly stop: string | undefined } {
-    const early = this.numTokens <= (this.#options.request.minTokens ?? 0);
+    const early = this.numTokens <= this.#settings.minTokens;
     return early ? { text, stop: undefined } : this.#stops.push(text);
   }
 
   #endsText(token: number): boolean {
-    const { request } = this.#options;
-    return this.#isEos(token) || (request.stopTokenIds ?? []).includes(token);
-  }
-
-  #isEos(token: number): boolean {
-    const { request, eosTokenIds } = this.#options;
-    return !(request.ignoreEos ?? false) && eosTokenIds.includes(token);
+    const { eosTokenIds, stopTokenIds } = this.#settings;
+    return eosTokenIds.includes(token) || stopTokenIds.includes(token);
   }
 
   #stopToken(): number | null {
     const token = this.#lastToken;
-    return token === undefined || this.#isEos(token) ? null : token;
+    return token === undefined || this.#settings.eosTokenIds.includes(token) ? null : token;
   }
 
-  #tokenChunk(
+  #chunk(
     text: string,
     taken: readonly PositionLogprobs[],
-    rest: Partial<GenerateChunk>,
+    end?: { readonly finishReason: FinishReason; readonly stopReason: string | number | null },
   ): GenerateChunk {
-    const logprobs = this.#options.request.logprobs === undefined ? undefined : taken;
-    return this.#chunk(text, { tokens: taken.map(({ token }) => token), logprobs, ...rest });
-  }
-
-  #chunk(text: string, rest: Partial<GenerateChunk>): GenerateChunk {
+    const pushed = this.#parser.push(text);
+    const parts = end === undefined ? pushed : [...pushed, ...this.#parser.flush()];
     return {
       index: this.#index,
-      text,
-      tokens: [],
-      logprobs: undefined,
-      finishReason: null,
-      stopReason: null,
-      ...rest,
+      text: textOf(parts),
+      parts,
+      tokens: taken.map(({ token }) => token),
+      logprobs: this.#settings.logprobs ? taken : undefined,
+      finishReason: end?.finishReason ?? null,
+      stopReason: end?.stopReason ?? null,
     };
   }
+}
+
+/** The answer in parts of an output, without its reasoning. */
+function textOf(parts: readonly Part[]): string {
+  let text = "";
+  for (const part of parts) if (part.kind === "text") text += part.text;
+  return text;
+}
+
+/** Markers that are control tokens: their text would be left out before it is looked for. */
+function specialTokens(tokenizer: Tokenizer, { markers }: ReasoningStart): number[] {
+  return [markers.start, markers.end].map((marker) => tokenizer.encode(marker))
+    .filter(({ length }) => length === 1).flat().filter((token) => tokenizer.isSpecial(token));
 }

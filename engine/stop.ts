@@ -8,8 +8,10 @@
 export interface StopResult {
   /** Text that may go out. */
   readonly text: string;
-  /** The stop text that ended the sequence. */
+  /** The stop text that was found. */
   readonly stop: string | undefined;
+  /** What came behind it. */
+  readonly rest: string;
 }
 
 /**
@@ -34,11 +36,11 @@ export class StopMatcher {
     if (found !== undefined) {
       this.#held = "";
       const cut = this.#includeStop ? found.end : found.end - found.stop.length;
-      return { text: text.slice(0, cut), stop: found.stop };
+      return { text: text.slice(0, cut), stop: found.stop, rest: text.slice(found.end) };
     }
     const free = text.length - this.#lengthToHold(text);
     this.#held = text.slice(free);
-    return { text: text.slice(0, free), stop: undefined };
+    return { text: text.slice(0, free), stop: undefined, rest: "" };
   }
 
   /** What was held back and became no stop text. */

@@ -23,7 +23,8 @@ import { encodeModel } from "../model/native_tables.ts";
 import type { Model } from "../model/spec.ts";
 import { checkOptions } from "./options.ts";
 import { prepare, type PrepareContext } from "./prepare.ts";
-import { type OutputEvent, RequestOutput } from "./request_output.ts";
+import { type OutputEvent, type OutputOptions, RequestOutput } from "./request_output.ts";
+import { SequenceLog } from "./sequence_log.ts";
 import {
   EngineError,
   type EngineErrorCode,
@@ -33,6 +34,7 @@ import {
   type FinishReason,
   type GenerateChunk,
   type GenerateRequest,
+  type Part,
   type PositionLogprobs,
   type SamplingParameters,
   type TokenLogprob,
@@ -49,31 +51,18 @@ export type {
   GenerateChunk,
   GenerateRequest,
   Model,
+  Part,
   PositionLogprobs,
   SamplingParameters,
   TokenLogprob,
 };
 
-/** What one sequence of a {@linkcode ManualRequest} has produced so far. */
-export interface ManualOutput {
-  /** Complete characters, stop texts taken out. */
-  readonly text: string;
-  /** Ids of its tokens. */
-  readonly tokens: readonly number[];
-  /** One for each of `tokens`, when asked for. */
-  readonly logprobs: readonly PositionLogprobs[] | undefined;
-  /** Null while it runs. */
-  readonly finishReason: FinishReason | null;
-  /** The stop text or token id that ended it; null for the model's own end of text. */
-  readonly stopReason: string | number | null;
-}
-
 /** A request of a {@linkcode ManualEngine}. Its output grows with the engine's steps. */
 export interface ManualRequest {
   /** Ids of the prompt as the model gets it. */
   readonly promptTokens: readonly number[];
-  /** One for each of the n sequences. */
-  readonly outputs: readonly ManualOutput[];
+  /** What each of the n sequences has produced so far. */
+  readonly outputs: readonly GenerateChunk[];
   /** Prompt tokens found in the warm KV cache. */
   readonly numCachedTokens: number;
   /** One for each prompt token (the first has none), when asked for. */
@@ -130,22 +119,15 @@ export class ManualEngine implements Disposable {
    * @throws {EngineError} when it is refused
    */
   generate(request: Omit<GenerateRequest, "signal">): ManualRequest {
-    const { promptTokens, native } = prepare(request, this.#context).encode();
+    const { promptTokens, native, output: settings } = prepare(request, this.#context).encode();
     const id = this.#native.submit(Uint32Array.from(promptTokens), native);
     const { tokenizer } = this.model;
-    const { eosTokenIds } = this.#context.limits;
     const stopSequence = (index: number, keepTokens: number) =>
       this.#native.stopSequence(id, index, keepTokens);
-    const output = new RequestOutput({
-      request,
-      promptTokens,
-      tokenizer,
-      eosTokenIds,
-      stopSequence,
-    });
-    const collected = new CollectedRequest(request, promptTokens, output, () => {
-      this.#native.cancel(id);
-    });
+    const collected = new CollectedRequest(
+      { settings, promptTokens, tokenizer, stopSequence },
+      () => this.#native.cancel(id),
+    );
     this.#active.set(id, collected);
     return collected;
   }
@@ -218,27 +200,22 @@ export class ManualEngine implements Disposable {
 class CollectedRequest implements ManualRequest {
   /** Ids of the prompt as the model gets it. */
   readonly promptTokens: readonly number[];
-  readonly outputs: ManualOutput[];
+  readonly outputs: readonly SequenceLog[];
   error: EngineError | undefined;
   readonly #output: RequestOutput;
   readonly #cancelNative: () => void;
 
-  constructor(
-    request: GenerateRequest,
-    promptTokens: readonly number[],
-    output: RequestOutput,
-    cancelNative: () => void,
-  ) {
+  constructor(options: OutputOptions, cancelNative: () => void) {
+    const { promptTokens, settings } = options;
     this.promptTokens = promptTokens;
-    this.#output = output;
+    this.#output = new RequestOutput(options);
     this.#cancelNative = cancelNative;
-    this.outputs = Array.from({ length: request.n ?? 1 }, () => ({
-      text: "",
-      tokens: [],
-      logprobs: request.logprobs === undefined ? undefined : [],
-      finishReason: null,
-      stopReason: null,
-    }));
+    const nothing = { text: "", parts: [], tokens: [], finishReason: null, stopReason: null };
+    const logprobs = settings.logprobs ? [] : undefined;
+    this.outputs = Array.from(
+      { length: settings.numSequences },
+      (_, index) => new SequenceLog({ index, ...nothing, logprobs }),
+    );
   }
 
   get numCachedTokens(): number {
@@ -263,20 +240,8 @@ class CollectedRequest implements ManualRequest {
       this.error = event.error;
       return true;
     }
-    this.#collect(this.#output.take(event));
+    const chunk = this.#output.take(event);
+    if (chunk !== undefined) this.outputs[chunk.index]!.add(chunk);
     return this.#output.released;
-  }
-
-  #collect(chunk: GenerateChunk | undefined): void {
-    if (chunk === undefined) return;
-    const { index, text, tokens, logprobs, finishReason, stopReason } = chunk;
-    const before = this.outputs[index]!;
-    this.outputs[index] = {
-      text: before.text + text,
-      tokens: [...before.tokens, ...tokens],
-      logprobs: before.logprobs && [...before.logprobs, ...logprobs ?? []],
-      finishReason,
-      stopReason,
-    };
   }
 }

@@ -88,15 +88,25 @@ export interface GenerateRequest extends SamplingParameters {
   readonly signal?: AbortSignal;
 }
 
+/** A stretch of an output that is all of one kind. */
+export interface Part {
+  /** What the model thought before it answered, or the answer. */
+  readonly kind: "reasoning" | "text";
+  /** Without the markers that stood around it. */
+  readonly text: string;
+}
+
 /**
- * A piece of one sequence's output. `text` never holds half a character nor the beginning of what may
- * yet turn out to be a stop text, so it may be empty while `tokens` is not.
+ * What is new of one sequence's output. `text` never holds half a character nor the beginning of what
+ * may yet turn out to be a stop text, so it may be empty while `tokens` is not.
  */
 export interface GenerateChunk {
   /** Sequence, 0 to n - 1. */
   readonly index: number;
-  /** May be empty. */
+  /** Of the answer; may be empty. */
   readonly text: string;
+  /** The same and the reasoning, in order; no two of a kind beside each other, none empty. */
+  readonly parts: readonly Part[];
   /** Ids of the tokens that are new. */
   readonly tokens: readonly number[];
   /** One for each of `tokens`, when asked for. */
@@ -107,8 +117,33 @@ export interface GenerateChunk {
   readonly stopReason: string | number | null;
 }
 
-/** A request under way; iterate it for its chunks, once. Leaving the loop cancels the request. */
-export interface Generation extends AsyncIterable<GenerateChunk> {
+/** A sequence that has ended, whole. */
+export interface SequenceResult extends GenerateChunk {
+  /** Why. */
+  readonly finishReason: FinishReason;
+}
+
+/** All that a request gave. */
+export interface RunResult {
+  /** Ids of the prompt as the model got it. */
+  readonly promptTokens: readonly number[];
+  /** Those of them found in the warm KV cache. */
+  readonly numCachedTokens: number;
+  /** One for each prompt token (the first has none: undefined), when asked for. */
+  readonly promptLogprobs: readonly (PositionLogprobs | undefined)[] | undefined;
+  /** One for each of the n continuations. */
+  readonly sequences: readonly SequenceResult[];
+}
+
+/**
+ * A request under way. It can be iterated, more than once and by several loops at a time: each begins
+ * at the beginning, and one that reads slowly gets fewer, longer chunks. When the last loop is left
+ * early and nobody awaits the result, the request is cancelled.
+ *
+ * What is kept for readers is bounded (128 MiB): a loop that falls behind by more, and a result that
+ * has more, fail with `output_too_long`.
+ */
+export interface Run extends AsyncIterable<GenerateChunk> {
   /**
    * Resolves when the prompt is encoded and the request is queued; rejects with the
    * {@linkcode EngineError} that refused it (too long, queue full, ...). The loop throws the same, so
@@ -119,12 +154,24 @@ export interface Generation extends AsyncIterable<GenerateChunk> {
   readonly promptTokens: readonly number[];
   /** Prompt tokens found in the warm KV cache; known from the first chunk on, 0 before. */
   readonly numCachedTokens: number;
-  /** Milliseconds from its submission to its first step; known from the first chunk on. */
-  readonly queueMs: number | undefined;
   /** Output tokens that count, over all sequences, so far. */
   readonly numOutputTokens: number;
   /** One for each prompt token (the first has none: undefined), when asked for; complete at the first chunk. */
   readonly promptLogprobs: readonly (PositionLogprobs | undefined)[] | undefined;
+  /** All of it, at its end. Rejects with what the loop would throw. */
+  result(): Promise<RunResult>;
+  /** The answer's text, of the first sequence, at its end. */
+  text(): Promise<string>;
   /** End it now. Harmless when it has ended. */
   cancel(): void;
+}
+
+/** Told of a run's events as they come, whether anybody reads it or not. */
+export interface RunObserver {
+  /** Its prompt is encoded and waits for its first step. */
+  queued?(): void;
+  /** Its first step begins, so many milliseconds after it was queued. */
+  started?(queueMs: number): void;
+  /** So many tokens of a sequence came out. */
+  tokens?(index: number, count: number): void;
 }

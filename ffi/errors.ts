@@ -13,6 +13,7 @@ export type EngineErrorCode =
   | "not_ready"
   | "closing"
   | "out_of_memory"
+  | "output_too_long"
   | "unsupported"
   | "device_lost"
   | "io_error"

@@ -5,7 +5,7 @@
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import type { GenerateRequest, Generation, PositionLogprobs } from "../engine/types.ts";
+import type { GenerateRequest, PositionLogprobs, Run } from "../engine/types.ts";
 import type { TemplateMessage, Tokenizer } from "../model/spec.ts";
 import { Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env } from "./env.ts";
@@ -15,7 +15,6 @@ import { eventStreamContent, generateErrors } from "./wire/error_responses.ts";
 import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
-import { mergeChunks } from "./wire/merge_chunks.ts";
 import {
   finishReason,
   finite,
@@ -31,7 +30,7 @@ import {
 } from "./wire/openai_format.ts";
 import { present } from "./wire/present.ts";
 import { promptLogprobsOf } from "./wire/prompt_logprobs.ts";
-import { chunksOf, submitAll } from "./wire/run_generation.ts";
+import { submitAll } from "./wire/run_generation.ts";
 import {
   isEmpty,
   isFalse,
@@ -178,7 +177,7 @@ class Answer {
     readonly c: Context<Env>,
     readonly body: ChatBody,
     readonly model: string,
-    readonly generation: Generation,
+    readonly generation: Run,
   ) {
     this.#tokenizer = c.var.engine.model.tokenizer;
   }
@@ -194,7 +193,7 @@ class Answer {
   }
 
   async whole(): Promise<z.infer<typeof ChatCompletion>> {
-    const sequences = await mergeChunks(chunksOf(this.c, this.generation), this.body.n ?? 1);
+    const { sequences } = await this.generation.result();
     return {
       ...this.#head("chat.completion"),
       choices: sequences.map((sequence, index) => ({
@@ -203,7 +202,7 @@ class Answer {
         logprobs: this.#logprobs(sequence.logprobs),
         finish_reason: finishReason(sequence.finishReason),
         stop_reason: sequence.stopReason,
-        ...(this.body.return_token_ids && { token_ids: sequence.tokens }),
+        ...(this.body.return_token_ids && { token_ids: [...sequence.tokens] }),
       })),
       usage: usageOf([this.generation]),
       ...(this.body.return_token_ids && { prompt_token_ids: [...this.generation.promptTokens] }),
@@ -231,7 +230,7 @@ class Answer {
           { prompt_token_ids: [...generation.promptTokens] }),
       }]);
     }
-    for await (const piece of chunksOf(this.c, generation)) {
+    for await (const piece of generation) {
       const ended = piece.finishReason !== null;
       if (piece.text === "" && !ended && !piece.logprobs?.length && !body.return_token_ids) {
         continue;

@@ -4,7 +4,13 @@
  * @module
  */
 import type { Model } from "../model/spec.ts";
-import type { EngineError, EngineStats, GenerateRequest, Generation } from "../engine/types.ts";
+import type {
+  EngineError,
+  EngineStats,
+  GenerateRequest,
+  Run,
+  RunObserver,
+} from "../engine/types.ts";
 import type { Caller } from "./server/caller.ts";
 import type { Instance } from "./server/instance.ts";
 import type { RequestRecord } from "./server/request_record.ts";
@@ -23,7 +29,7 @@ export interface ServedEngine {
   readonly ready: Promise<void>;
   /** Why it runs no step any more; undefined while it does. */
   readonly failure: EngineError | undefined;
-  generate(request: GenerateRequest): Generation;
+  generate(request: GenerateRequest, observer?: RunObserver): Run;
   tokenize(text: string, options?: { readonly addSpecialTokens?: boolean }): Promise<number[]>;
   detokenize(
     tokens: readonly number[],

@@ -56,6 +56,7 @@ const ENGINE_ERRORS: Record<
   deadline: [503, "deadline"],
   not_ready: [503, "not_ready"],
   closing: [503, "closing"],
+  output_too_long: [400, "output_too_long"],
   out_of_memory: [503, "out_of_memory"],
   device_lost: [503, "device_lost"],
   io_error: undefined,

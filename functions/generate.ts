@@ -5,8 +5,7 @@
  * @module
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
-import type { GenerateRequest, Generation, PositionLogprobs } from "../engine/types.ts";
+import type { GenerateRequest, PositionLogprobs, Run } from "../engine/types.ts";
 import { Message, toTemplateMessage } from "./wire/chat_message.ts";
 import type { Env } from "./env.ts";
 import { HttpError, rejectInvalid } from "./errors.ts";
@@ -15,10 +14,9 @@ import { eventStreamContent, generateErrors } from "./wire/error_responses.ts";
 import { eventStream } from "./wire/event_stream.ts";
 import { lateJson } from "./wire/late_json.ts";
 import { warmEngine } from "./server/instance.ts";
-import { mergeChunks } from "./wire/merge_chunks.ts";
 import { finishReason, finite, newId, servedModel } from "./wire/openai_format.ts";
 import { present } from "./wire/present.ts";
-import { chunksOf, submitAll } from "./wire/run_generation.ts";
+import { submitAll } from "./wire/run_generation.ts";
 import { maxTokensField, samplingFields, TokenId, toSampling } from "./wire/sampling.ts";
 import { withEngine } from "./server/with_engine.ts";
 
@@ -87,8 +85,8 @@ generate.openapi(route, async (c) => {
   const cancel = () => generation!.cancel();
   // Neither response has a type that the route's schema could be compared with.
   return (body.stream
-    ? eventStream(c, events(c, generation!), { cancel })
-    : await lateJson(c, whole(c, body, model, generation!), cancel)) as never;
+    ? eventStream(c, events(generation!), { cancel })
+    : await lateJson(c, whole(model, generation!), cancel)) as never;
 });
 
 export default withEngine(generate);
@@ -119,20 +117,18 @@ function toRequest(body: z.infer<typeof GenerateBody>): GenerateRequest {
 }
 
 async function whole(
-  c: Context<Env>,
-  body: z.infer<typeof GenerateBody>,
   model: string,
-  generation: Generation,
+  generation: Run,
 ): Promise<z.infer<typeof GenerateAnswer>> {
-  const sequences = await mergeChunks(chunksOf(c, generation), body.n ?? 1);
+  const { sequences } = await generation.result();
   return {
     id: newId("gen"),
     model,
-    outputs: sequences.map(({ text, tokens, logprobs, ...sequence }, index) => ({
+    outputs: sequences.map(({ index, text, tokens, logprobs, ...sequence }) => ({
       index,
       text,
-      tokens,
-      ...(typeof body.logprobs === "number" && { logprobs: logprobs.map(onWire) }),
+      tokens: [...tokens],
+      ...(logprobs && { logprobs: logprobs.map(onWire) }),
       finish_reason: finishReason(sequence.finishReason),
       stop_reason: sequence.stopReason,
     })),
@@ -141,8 +137,8 @@ async function whole(
   };
 }
 
-async function* events(c: Context<Env>, generation: Generation): AsyncGenerator<object> {
-  for await (const { index, text, tokens, logprobs, ...end } of chunksOf(c, generation)) {
+async function* events(generation: Run): AsyncGenerator<object> {
+  for await (const { index, text, tokens, logprobs, ...end } of generation) {
     yield {
       index,
       text,
@@ -155,7 +151,7 @@ async function* events(c: Context<Env>, generation: Generation): AsyncGenerator<
   yield { ...promptLogprobs(generation), usage: usageOf(generation) };
 }
 
-function usageOf({ promptTokens, numCachedTokens, numOutputTokens }: Generation) {
+function usageOf({ promptTokens, numCachedTokens, numOutputTokens }: Run) {
   return {
     prompt_tokens: promptTokens.length,
     cached_tokens: numCachedTokens,
@@ -163,7 +159,7 @@ function usageOf({ promptTokens, numCachedTokens, numOutputTokens }: Generation)
   };
 }
 
-function promptLogprobs(generation: Generation) {
+function promptLogprobs(generation: Run) {
   const positions = generation.promptLogprobs;
   return present({
     prompt_logprobs: positions?.map((position) => position === undefined ? null : onWire(position)),

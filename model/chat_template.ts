@@ -4,9 +4,17 @@
  * @module
  */
 import { Template } from "@huggingface/jinja";
-import { type ChatTemplate, ModelError, type Tokenizer } from "./spec.ts";
+import { type ChatTemplate, ModelError, type ReasoningMarkers, type Tokenizer } from "./spec.ts";
 
 const MAX_TEMPLATE_LENGTH = 1 << 17; // the longest in use have about 20,000
+
+/** Markers that models in use have. */
+const REASONING_MARKERS: readonly ReasoningMarkers[] = [
+  { start: "<think>", end: "</think>" }, // DeepSeek, Qwen, GLM and most others
+  { start: "[THINK]", end: "[/THINK]" }, // Mistral
+  { start: "<seed:think>", end: "</seed:think>" },
+  { start: "◁think▷", end: "◁/think▷" }, // Kimi
+];
 
 /**
  * Compile a chat template.
@@ -36,6 +44,11 @@ export function createChatTemplate(
     );
   }
   return {
+    // A template that opens the reasoning itself has the first marker alone, one that only takes it out
+    // of the history the second.
+    reasoning: REASONING_MARKERS.find(({ start, end }) =>
+      template.includes(start) || template.includes(end)
+    ),
     render: (messages, { addGenerationPrompt }) =>
       compiled.render({
         messages,

@@ -144,10 +144,24 @@ export interface TemplateMessage {
   readonly content: string;
   /** Who said it, for templates that tell several users apart. */
   readonly name?: string;
+  /** What the assistant thought before it said this; templates know it by one of two names. */
+  readonly reasoning?: string;
+  /** The same. */
+  readonly reasoning_content?: string;
+}
+
+/** What stands around the reasoning that begins a model's outputs. */
+export interface ReasoningMarkers {
+  /** e.g. `<think>` */
+  readonly start: string;
+  /** e.g. `</think>` */
+  readonly end: string;
 }
 
 /** Renders messages to the text that the model was trained on. */
 export interface ChatTemplate {
+  /** Of a model that reasons before it answers; undefined for others. */
+  readonly reasoning: ReasoningMarkers | undefined;
   /**
    * The text for the model.
    *

@@ -31,7 +31,7 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
   app.use(requestId());
   app.use(async function track(c, next) {
     c.set("instance", instance);
-    const record = new RequestRecord();
+    const record = new RequestRecord(instance.timings);
     const { signal } = c.req.raw;
     c.set("record", record);
     c.set("signal", signal);
@@ -43,12 +43,11 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
     } finally {
       const { status } = c.res;
       const labels = { route: routeOf(c), method: methodOf(c) };
-      record.finished.then(async () => {
+      record.finished.then(() => {
         end();
-        record.endedMs = record.elapsedMs();
+        record.end();
         instance.count({ ...labels, status: record.statusOf(status) });
-        if (record.firstTokenMs !== undefined) (await instance.metrics()).observe(record);
-      }).catch((error) => console.error("Cannot count a request:", error));
+      });
     }
   });
   app.use(accessLog({ format: options.accessLog, logProbes: options.logProbes }));

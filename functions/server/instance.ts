@@ -8,6 +8,7 @@ import { createMiddleware } from "hono/factory";
 import { EngineError } from "../../engine/types.ts";
 import type { Env, ServedEngine } from "../env.ts";
 import { failureReason, HttpError } from "../errors.ts";
+import { Timings } from "./histogram.ts";
 import type { MetricsRegistry } from "./metrics_registry.ts";
 
 /** How an instance treats its callers. */
@@ -84,6 +85,7 @@ export class Instance {
   draining = false;
   /** Requests that were answered, by route, method and status. */
   readonly answered = new Map<string, { readonly labels: AnsweredLabels; count: number }>();
+  readonly timings = new Timings();
   #metrics: Promise<MetricsRegistry> | undefined;
   #numOpenRequests = 0;
   #idle: (() => void)[] = [];

@@ -7,34 +7,12 @@
  * @module
  */
 import process from "node:process";
-import { Counter, Gauge, Histogram, type Metric, Registry } from "prom-client";
+import { Counter, Gauge, type Metric, Registry } from "prom-client";
 import type { EngineStats } from "../../engine/types.ts";
+import type { Histogram, Timings } from "./histogram.ts";
 import type { Instance } from "./instance.ts";
-import type { RequestRecord } from "./request_record.ts";
-import { SECONDS, TokenGaps } from "./token_gaps.ts";
 import { VERSION } from "./version_number.ts";
 
-const TOKENS = [
-  1,
-  2,
-  5,
-  10,
-  20,
-  50,
-  100,
-  200,
-  500,
-  1e3,
-  2e3,
-  5e3,
-  1e4,
-  2e4,
-  5e4,
-  1e5,
-  2e5,
-  5e5,
-  1e6,
-];
 /** vLLM's; `engine` numbers the engines of one server. */
 const VLLM_LABELS = ["model_name", "engine"] as const;
 
@@ -165,64 +143,82 @@ function heldShare({ kvBlocks }: EngineStats): number {
   return kvBlocks.total > 0 ? kvBlocks.held / kvBlocks.total : 0;
 }
 
+/** Histograms that the server fills. */
+const TIMINGS: readonly {
+  readonly key: keyof Timings;
+  readonly ours?: string;
+  readonly vllm: string;
+  readonly help: string;
+}[] = [
+  {
+    key: "firstToken",
+    ours: "time_to_first_token_seconds",
+    vllm: "time_to_first_token_seconds",
+    help: "From the request's arrival to its first token",
+  },
+  {
+    key: "queueTime",
+    ours: "request_queue_time_seconds",
+    vllm: "request_queue_time_seconds",
+    help: "From a request's place in the queue to its first step",
+  },
+  {
+    key: "prefillTime",
+    ours: "request_prefill_time_seconds",
+    vllm: "request_prefill_time_seconds",
+    help: "From a request's first step to its first token",
+  },
+  {
+    key: "tokenGaps",
+    ours: "inter_token_latency_seconds",
+    vllm: "time_per_output_token_seconds",
+    help: "From one token of a request to its next",
+  },
+  {
+    key: "decodeTime",
+    ours: "request_decode_time_seconds",
+    vllm: "request_decode_time_seconds",
+    help: "From a request's first token to its last",
+  },
+  {
+    key: "endToEnd",
+    ours: "e2e_request_latency_seconds",
+    vllm: "e2e_request_latency_seconds",
+    help: "From the request's arrival to the end of its answer",
+  },
+  {
+    key: "promptTokens",
+    ours: "request_prompt_tokens",
+    vllm: "request_prompt_tokens",
+    help: "Prompt tokens of a request",
+  },
+  {
+    key: "outputTokens",
+    ours: "request_generation_tokens",
+    vllm: "request_generation_tokens",
+    help: "Output tokens of a request",
+  },
+  {
+    key: "longestOutput",
+    vllm: "request_max_num_generation_tokens",
+    help: "Output tokens of a request's longest sequence",
+  },
+];
+
 /** What one instance has to tell. */
 export class MetricsRegistry {
   readonly #registry = new Registry();
   readonly #instance: Instance;
   /** Each sets a metric; `stats` is undefined before there is an engine. */
   readonly #updates: ((stats: EngineStats | undefined) => void)[] = [];
-  readonly #histograms = {
-    firstToken: this.#histogram({
-      ours: "time_to_first_token_seconds",
-      vllm: "time_to_first_token_seconds",
-      help: "From the request's arrival to its first token",
-    }),
-    queueTime: this.#histogram({
-      ours: "request_queue_time_seconds",
-      vllm: "request_queue_time_seconds",
-      help: "From a request's place in the queue to its first step",
-    }),
-    prefillTime: this.#histogram({
-      ours: "request_prefill_time_seconds",
-      vllm: "request_prefill_time_seconds",
-      help: "From a request's first step to its first token",
-    }),
-    decodeTime: this.#histogram({
-      ours: "request_decode_time_seconds",
-      vllm: "request_decode_time_seconds",
-      help: "From a request's first token to its last",
-    }),
-    endToEnd: this.#histogram({
-      ours: "e2e_request_latency_seconds",
-      vllm: "e2e_request_latency_seconds",
-      help: "From the request's arrival to the end of its answer",
-    }),
-    promptTokens: this.#histogram({
-      ours: "request_prompt_tokens",
-      vllm: "request_prompt_tokens",
-      help: "Prompt tokens of a request",
-      buckets: TOKENS,
-    }),
-    outputTokens: this.#histogram({
-      ours: "request_generation_tokens",
-      vllm: "request_generation_tokens",
-      help: "Output tokens of a request",
-      buckets: TOKENS,
-    }),
-    longestOutput: this.#histogram({
-      vllm: "request_max_num_generation_tokens",
-      help: "Output tokens of a request's longest sequence",
-      buckets: TOKENS,
-    }),
-  };
-
-  /** From one token of a request to its next. */
-  readonly #gaps = new TokenGaps();
 
   constructor(instance: Instance) {
     this.#instance = instance;
-    this.#gapHistogram("hearth_inter_token_latency_seconds", () => ({}));
-    this.#gapHistogram("vllm:time_per_output_token_seconds", () => this.#vllmLabels);
+    for (const { key, ours, vllm, help } of TIMINGS) {
+      const histogram = instance.timings[key];
+      if (ours !== undefined) this.#histogram(`hearth_${ours}`, help, histogram, () => ({}));
+      this.#histogram(`vllm:${vllm}`, help, histogram, () => this.#vllmLabels);
+    }
     this.#gauge("hearth_ready", "1 when requests are taken", [], (set) => {
       set({}, instance.readiness().state === "ready" ? 1 : 0);
     });
@@ -283,22 +279,6 @@ export class MetricsRegistry {
     this.#gauge("process_start_time_seconds", "Since 1970", [], (set) => set({}, started));
   }
 
-  /** Takes in a generating request that has ended. */
-  observe(record: RequestRecord): void {
-    const { firstTokenMs } = record;
-    if (firstTokenMs === undefined) return;
-    const histograms = this.#histograms;
-    histograms.firstToken(firstTokenMs / 1000);
-    histograms.endToEnd(record.endedMs / 1000);
-    for (const ms of record.prefillMs) histograms.prefillTime(ms / 1000);
-    histograms.decodeTime((record.lastTokenMs - firstTokenMs) / 1000);
-    histograms.promptTokens(record.promptTokens);
-    histograms.outputTokens(record.outputTokens);
-    histograms.longestOutput(record.longestOutput);
-    for (const ms of record.queueMs) histograms.queueTime(ms / 1000);
-    this.#gaps.merge(record.tokenGaps);
-  }
-
   /** Prometheus' text format; its content type. */
   text(): Promise<string> {
     const stats = this.#instance.engine?.stats();
@@ -314,40 +294,21 @@ export class MetricsRegistry {
     return { model_name: this.#instance.modelNames[0]!, engine: "0" };
   }
 
-  /** What adds a value under each name that there is. */
-  #histogram({ ours, vllm, help, buckets = SECONDS }: {
-    readonly ours?: string;
-    readonly vllm: string;
-    readonly help: string;
-    readonly buckets?: readonly number[];
-  }): (value: number) => void {
-    const registers = [this.#registry];
-    const own = ours &&
-      new Histogram({ name: `hearth_${ours}`, help, buckets: [...buckets], registers });
-    const labelNames = [...VLLM_LABELS];
-    const theirs = new Histogram({
-      name: `vllm:${vllm}`,
-      help,
-      buckets: [...buckets],
-      labelNames,
-      registers,
-    });
-    return (value) => {
-      if (own) own.observe(value);
-      theirs.observe(this.#vllmLabels, value);
-    };
-  }
-
-  /** prom-client's own takes one value at a time. */
-  #gapHistogram(name: string, labelsNow: () => Labels): void {
+  /** prom-client's own takes one value at a time, and under one name. */
+  #histogram(
+    name: string,
+    help: string,
+    histogram: Histogram,
+    labelsNow: () => Labels,
+  ): void {
     const read = () => {
-      const { counts, sum, count } = this.#gaps;
+      const { bounds, counts, sum, count } = histogram;
       const labels = labelsNow();
       let below = 0;
-      const buckets = counts.map((inBucket, i) => ({
+      const buckets = bounds.map((bound, i) => ({
         metricName: `${name}_bucket`,
-        labels: { ...labels, le: SECONDS[i]! },
-        value: below += inBucket,
+        labels: { ...labels, le: bound },
+        value: below += counts[i]!,
       }));
       const values = count === 0 ? [] : [
         ...buckets,
@@ -355,7 +316,6 @@ export class MetricsRegistry {
         { metricName: `${name}_sum`, labels, value: sum },
         { metricName: `${name}_count`, labels, value: count },
       ];
-      const help = "From one token of a request to its next";
       return Promise.resolve({ name, help, type: "histogram", aggregator: "sum", values });
     };
     const metric = { name, get: read, reset() {} };

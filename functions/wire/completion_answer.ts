@@ -6,15 +6,13 @@
  */
 import type { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import type { GenerateChunk, Generation, PositionLogprobs } from "../../engine/types.ts";
+import type { GenerateChunk, PositionLogprobs, Run } from "../../engine/types.ts";
 import type { Tokenizer } from "../../model/spec.ts";
 import type { Completion, CompletionBody, OnePrompt } from "../completions.ts";
 import type { Env } from "../env.ts";
 import { interleave } from "./interleave.ts";
-import { mergeChunks } from "./merge_chunks.ts";
 import { finishReason, finite, newId, now, tokenString, usageOf } from "./openai_format.ts";
 import { promptLogprobsOf } from "./prompt_logprobs.ts";
-import { chunksOf } from "./run_generation.ts";
 
 /** A token of the prompt or of the output; the very first has no log probability. */
 type Scored = PositionLogprobs | { readonly token: number };
@@ -30,7 +28,7 @@ export class CompletionAnswer {
     readonly body: CompletionBody,
     model: string,
     readonly prompts: readonly OnePrompt[],
-    readonly generations: readonly Generation[],
+    readonly generations: readonly Run[],
   ) {
     this.#tokenizer = c.var.engine.model.tokenizer;
     this.#numSequences = body.n ?? 1;
@@ -46,18 +44,17 @@ export class CompletionAnswer {
   async whole(): Promise<z.infer<typeof Completion>> {
     const { body, generations } = this;
     const choices = await Promise.all(generations.map(async (generation, p) => {
-      const chunks = chunksOf(this.c, generation);
-      const sequences = await mergeChunks(chunks, this.#numSequences);
+      const { sequences } = await generation.result();
       const echo = this.#echo(p);
       return sequences.map((sequence, s) => ({
         index: p * this.#numSequences + s,
         text: echo.text + sequence.text,
-        logprobs: this.#logprobs([...echo.scored, ...sequence.logprobs], 0),
+        logprobs: this.#logprobs([...echo.scored, ...sequence.logprobs ?? []], 0),
         finish_reason: finishReason(sequence.finishReason),
         stop_reason: sequence.stopReason,
         ...(body.return_token_ids && {
           prompt_token_ids: [...generation.promptTokens],
-          token_ids: sequence.tokens,
+          token_ids: [...sequence.tokens],
         }),
         ...(typeof body.prompt_logprobs === "number" &&
           promptLogprobsOf(generation, this.#tokenizer)),
@@ -72,7 +69,7 @@ export class CompletionAnswer {
     const numChoices = generations.length * this.#numSequences;
     const started = new Array<boolean>(numChoices).fill(false);
     const offsets = new Array<number>(numChoices).fill(0);
-    const all = interleave(generations.map((generation) => chunksOf(this.c, generation)));
+    const all = interleave(generations);
     for await (const { source: p, value: chunk } of all) {
       const index = p * this.#numSequences + chunk.index;
       const echo = started[index] ? { text: "", scored: [] } : this.#echo(p);

@@ -5,7 +5,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import type { FinishReason, Generation } from "../../engine/types.ts";
+import type { FinishReason, Run } from "../../engine/types.ts";
 import type { Tokenizer } from "../../model/spec.ts";
 import { HttpError } from "../errors.ts";
 import type { Instance } from "../server/instance.ts";
@@ -45,8 +45,8 @@ export function refusePromptLogprobsInStream({ stream, prompt_logprobs }: {
 }
 
 /** Sums over generations; `n` sequences of one prompt count it once. */
-export function usageOf(generations: readonly Generation[]): z.infer<typeof Usage> {
-  const sum = (count: (generation: Generation) => number) =>
+export function usageOf(generations: readonly Run[]): z.infer<typeof Usage> {
+  const sum = (count: (generation: Run) => number) =>
     generations.reduce((total, generation) => total + count(generation), 0);
   const prompt_tokens = sum(({ promptTokens }) => promptTokens.length);
   const completion_tokens = sum(({ numOutputTokens }) => numOutputTokens);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Generation, TokenLogprob } from "../../engine/types.ts";
+import type { Run, TokenLogprob } from "../../engine/types.ts";
 import type { Tokenizer } from "../../model/spec.ts";
 import { finite, tokenString } from "./openai_format.ts";
 
@@ -19,7 +19,7 @@ interface RankedLogprob {
  * not among the likeliest that were asked for.
  */
 export function promptLogprobsOf(
-  generation: Generation,
+  generation: Run,
   tokenizer: Tokenizer,
 ): { prompt_logprobs?: (Record<string, RankedLogprob> | null)[] } {
   if (generation.promptLogprobs === undefined) return {};

@@ -1,15 +1,10 @@
 /**
- * From a request to a generation under way, or to a refusal before a byte has left.
+ * From a request to runs under way, or to a refusal before a byte has left.
  *
  * @module
  */
 import type { Context } from "hono";
-import {
-  EngineError,
-  type GenerateChunk,
-  type GenerateRequest,
-  type Generation,
-} from "../../engine/types.ts";
+import { EngineError, type GenerateRequest, type Run } from "../../engine/types.ts";
 import type { Env } from "../env.ts";
 import { refusalOf } from "../errors.ts";
 import { saltOf } from "../server/caller.ts";
@@ -25,45 +20,23 @@ export async function submitAll(
   c: Context<Env>,
   requests: readonly GenerateRequest[],
   names: Readonly<Record<string, string>> = {},
-): Promise<Generation[]> {
-  const { engine, caller, signal, instance } = c.var;
+): Promise<Run[]> {
+  const { engine, caller, signal, instance, record } = c.var;
   const { generationConfig } = instance.options;
   const defaults = generationConfig === "auto" ? engine.model.samplingDefaults : {};
-  const generations: Generation[] = [];
+  const runs: Run[] = [];
   try {
     for (const request of requests) {
       const salt = saltOf(caller, request.salt);
-      generations.push(engine.generate({ ...defaults, ...request, salt, signal }));
+      const complete = { ...defaults, ...request, salt, signal };
+      runs.push(record.run((observer) => engine.generate(complete, observer)));
     }
-    await Promise.all(generations.map(({ accepted }) => accepted));
-    c.var.record.queued();
-    return generations;
+    await Promise.all(runs.map(({ accepted }) => accepted));
+    return runs;
   } catch (error) {
-    generations.forEach((generation) => generation.cancel());
-    await Promise.allSettled(generations.map(({ accepted }) => accepted));
+    runs.forEach((run) => run.cancel());
+    await Promise.allSettled(runs.map(({ accepted }) => accepted));
     if (!(error instanceof EngineError)) throw error;
     throw refusalOf(error, { badWords: "bad_words_token_ids", ...names }) ?? error;
-  }
-}
-
-/** The chunks of a generation, with their times noted. */
-export async function* chunksOf(
-  c: Context<Env>,
-  generation: Generation,
-): AsyncGenerator<GenerateChunk> {
-  const { record } = c.var;
-  const lengths: number[] = [];
-  let firstMs: number | undefined;
-  try {
-    for await (const chunk of generation) {
-      const { index, tokens } = chunk;
-      record.tokensCame(tokens.length);
-      if (tokens.length > 0) firstMs ??= record.elapsedMs();
-      lengths[index] = (lengths[index] ?? 0) + tokens.length;
-      yield chunk;
-    }
-  } finally {
-    record.longestOutput = Math.max(record.longestOutput, ...Object.values(lengths));
-    record.generationEnded(generation, firstMs);
   }
 }

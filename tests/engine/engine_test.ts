@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../engine/engine.ts";
-import type { GenerateChunk, GenerateRequest, Generation } from "../../engine/types.ts";
+import type { GenerateChunk, GenerateRequest, Run } from "../../engine/types.ts";
 import { loadModel } from "../../model/load.ts";
 import { onTestDevice } from "../test_device.ts";
 import { promptOf, tiny } from "./requests.ts";
@@ -19,9 +19,9 @@ const greedy = (length: number, rest: Partial<GenerateRequest> = {}): GenerateRe
   ...rest,
 });
 
-async function collect(generation: Generation): Promise<GenerateChunk[]> {
+async function collect(run: Run): Promise<GenerateChunk[]> {
   const chunks: GenerateChunk[] = [];
-  for await (const chunk of generation) chunks.push(chunk);
+  for await (const chunk of run) chunks.push(chunk);
   return chunks;
 }
 
@@ -202,13 +202,45 @@ Deno.test("A request may end while its prompt is still encoded", async () => {
   assert.equal(engine.stats().numRequestsSubmitted, 0);
 });
 
-Deno.test("A generation tells how long it was queued, from its first chunk on", async () => {
+Deno.test("An observer is told of a run's events as they come, whether it is read or not", async () => {
   await using engine = await open();
-  const generation = engine.generate(greedy(5));
-  assert.equal(generation.queueMs, undefined);
-  for await (const _ of generation) {
-    assert.ok(generation.queueMs! >= 0 && generation.queueMs! < 10_000);
+  const told: string[] = [];
+  const counts = [0, 0];
+  const run = engine.generate(greedy(5, { n: 2 }), {
+    queued: () => told.push("queued"),
+    started: (queueMs) => told.push(queueMs >= 0 && queueMs < 10_000 ? "started" : `${queueMs}`),
+    tokens: (index, count) => counts[index]! += count,
+  });
+  const { sequences } = await run.result();
+  assert.deepEqual(told, ["queued", "started"]);
+  assert.deepEqual(counts, sequences.map(({ tokens }) => tokens.length));
+});
+
+Deno.test("A run is read by many: loops from the beginning, its result and its text", async () => {
+  await using engine = await open();
+  const run = engine.generate(greedy(5, { n: 2, logprobs: 2 }));
+  const early = collect(run);
+  const { sequences, promptTokens } = await run.result();
+  const late = await collect(run);
+  assert.deepEqual(late, sequences);
+  assert.equal(await run.text(), sequences[0]!.text);
+  assert.equal(promptTokens.length, 5);
+  for (const { index, text, tokens, logprobs, finishReason } of sequences) {
+    const chunks = (await early).filter((chunk) => chunk.index === index);
+    assert.equal(chunks.map((chunk) => chunk.text).join(""), text);
+    assert.deepEqual(chunks.flatMap((chunk) => chunk.tokens), tokens);
+    assert.deepEqual(chunks.flatMap((chunk) => chunk.logprobs ?? []), logprobs);
+    assert.equal(chunks.at(-1)?.finishReason, finishReason);
   }
+});
+
+Deno.test("A loop that is left does not end what another reads or awaits", async () => {
+  await using engine = await openLong();
+  const run = engine.generate(greedy(5, { maxTokens: 40 }));
+  const whole = run.result();
+  for await (const _ of run) break;
+  assert.equal((await whole).sequences[0]!.finishReason, "length");
+  assert.equal(engine.stats().numFinished.cancelled, 0);
 });
 
 Deno.test("A deadline ends the stream with its reason", async () => {
@@ -303,7 +335,7 @@ Deno.test("A chat template's refusal reaches the caller", async () => {
   const render = () => {
     throw new Error("roles must alternate");
   };
-  const model = { ...await loadModel(tiny), chatTemplate: { render } };
+  const model = { ...await loadModel(tiny), chatTemplate: { render, reasoning: undefined } };
   await using engine = await Engine.open(model, onTestDevice);
   assert.throws(() => engine.generate({ messages: [{ role: "user", content: "Hello" }] }), {
     field: "messages",

@@ -123,13 +123,9 @@ Deno.test("The model's own end of text is no stop reason", async () => {
   const logitBias = new Map([[eos!, 100]]);
   const request = engine.generate(greedy(5, { ignoreEos: false, logitBias }));
   engine.runUntilIdle();
-  assert.deepEqual(firstOf(request), {
-    text: "",
-    tokens: [eos],
-    logprobs: undefined,
-    finishReason: "stop",
-    stopReason: null,
-  });
+  const { text, tokens, logprobs, finishReason, stopReason } = firstOf(request);
+  assert.deepEqual([text, tokens, logprobs], ["", [eos], undefined]);
+  assert.deepEqual([finishReason, stopReason], ["stop", null]);
 });
 
 Deno.test("minTokens keeps the end of text away", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { prepare } from "../../engine/prepare.ts";
 import { RequestOutput } from "../../engine/request_output.ts";
 import type { GenerateRequest, PositionLogprobs } from "../../engine/types.ts";
 import { ByteTokenizer } from "./byte_tokenizer.ts";
@@ -16,11 +17,13 @@ function tokensOf(text: string): PositionLogprobs[] {
 /** What comes out when `text` arrives in events of so many tokens each. */
 function outputOf(text: string, tokensAnEvent: number, request: GenerateRequest) {
   const kept: number[] = [];
+  const limits = { vocabSize: 300, maxModelLen: 2048, maxNumSeqs: 1, eosTokenIds: [] };
+  const model = { name: "test", chatTemplate: undefined };
+  const { output: settings } = prepare(request, { model, limits, encode: () => [1] }).encode();
   const output = new RequestOutput({
-    request,
+    settings,
     promptTokens: [1],
     tokenizer,
-    eosTokenIds: [],
     stopSequence: (_, keepTokens) => kept.push(keepTokens),
   });
   const all = tokensOf(text);

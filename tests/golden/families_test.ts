@@ -6,12 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { Engine } from "../../engine/engine.ts";
-import type {
-  EngineOptions,
-  GenerateChunk,
-  Generation,
-  PositionLogprobs,
-} from "../../engine/types.ts";
+import type { EngineOptions, PositionLogprobs } from "../../engine/types.ts";
 import { loadModel } from "../../model/load.ts";
 import type { Model, ModelSpec, TensorRole } from "../../model/spec.ts";
 import { testOnCuda } from "../test_device.ts";
@@ -186,7 +181,7 @@ async function scoresItself(name: string): Promise<void> {
 
 /** The greedy continuation, past the end of text. */
 async function continuePrompt(engine: Engine, tokens: readonly number[]): Promise<Continuation> {
-  const generation = engine.generate({
+  const run = engine.generate({
     tokens,
     maxTokens: NEW_TOKENS,
     temperature: 0,
@@ -194,34 +189,24 @@ async function continuePrompt(engine: Engine, tokens: readonly number[]): Promis
     logprobs: 5,
     promptLogprobs: 0,
   });
-  const chunks = await collect(generation);
-  return {
-    tokens: chunks.flatMap((chunk) => chunk.tokens),
-    logprobs: chunks.flatMap((chunk) => chunk.logprobs ?? []),
-    promptLogprobs: generation.promptLogprobs ?? [],
-  };
+  const { sequences, promptLogprobs = [] } = await run.result();
+  const { tokens: output, logprobs = [] } = sequences[0]!;
+  return { tokens: output, logprobs, promptLogprobs };
 }
 
 /** What a model says of the golden's own tokens, whatever it would have chosen itself. */
 async function score(engine: Engine, prompt: GoldenPrompt): Promise<Continuation> {
-  const generation = engine.generate({
+  const run = engine.generate({
     tokens: [...prompt.tokens, ...prompt.greedy],
     maxTokens: 0,
     promptLogprobs: 0,
   });
-  await collect(generation);
-  const scored = generation.promptLogprobs ?? [];
+  const { promptLogprobs: scored = [] } = await run.result();
   return {
     tokens: prompt.greedy,
     logprobs: scored.slice(prompt.length).map((position) => position!),
     promptLogprobs: scored.slice(0, prompt.length),
   };
-}
-
-async function collect(generation: Generation): Promise<GenerateChunk[]> {
-  const chunks: GenerateChunk[] = [];
-  for await (const chunk of generation) chunks.push(chunk);
-  return chunks;
 }
 
 /** The worst logprob; NaN and missing ones are worse than any. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Hono } from "hono";
 import type { Env } from "../../functions/env.ts";
 import { RequestRecord } from "../../functions/server/request_record.ts";
+import { Timings } from "../../functions/server/histogram.ts";
 import { eventStream } from "../../functions/wire/event_stream.ts";
 
 /** Asks an app whose one route streams `events`. */
@@ -9,7 +10,7 @@ async function streamOf(
   events: AsyncIterable<object>,
   options: { cancel?: () => void; pingMs?: number } = {},
 ): Promise<{ response: Response; record: RequestRecord }> {
-  const record = new RequestRecord();
+  const record = new RequestRecord(new Timings());
   const app = new Hono<Env>().get("/", (c) => {
     c.set("record", record);
     return eventStream(c, events, { cancel: () => {}, ...options });

@@ -4,22 +4,24 @@
  *
  * @module
  */
-import { type Preparation, prepare, type PreparedRequest } from "../../engine/prepare.ts";
+import { prepare, type PreparedRequest } from "../../engine/prepare.ts";
+import { ActiveRun } from "../../engine/run.ts";
 import {
   EngineError,
   type EngineStats,
   type FinishReason,
-  type GenerateChunk,
   type GenerateRequest,
-  type Generation,
   type PositionLogprobs,
+  type Run,
+  type RunObserver,
 } from "../../engine/types.ts";
 import type { ServedEngine } from "../../functions/env.ts";
-import type { Tokenizer } from "../../model/spec.ts";
+import type { ReasoningMarkers, Tokenizer } from "../../model/spec.ts";
 
 const BOS = 256;
 const EOS = 257;
 const VOCAB_SIZE = 258;
+const MAX_MODEL_LEN = 2048;
 const ANSWER = "Grüße aus dem Herd. 🔥 ";
 const utf8 = new TextEncoder();
 
@@ -56,22 +58,15 @@ export interface FakeEngineOptions {
   /** Requests at a time; one more is refused as if the queue were full. */
   readonly maxRequests?: number;
   readonly state?: EngineStats["state"];
+  /** What it says over and over. */
+  readonly answer?: string;
+  /** As of a model that reasons. */
+  readonly reasoning?: ReasoningMarkers;
 }
 
 /** See the module's comment. */
 export class FakeEngine implements ServedEngine {
-  readonly model: ServedEngine["model"] = {
-    name: "fake",
-    samplingDefaults: {},
-    architecture: "fake",
-    tokenizer: byteTokenizer,
-    chatTemplate: {
-      render(messages, { addGenerationPrompt }) {
-        const turns = messages.map(({ role, content }) => `${role}: ${content}\n`).join("");
-        return turns + (addGenerationPrompt ? "assistant: " : "");
-      },
-    },
-  };
+  readonly model: ServedEngine["model"];
   readonly maxModelLen: number;
   readonly fingerprint = "fp_0123456789abcdef";
   readonly ready = Promise.resolve();
@@ -80,7 +75,7 @@ export class FakeEngine implements ServedEngine {
   state: EngineStats["state"];
   failure: EngineError | undefined;
   bytesLoaded = 0;
-  #running = new Set<FakeGeneration>();
+  readonly #running = new Set<FakeWork>();
   #counts = { prompt: 0, generated: 0, submitted: 0 };
   #finished: Record<FinishReason | "error", number> = {
     stop: 0,
@@ -91,11 +86,26 @@ export class FakeEngine implements ServedEngine {
   };
 
   constructor(readonly options: FakeEngineOptions = {}) {
-    this.maxModelLen = options.maxModelLen ?? 2048;
+    this.maxModelLen = options.maxModelLen ?? MAX_MODEL_LEN;
     this.state = options.state ?? "ready";
+    this.model = {
+      name: "fake",
+      samplingDefaults: {},
+      architecture: "fake",
+      tokenizer: byteTokenizer,
+      chatTemplate: {
+        reasoning: options.reasoning,
+        render(messages, { addGenerationPrompt }) {
+          const turns = messages.map(({ role, content, reasoning }) =>
+            `${role}: ${reasoning === undefined ? "" : `(${reasoning}) `}${content}\n`
+          );
+          return turns.join("") + (addGenerationPrompt ? "assistant: " : "");
+        },
+      },
+    };
   }
 
-  generate(request: GenerateRequest): Generation {
+  generate(request: GenerateRequest, observer: RunObserver = {}): Run {
     const limits = {
       vocabSize: VOCAB_SIZE,
       maxModelLen: this.maxModelLen,
@@ -115,18 +125,34 @@ export class FakeEngine implements ServedEngine {
       );
     }
     this.requests.push(request);
-    const generation = new FakeGeneration(this.options, request, preparation, {
-      maxModelLen: this.maxModelLen,
-      ended: (reason) => {
-        this.#running.delete(generation);
-        this.#finished[reason]++;
-        this.#counts.generated += generation.numOutputTokens;
-      },
-    });
-    this.#running.add(generation);
     this.#counts.submitted++;
-    this.#counts.prompt += generation.promptTokens.length;
-    return generation;
+    const { n: numSequences = 1, signal } = request;
+    let work: FakeWork | undefined;
+    const run = new ActiveRun({
+      numSequences,
+      signal,
+      observer,
+      cancelNative: () => work?.cancel(),
+    });
+    try {
+      const prepared = preparation.encode();
+      this.#counts.prompt += prepared.promptTokens.length;
+      work = new FakeWork(this.options, prepared, run);
+      this.#running.add(work);
+      this.#run(work);
+    } catch (error) {
+      run.fail(error);
+      run.accepted = Promise.reject(error);
+      run.accepted.catch(() => {});
+    }
+    return run;
+  }
+
+  async #run(work: FakeWork): Promise<void> {
+    const reason = await work.run();
+    this.#running.delete(work);
+    this.#finished[reason]++;
+    this.#counts.generated += work.numTokens;
   }
 
   tokenize(text: string, options?: { readonly addSpecialTokens?: boolean }): Promise<number[]> {
@@ -188,7 +214,7 @@ export class FakeEngine implements ServedEngine {
   }
 
   stop(_options?: { readonly drain?: boolean }): Promise<void> {
-    this.#running.forEach((generation) => generation.cancel());
+    this.#running.forEach((work) => work.cancel());
     return Promise.resolve();
   }
 
@@ -197,141 +223,83 @@ export class FakeEngine implements ServedEngine {
   }
 }
 
-interface FakeLimits {
-  readonly maxModelLen: number;
-  readonly ended: (reason: FinishReason | "error") => void;
-}
+/** A request as the library would run it: events, at its own pace. */
+class FakeWork {
+  numTokens = 0;
+  readonly #options: FakeEngineOptions;
+  readonly #prepared: PreparedRequest;
+  readonly #run: ActiveRun;
+  /** Why each sequence ends next; undefined while it goes on. */
+  readonly #ends: (FinishReason | undefined)[];
+  readonly #cancelled = Promise.withResolvers<void>();
 
-class FakeGeneration implements Generation {
-  readonly accepted: Promise<void>;
-  readonly promptTokens: readonly number[] = [];
-  readonly numCachedTokens = 0;
-  readonly queueMs = 3;
-  readonly promptLogprobs: readonly (PositionLogprobs | undefined)[] | undefined;
-  numOutputTokens = 0;
-  #maxTokens = 0;
-  #ended = false;
-  #cancelled = Promise.withResolvers<void>();
-
-  constructor(
-    readonly options: FakeEngineOptions,
-    readonly request: GenerateRequest,
-    preparation: Preparation<PreparedRequest>,
-    readonly limits: FakeLimits,
-  ) {
-    try {
-      const { promptTokens, native } = preparation.encode();
-      this.promptTokens = promptTokens;
-      this.#maxTokens = native.maxTokens;
-      this.accepted = Promise.resolve();
-    } catch (error) {
-      this.accepted = Promise.reject(error);
-      this.accepted.catch(() => {});
-      queueMicrotask(() => this.#end("error"));
-    }
-    if (request.promptLogprobs !== undefined) {
-      this.promptLogprobs = this.promptTokens.map((token, i) =>
-        i === 0 ? undefined : scored(token, request.promptLogprobs)
-      );
-    }
-    request.signal?.addEventListener("abort", () => this.cancel());
+  constructor(options: FakeEngineOptions, prepared: PreparedRequest, run: ActiveRun) {
+    this.#options = options;
+    this.#prepared = prepared;
+    this.#run = run;
+    const { output: settings, promptTokens } = prepared;
+    this.#ends = new Array(settings.numSequences).fill(undefined);
+    run.begin(1n, {
+      settings,
+      promptTokens,
+      tokenizer: byteTokenizer,
+      stopSequence: (index) => this.#ends[index] = "stop",
+    });
   }
 
   cancel(): void {
-    this.#end("cancelled");
+    this.#ends.forEach((end, index) => this.#ends[index] = end ?? "cancelled");
     this.#cancelled.resolve();
   }
 
-  #end(reason: FinishReason | "error"): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.limits.ended(reason);
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<GenerateChunk> {
-    try {
-      await this.accepted;
-      await this.#pause(this.options.prefillMs ?? 0);
-      const { n = 1 } = this.request;
-      const sequences = Array.from({ length: n }, (_, index) => this.#sequence(index));
-      while (sequences.length > 0) {
-        for (const sequence of [...sequences]) {
-          await this.#pause(this.options.tokenMs ?? 0);
-          const { done, value } = sequence.next();
-          if (done) sequences.splice(sequences.indexOf(sequence), 1);
-          else yield value;
-        }
-      }
-      this.#end("length");
-    } finally {
-      this.cancel();
-    }
-  }
-
-  async #pause(ms: number): Promise<void> {
-    if (ms > 0 && !this.#ended) {
-      const timer = Promise.withResolvers<void>();
-      const id = setTimeout(timer.resolve, ms);
-      await Promise.race([timer.promise, this.#cancelled.promise]);
-      clearTimeout(id);
-    }
-    if (this.request.signal?.aborted) throw this.request.signal.reason;
-  }
-
-  /** A chunk a token; a stop text, which may begin in an earlier one, never shows. */
-  *#sequence(index: number): Generator<GenerateChunk> {
-    const { stop = [], logprobs } = this.request;
-    const room = Math.min(
-      this.#maxTokens,
-      this.limits.maxModelLen - this.promptTokens.length,
-    );
-    const bytes = utf8.encode(ANSWER.repeat(Math.ceil(room / ANSWER.length))).subarray(0, room);
-    const whole = new TextDecoder().decode(bytes, { stream: true });
-    const found =
-      stop.map((text) => ({ text, at: whole.indexOf(text) })).filter(({ at }) => at >= 0)
-        .sort((a, b) => a.at - b.at)[0];
-    const end = found === undefined ? Infinity : found.at + found.text.length;
-    const decoder = new TextDecoder();
-    let numChars = 0;
-    for (let i = 0; i < room; i++) {
-      if (this.#ended) return yield this.#chunk(index, { finishReason: "cancelled" });
-      if (i === this.options.failAfter) {
-        this.#end("error");
-        throw this.options.failure ??
-          new EngineError("internal", "Cannot run step: the fake has failed");
-      }
-      const token = bytes[i]!;
-      const piece = decoder.decode(Uint8Array.of(token), { stream: true });
-      const text = piece.slice(0, Math.max(0, (found?.at ?? Infinity) - numChars));
-      numChars += piece.length;
-      this.numOutputTokens++;
-      const stopped = numChars >= end;
-      yield this.#chunk(index, {
-        text,
-        tokens: [token],
-        ...(logprobs !== undefined && { logprobs: [scored(token, logprobs)] }),
-        finishReason: stopped ? "stop" : i + 1 === room ? "length" : null,
-        stopReason: stopped ? found!.text : null,
+  /** Resolves with how it ended. */
+  async run(): Promise<FinishReason | "error"> {
+    const { native, promptTokens } = this.#prepared;
+    const event = { request: 1n, cachedTokens: 0 };
+    await this.#pause(0);
+    this.#run.take({ ...event, kind: "start", queueMicroseconds: 3000 });
+    if (native.promptLogprobs >= 0) {
+      promptTokens.slice(1).forEach((token, i) => {
+        const position = i + 1;
+        const logprob = scored(token, native.promptLogprobs);
+        this.#run.take({ request: 1n, kind: "prompt_logprob", position, token: logprob });
       });
-      if (stopped) return;
     }
-    if (room === 0) yield this.#chunk(index, { finishReason: "length" });
+    await this.#pause(this.#options.prefillMs ?? 0);
+    const { maxModelLen = MAX_MODEL_LEN } = this.#options;
+    const room = Math.min(native.maxTokens, maxModelLen - promptTokens.length);
+    const { answer = ANSWER } = this.#options;
+    const bytes = utf8.encode(answer.repeat(Math.ceil(room / answer.length))).subarray(0, room);
+    for (let i = 0; i < room; i++) {
+      for (let sequence = 0; sequence < this.#ends.length; sequence++) {
+        if (this.#ends[sequence] !== undefined) continue;
+        await this.#pause(this.#options.tokenMs ?? 0);
+        if (i === this.#options.failAfter) {
+          const defect = new EngineError("internal", "Cannot run step: the fake has failed");
+          this.#run.take({ kind: "error", error: this.#options.failure ?? defect });
+          return "error";
+        }
+        const tokens = [scored(bytes[i]!, native.logprobs)];
+        this.numTokens++;
+        this.#run.take({ ...event, kind: "token", sequence, tokens, numOutputTokens: i + 1 });
+      }
+    }
+    this.#ends.forEach((end, sequence) => {
+      this.#run.take({ ...event, kind: "finish", sequence, reason: end ?? "length" });
+    });
+    return this.#ends[0] ?? "length";
   }
 
-  #chunk(index: number, rest: Partial<GenerateChunk>): GenerateChunk {
-    return {
-      index,
-      text: "",
-      tokens: [],
-      logprobs: undefined,
-      finishReason: null,
-      stopReason: null,
-      ...rest,
-    };
+  /** Also without time readers have their turn, as between two polls. */
+  async #pause(ms: number): Promise<void> {
+    const timer = Promise.withResolvers<void>();
+    const id = setTimeout(timer.resolve, ms);
+    await Promise.race([timer.promise, this.#cancelled.promise]);
+    clearTimeout(id);
   }
 }
 
-function scored(token: number, numTop = 0): PositionLogprobs {
+function scored(token: number, numTop: number): PositionLogprobs {
   const top = Array.from({ length: numTop }, (_, i) => ({
     token: (token + i) % 256,
     logprob: -0.5 - i,

@@ -1,0 +1,93 @@
+/**
+ * What is new of a request's sequences, put together: a reader that comes late finds one piece for each,
+ * however many chunks it was made in.
+ *
+ * @module
+ */
+import type { FinishReason, GenerateChunk, Part, PositionLogprobs } from "./types.ts";
+
+/** Measured in V8: an object with two numbers, its place in an array, a chunk with its arrays. */
+const BYTES = { logprob: 88, token: 8, character: 2, chunk: 256 };
+
+/** One sequence's chunks as one, which grows. */
+export class SequenceLog implements GenerateChunk {
+  readonly index: number;
+  text = "";
+  readonly parts: Part[] = [];
+  readonly tokens: number[] = [];
+  readonly logprobs: PositionLogprobs[] | undefined;
+  finishReason: FinishReason | null = null;
+  stopReason: string | number | null = null;
+
+  /** Begins as a copy of a chunk. */
+  constructor(first: GenerateChunk) {
+    this.index = first.index;
+    this.logprobs = first.logprobs && [];
+    this.add(first);
+  }
+
+  /** Takes in the sequence's next chunk. */
+  add({ text, parts, tokens, logprobs, finishReason, stopReason }: GenerateChunk): void {
+    this.text += text;
+    for (const part of parts) addPart(this.parts, part);
+    // One by one: a chunk that waited long may hold more than a call takes arguments.
+    for (const token of tokens) this.tokens.push(token);
+    for (const position of logprobs ?? []) this.logprobs?.push(position);
+    this.finishReason = finishReason;
+    this.stopReason = stopReason;
+  }
+}
+
+function addPart(parts: Part[], part: Part): void {
+  const last = parts.at(-1);
+  if (last?.kind !== part.kind) parts.push(part);
+  else parts[parts.length - 1] = { kind: part.kind, text: last.text + part.text };
+}
+
+/** One slot a sequence: a chunk, prolonged while nobody takes it. */
+export class SequenceSlots {
+  /** Those that have waited longest first. */
+  readonly #slots = new Map<number, GenerateChunk>();
+  /** Memory that the slots take, about. */
+  bytes = 0;
+
+  add(chunk: GenerateChunk): void {
+    const { index } = chunk;
+    const waiting = this.#slots.get(index);
+    this.bytes += bytesOf(chunk);
+    if (waiting === undefined) this.#slots.set(index, chunk);
+    else if (waiting instanceof SequenceLog) waiting.add(chunk);
+    else {
+      const log = new SequenceLog(waiting);
+      log.add(chunk);
+      this.#slots.set(index, log);
+    }
+  }
+
+  /** What has waited longest, which is then the caller's; undefined where nothing waits. */
+  take(): GenerateChunk | undefined {
+    for (const [index, chunk] of this.#slots) {
+      this.#slots.delete(index);
+      this.bytes = this.#slots.size === 0 ? 0 : Math.max(0, this.bytes - bytesOf(chunk));
+      return chunk;
+    }
+    return undefined;
+  }
+
+  /** All that waits, by sequence. */
+  all(): GenerateChunk[] {
+    return [...this.#slots.values()].sort((a, b) => a.index - b.index);
+  }
+
+  clear(): void {
+    this.#slots.clear();
+    this.bytes = 0;
+  }
+}
+
+function bytesOf({ text, tokens, logprobs }: GenerateChunk): number {
+  let numLogprobs = 0;
+  for (const { top } of logprobs ?? []) numLogprobs += 1 + top.length;
+  return BYTES.chunk + BYTES.character * text.length + BYTES.token * tokens.length +
+    BYTES.logprob * numLogprobs;
+}

@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { ActiveRun, type RunOptions } from "../../engine/run.ts";
+import type { GenerateChunk, GenerateRequest } from "../../engine/types.ts";
+import { prepare } from "../../engine/prepare.ts";
+import { ByteTokenizer } from "./byte_tokenizer.ts";
+
+const tokenizer = new ByteTokenizer([]);
+const limits = { vocabSize: 300, maxModelLen: 1 << 20, maxNumSeqs: 4, eosTokenIds: [] };
+
+/** A run whose events a test sends by hand. */
+class HandRun {
+  readonly run: ActiveRun;
+  numCancels = 0;
+  readonly #numOutputTokens: number[] = [];
+
+  constructor(request: GenerateRequest, options: Partial<RunOptions> = {}) {
+    const model = { name: "test", chatTemplate: undefined };
+    const { output: settings } = prepare(request, { model, limits, encode: () => [1] }).encode();
+    this.run = new ActiveRun({
+      numSequences: settings.numSequences,
+      signal: request.signal,
+      observer: {},
+      cancelNative: () => this.numCancels++,
+      ...options,
+    });
+    this.run.begin(1n, { settings, promptTokens: [1], tokenizer, stopSequence: () => {} });
+  }
+
+  token(sequence: number, text: string, numTop = 0): void {
+    const top = Array.from({ length: numTop }, (_, token) => ({ token, logprob: -1 }));
+    const tokens = tokenizer.encode(text).map((token) => ({ token, logprob: -1, top }));
+    const numOutputTokens = (this.#numOutputTokens[sequence] ?? 0) + tokens.length;
+    this.#numOutputTokens[sequence] = numOutputTokens;
+    const event = { request: 1n, cachedTokens: 0 };
+    this.run.take({ ...event, kind: "token", sequence, tokens, numOutputTokens });
+  }
+
+  finish(sequence: number): void {
+    const event = { request: 1n, cachedTokens: 0 };
+    this.run.take({ ...event, kind: "finish", sequence, reason: "length" });
+  }
+}
+
+async function read(run: ActiveRun, onChunk?: (chunk: GenerateChunk) => unknown) {
+  const chunks: GenerateChunk[] = [];
+  for await (const chunk of run) {
+    chunks.push(chunk);
+    await onChunk?.(chunk);
+  }
+  return chunks;
+}
+
+Deno.test("a slow reader has one chunk for each sequence, however many came", async () => {
+  const hand = new HandRun({ prompt: "x", n: 2 });
+  for (let i = 0; i < 10_000; i++) for (const sequence of [0, 1]) hand.token(sequence, "a");
+  hand.finish(0);
+  hand.finish(1);
+  const chunks = await read(hand.run);
+  assert.deepEqual(chunks.map(({ index, text }) => [index, text.length]), [
+    [0, 10_000],
+    [1, 10_000],
+  ]);
+});
+
+Deno.test("each reader has its own pace, and none changes what another gets", async () => {
+  const hand = new HandRun({ prompt: "x", logprobs: 0 });
+  const fast = read(hand.run);
+  const slow = read(hand.run, () => new Promise((resolve) => setTimeout(resolve, 20)));
+  for (const letter of "abcdef") {
+    hand.token(0, letter);
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  hand.finish(0);
+  const late = await read(hand.run);
+  const whole = (chunks: GenerateChunk[]) => [
+    chunks.map(({ text }) => text).join(""),
+    chunks.flatMap(({ tokens }) => tokens),
+    chunks.flatMap(({ logprobs }) => logprobs ?? []).length,
+  ];
+  const expected = ["abcdef", tokenizer.encode("abcdef"), 6];
+  assert.deepEqual([await fast, await slow, late].map(whole), [expected, expected, expected]);
+  assert.ok((await fast).length > (await slow).length);
+  assert.deepEqual(late, (await hand.run.result()).sequences);
+});
+
+Deno.test("what nobody reads is bounded: the request is cancelled and says so", async () => {
+  const hand = new HandRun({ prompt: "x", logprobs: 20 }, { maxKeptBytes: 100_000 });
+  for (let i = 0; i < 100 && hand.numCancels === 0; i++) hand.token(0, "a", 20);
+  assert.equal(hand.numCancels, 1);
+  await assert.rejects(hand.run.result(), { code: "output_too_long", message: /100000 bytes/ });
+  await assert.rejects(read(hand.run), { code: "output_too_long" });
+});
+
+Deno.test("a reader that keeps up reads past the bound; one that does not is told", async () => {
+  const hand = new HandRun({ prompt: "x", logprobs: 20 }, { maxKeptBytes: 100_000 });
+  let numRead = 0;
+  const fast = read(hand.run, () => numRead++);
+  const stuck = hand.run[Symbol.asyncIterator]();
+  const first = stuck.next();
+  const whole = hand.run.result();
+  whole.catch(() => {});
+  for (let i = 0; i < 200; i++) {
+    hand.token(0, "a", 20);
+    while (numRead <= i) await new Promise((resolve) => setTimeout(resolve));
+  }
+  hand.finish(0);
+  assert.equal((await fast).flatMap(({ tokens }) => tokens).length, 200);
+  assert.equal((await first).value?.text, "a");
+  await stuck.next(); // what waited
+  await assert.rejects(stuck.next(), { code: "output_too_long" });
+  await assert.rejects(whole, { code: "output_too_long" });
+  assert.equal(hand.numCancels, 0);
+});
