@@ -7,6 +7,8 @@
 import { ENGINE_OPTIONS } from "../ffi/engine_options.ts";
 import { boundsOf, describeField, type Field, type Fields } from "../ffi/field.ts";
 import { SAMPLING_FIELDS, WHOLE_REQUEST_FIELDS } from "../ffi/request_fields.ts";
+import { INSTANCE_OPTIONS, PROCESS_OPTIONS } from "../functions/server/server_options.ts";
+import { settingsRows } from "../functions/server/settings.ts";
 import { format, writeGenerated } from "./generated.ts";
 
 /** An interface that is made of a table, between marks that name it. */
@@ -21,6 +23,16 @@ const INTERFACES: Readonly<Record<string, Made>> = {
   ENGINE_OPTIONS: { path: "ffi/types.ts", fields: ENGINE_OPTIONS },
   SAMPLING_FIELDS: { path: "engine/types.ts", fields: SAMPLING_FIELDS },
   WHOLE_REQUEST_FIELDS: { path: "engine/types.ts", fields: WHOLE_REQUEST_FIELDS },
+  INSTANCE_OPTIONS: {
+    path: "functions/server/instance.ts",
+    fields: INSTANCE_OPTIONS,
+    isComplete: true,
+  },
+  PROCESS_OPTIONS: {
+    path: "functions/server/settings.ts",
+    fields: PROCESS_OPTIONS,
+    isComplete: true,
+  },
 };
 
 function membersOf({ fields, isComplete = false }: Made): string {
@@ -90,6 +102,13 @@ function typeOf(field: Field): string {
   }
 }
 
+function flagTable(): string {
+  const rows = settingsRows().map(([usage, text]) =>
+    `| \`${usage.replaceAll("|", "\\|")}\` | ${text.replaceAll(/--[\w-]+/g, "`$&`")} |`
+  );
+  return ["", "| flag | what it says [default] |", "| --- | --- |", ...rows, ""].join("\n");
+}
+
 async function generate(): Promise<Map<string, string>> {
   const files = new Map<string, string>();
   const write = async (path: string, [begin, end]: readonly [string, string], content: string) => {
@@ -104,6 +123,7 @@ async function generate(): Promise<Map<string, string>> {
   for (const [name, made] of Object.entries(INTERFACES)) {
     await write(made.path, [`// #region ${name}`, "// #endregion"], membersOf(made));
   }
+  await write("README.md", ["<!-- flags -->", "<!-- /flags -->"], flagTable());
   return files;
 }
 
