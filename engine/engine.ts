@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { ENGINE_OPTIONS } from "../ffi/engine_options.ts";
 import { buildInfo, listDevices, openLibrary } from "../ffi/library.ts";
 import type { NativeEvent } from "../ffi/events.ts";
 import { NativeEngine } from "../ffi/native_engine.ts";
@@ -41,9 +42,6 @@ const POLL_TIMEOUT_MS = 1000;
 
 /** The longest that setTimeout() takes: 24 days, in which no text waits for the encoder. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-
-/** As in the library. */
-const DEFAULT_MAX_QUEUED_REQUESTS = 1024;
 
 /**
  * One model on one device.
@@ -84,7 +82,7 @@ export class Engine implements AsyncDisposable {
     this.#native = NativeEngine.open(openLibrary(options.library), encodeModel(model), options);
     const limits = limitsOf(model, this.#native.stats());
     this.maxModelLen = limits.maxModelLen;
-    const maxQueuedRequests = options.maxQueuedRequests ?? DEFAULT_MAX_QUEUED_REQUESTS;
+    const { maxQueuedRequests = ENGINE_OPTIONS.maxQueuedRequests.default } = options;
     this.#encoder = new Encoder(model, { maxModelLen: this.maxModelLen, maxQueuedRequests });
     this.#context = {
       model,

@@ -4,6 +4,8 @@
  * @module
  */
 import { EngineError, type EngineErrorCode, ruleSentence } from "../ffi/errors.ts";
+import type { FieldKind } from "../ffi/field.ts";
+import { brokenRule } from "../ffi/field_rule.ts";
 
 /** How a refused request's sentence begins. */
 export const SUBMITTING = "Cannot submit request";
@@ -23,4 +25,15 @@ export function refuse(
 ): never {
   const broken = { field, rule, value: found === undefined ? undefined : String(found) };
   throw new EngineError(code, ruleSentence(doing, broken), broken);
+}
+
+/**
+ * Refuses a value that its table's entry does not allow; nothing is always allowed.
+ *
+ * @param doing how the sentence begins
+ * @throws {EngineError} `invalid_argument` with the name in `field`
+ */
+export function checkField(doing: string, name: string, field: FieldKind, value: unknown): void {
+  const rule = value === undefined ? undefined : brokenRule(field, value);
+  if (rule !== undefined) refuse(doing, name, rule, String(value));
 }

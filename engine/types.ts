@@ -23,6 +23,7 @@ export type {
 
 /** How tokens are chosen. Every field is optional; defaults in brackets. */
 export interface SamplingParameters {
+  // #region SAMPLING_FIELDS
   /**
    * Output tokens at most; at least 1, or 0 with `promptLogprobs`. More than the prompt leaves of
    * `maxModelLen` is an error, not cut. [what the prompt leaves]
@@ -30,19 +31,19 @@ export interface SamplingParameters {
   readonly maxTokens?: number;
   /** Stop tokens cannot be chosen before this many tokens. [0] */
   readonly minTokens?: number;
-  /** 0 is greedy; at most 2. [1] */
+  /** 0 is greedy; from 0 to 2. [1] */
   readonly temperature?: number;
-  /** Nucleus: the smallest set whose probability reaches this; in (0, 1]. [1] */
+  /** Nucleus: the smallest set whose probability reaches this; above 0, at most 1. [1] */
   readonly topP?: number;
   /** Only the k most likely; 0 is off. [0] */
   readonly topK?: number;
-  /** Only tokens at least this fraction as likely as the best; in [0, 1]. [0] */
+  /** Only tokens at least this fraction as likely as the best; from 0 to 1. [0] */
   readonly minP?: number;
-  /** Over prompt and output, greater than 0, as Transformers; 1 is off. [1] */
+  /** Over prompt and output, as Transformers; 1 is off; above 0. [1] */
   readonly repetitionPenalty?: number;
-  /** Once for every token that the output has; in [-2, 2]. [0] */
+  /** Once for every token that the output has; from -2 to 2. [0] */
   readonly presencePenalty?: number;
-  /** For every occurrence in the output; in [-2, 2]. [0] */
+  /** For every occurrence in the output; from -2 to 2. [0] */
   readonly frequencyPenalty?: number;
   /** The same seed gives the same text, whatever else runs. [random] */
   readonly seed?: number | bigint;
@@ -54,18 +55,21 @@ export interface SamplingParameters {
   readonly stopTokenIds?: readonly number[];
   /** Go on past the model's end-of-text tokens. [false] */
   readonly ignoreEos?: boolean;
-  /** Added to a token's logit, in [-100, 100]; -100 bans it. [none] */
+  /** Added to a token's logit; -100 bans it. [none] */
   readonly logitBias?: ReadonlyMap<number, number>;
   /** Token sequences that may not appear. [none] */
   readonly badWords?: readonly (readonly number[])[];
-  /** Continuations of the one prompt, 1 to 128. [1] */
+  /** Continuations of the one prompt; from 1 to 128. [1] */
   readonly n?: number;
-  /** Log probabilities of the chosen token and of this many of the likeliest, 0 to 20. [none] */
+  /**
+   * Log probabilities of the chosen token and of this many of the likeliest; from 0 to 20. [none]
+   */
   readonly logprobs?: number;
-  /** The same for the prompt's own tokens. [none] */
+  /** As `logprobs`, for the prompt's own tokens; from 0 to 20. [none] */
   readonly promptLogprobs?: number;
   /** Leave control tokens out of the text. [true] */
   readonly skipSpecialTokens?: boolean;
+  // #endregion
 }
 
 /** A request: exactly one of `prompt`, `tokens` and `messages`. */
@@ -76,14 +80,16 @@ export interface GenerateRequest extends SamplingParameters {
   readonly tokens?: readonly number[];
   /** A chat, to be rendered by the model's template. */
   readonly messages?: readonly TemplateMessage[];
+  // #region WHOLE_REQUEST_FIELDS
   /** Add BOS and the like to `prompt`. [true; messages: the template decides] */
   readonly addSpecialTokens?: boolean;
-  /** 0 goes first, then 1, and so on; then the order of arrival. [0] */
+  /** 0 goes first, then 1, and so on; then the order of arrival; from -1000 to 1000. [0] */
   readonly priority?: number;
-  /** Milliseconds from now until the last token. [none] */
+  /** Milliseconds from now until the last token; refused at once where it cannot be met. [none] */
   readonly deadlineMs?: number;
   /** Requests share warm prompt blocks only under the same salt. [""] */
   readonly salt?: string;
+  // #endregion
   /** Ends the request and frees its blocks. */
   readonly signal?: AbortSignal;
 }

@@ -3,16 +3,12 @@
  *
  * @module
  */
+import type { Bounds, Field } from "../ffi/field.ts";
 import type { NativeRequest } from "../ffi/native_engine.ts";
-import {
-  maxBadWordIds,
-  maxLogitBiases,
-  maxLogprobs,
-  maxSequences,
-  maxStopIds,
-} from "../ffi/structs.ts";
+import { REQUEST_FIELDS } from "../ffi/request_fields.ts";
+import { maxBadWordIds, maxLogitBiases, maxStopIds } from "../ffi/structs.ts";
 import type { Model } from "../model/spec.ts";
-import { refuse as refuseField, SUBMITTING } from "./refuse.ts";
+import { checkField, refuse as refuseField, SUBMITTING } from "./refuse.ts";
 import { saltBits } from "./salt.ts";
 import type { EngineErrorCode, EngineStats, GenerateRequest } from "./types.ts";
 
@@ -36,45 +32,24 @@ export function limitsOf(model: Model, stats: EngineStats): Limits {
 }
 
 const MAX_STOPS = 16;
-const MAX_UINT32 = 0xffff_ffff;
-
-interface Range {
-  readonly min?: number;
-  readonly above?: number;
-  readonly max?: number;
-  readonly integer?: boolean;
-}
-
-type NumberField = {
-  [K in keyof GenerateRequest]-?: Exclude<GenerateRequest[K], undefined> extends number ? K : never;
-}[keyof GenerateRequest];
-
-const RANGES: Readonly<Record<Exclude<NumberField, "maxTokens" | "minTokens" | "n">, Range>> = {
-  temperature: { min: 0, max: 2 },
-  topP: { above: 0, max: 1 },
-  topK: { min: 0, max: MAX_UINT32, integer: true },
-  minP: { min: 0, max: 1 },
-  repetitionPenalty: { above: 0 },
-  presencePenalty: { min: -2, max: 2 },
-  frequencyPenalty: { min: -2, max: 2 },
-  logprobs: { min: 0, max: maxLogprobs, integer: true },
-  promptLogprobs: { min: 0, max: maxLogprobs, integer: true },
-  priority: { min: -1000, max: 1000, integer: true },
-  deadlineMs: { min: 1, max: MAX_UINT32, integer: true },
-};
-
 /**
  * The request for the library.
  *
  * @throws {EngineError} `invalid_argument` with the field in `field`
  */
 export function resolveRequest(request: GenerateRequest, limits: Limits): NativeRequest {
-  for (const [field, range] of Object.entries(RANGES)) {
-    const value = request[field as NumberField];
-    if (value !== undefined) checkNumber(field, value, range);
+  const { promptLogprobs, maxTokens = limits.maxModelLen } = request;
+  const narrower: Readonly<Record<string, Bounds>> = {
+    n: { max: Math.min(REQUEST_FIELDS.n.max, limits.maxNumSeqs) },
+    maxTokens: { min: promptLogprobs === undefined ? 1 : 0, max: limits.maxModelLen },
+    minTokens: { max: maxTokens },
+  };
+  const scalars: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries<Field>(REQUEST_FIELDS)) {
+    const value = request[name as keyof typeof REQUEST_FIELDS];
+    checkField(SUBMITTING, name, { ...field, ...narrower[name] }, value);
+    if (field.inC !== null) scalars[name] = value ?? field.default;
   }
-  const n = request.n ?? 1;
-  checkNumber("n", n, { min: 1, max: Math.min(maxSequences, limits.maxNumSeqs), integer: true });
   checkSource(request);
   checkStops(request.stop ?? []);
   const stopIds = stopIdsOf(request, limits);
@@ -86,32 +61,12 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
   }
   for (const [token, bias] of request.logitBias ?? []) {
     checkTokens("logitBias", [token], limits);
-    checkNumber("logitBias", bias, { min: -100, max: 100 });
+    checkField(SUBMITTING, "logitBias", { ...REQUEST_FIELDS.logitBias, kind: "number" }, bias);
   }
-  const maxTokens = request.maxTokens ?? limits.maxModelLen;
-  checkNumber("maxTokens", maxTokens, {
-    min: request.promptLogprobs === undefined ? 1 : 0,
-    max: limits.maxModelLen,
-    integer: true,
-  });
-  const minTokens = request.minTokens ?? 0;
-  checkNumber("minTokens", minTokens, { min: 0, max: maxTokens, integer: true });
   return {
-    numSequences: n,
+    ...scalars as unknown as NativeRequest,
     maxTokens,
-    minTokens,
-    temperature: request.temperature ?? 1,
-    topP: request.topP ?? 1,
-    minP: request.minP ?? 0,
-    topK: request.topK ?? 0,
-    repetitionPenalty: request.repetitionPenalty ?? 1,
-    presencePenalty: request.presencePenalty ?? 0,
-    frequencyPenalty: request.frequencyPenalty ?? 0,
-    logprobs: request.logprobs ?? -1,
-    promptLogprobs: request.promptLogprobs ?? -1,
-    priority: request.priority ?? 0,
     seed: request.seed === undefined ? drawSeed() : seedBits(request.seed),
-    deadlineMs: request.deadlineMs ?? 0,
     salt: saltBits(request.salt ?? ""),
     stopIds,
     logitBias: request.logitBias ?? new Map(),
@@ -204,19 +159,6 @@ export function checkTokens(field: string, tokens: readonly number[], limits: Li
       refuse(field, `hold token ids from 0 to ${last}`, token);
     }
   }
-}
-
-function checkNumber(field: string, value: number, range: Range): void {
-  const { min = -Infinity, above = -Infinity, max = Infinity, integer = false } = range;
-  const right = Number.isFinite(value) && value >= min && value > above && value <= max &&
-    (!integer || Number.isInteger(value));
-  if (right) return;
-  const bounds = [
-    ...range.min === undefined ? [] : [`>= ${min}`],
-    ...range.above === undefined ? [] : [`> ${above}`],
-    ...range.max === undefined ? [] : [`<= ${max}`],
-  ];
-  refuse(field, `be ${integer ? "an integer " : ""}${bounds.join(" and ")}`, value);
 }
 
 function drawSeed(): bigint {

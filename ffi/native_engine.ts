@@ -4,10 +4,13 @@
  * @module
  */
 import { ComputeDType } from "./dtypes.ts";
+import { encodeFields } from "./encode_fields.ts";
+import { ENGINE_OPTIONS } from "./engine_options.ts";
 import { decodeEvent, type NativeEvent } from "./events.ts";
 import { EngineError } from "./errors.ts";
 import { FlatBuffer } from "./flat_buffer.ts";
 import { bytesOf, type Library, nameOf, readText } from "./library.ts";
+import { REQUEST_FIELDS } from "./request_fields.ts";
 import { ErrorBuffer, statusError } from "./status.ts";
 import * as c from "./structs.ts";
 import type { EngineOptions, EngineStats } from "./types.ts";
@@ -23,26 +26,16 @@ export interface ModelTables {
   readonly flat: FlatBuffer;
 }
 
+/** Those fields of a request that the library takes as they are. */
+type ScalarFields = {
+  readonly [
+    K in keyof typeof REQUEST_FIELDS as typeof REQUEST_FIELDS[K] extends { inC: null } ? never : K
+  ]: number;
+};
+
 /** A request with every field given; ranges as in hearth.h. */
-export interface NativeRequest {
-  readonly numSequences: number;
-  readonly maxTokens: number;
-  readonly minTokens: number;
-  readonly temperature: number;
-  readonly topP: number;
-  readonly minP: number;
-  readonly topK: number;
-  readonly repetitionPenalty: number;
-  readonly presencePenalty: number;
-  readonly frequencyPenalty: number;
-  /** -1: none. */
-  readonly logprobs: number;
-  /** -1: none. */
-  readonly promptLogprobs: number;
-  readonly priority: number;
+export interface NativeRequest extends ScalarFields {
   readonly seed: bigint;
-  /** 0: none. */
-  readonly deadlineMs: number;
   readonly salt: readonly [bigint, bigint];
   readonly stopIds: readonly number[];
   readonly logitBias: ReadonlyMap<number, number>;
@@ -91,32 +84,13 @@ export class NativeEngine implements Disposable {
       string | undefined,
     ];
     const encoded = c.EngineOptions.encode({
+      ...encodeFields(c.EngineOptions, ENGINE_OPTIONS, options),
       device_kind: c.DeviceKind[kind],
       device_index: Number(index ?? 0),
       manual: Number(options.manual ?? false),
-      num_threads: options.numThreads ?? 0,
-      isa: c.Isa[options.isa ?? "auto"],
-      activation_dtype: ComputeDType[options.activationDtype ?? "auto"],
-      kv_cache_dtype: ComputeDType[options.kvCacheDtype ?? "auto"],
-      block_size: options.blockSize ?? 0,
-      max_model_len: options.maxModelLen ?? 0,
-      max_num_seqs: options.maxNumSeqs ?? 0,
-      max_num_batched_tokens: options.maxNumBatchedTokens ?? 0,
-      kv_cache_memory_bytes: BigInt(options.kvCacheMemoryBytes ?? 0),
-      num_kv_blocks: options.numKvBlocks ?? 0,
-      max_queued_requests: options.maxQueuedRequests ?? 0,
-      max_queued_tokens: BigInt(options.maxQueuedTokens ?? 0),
-      pipeline_depth: options.pipelineDepth ?? 0,
-      disable_prefix_caching: Number(!(options.enablePrefixCaching ?? true)),
-      priority_ageing_ms: options.priorityAgeingMs ?? 0,
       flat_bytes: flat.byteLength,
-      memory_limit_bytes: 0n,
       num_tensors: model.numTensors,
       num_files: model.numFiles,
-      load_format: c.LoadFormat[options.loadFormat ?? "auto"],
-      gpu_memory_utilization: options.gpuMemoryUtilization ?? 0,
-      groups_offset: 0,
-      groups_count: 0,
     });
     const handle = new BigUint64Array(1);
     const error = new ErrorBuffer();
@@ -142,22 +116,9 @@ export class NativeEngine implements Disposable {
     const badWords = request.badWords.flatMap((word) => [word.length, ...word]);
     const logitBias = [...request.logitBias].map(([token, bias]) => ({ token, bias }));
     const encoded = c.RequestOptions.encode({
-      num_sequences: request.numSequences,
-      max_tokens: request.maxTokens,
-      min_tokens: request.minTokens,
-      temperature: request.temperature,
-      top_p: request.topP,
-      min_p: request.minP,
-      top_k: request.topK,
-      repetition_penalty: request.repetitionPenalty,
-      presence_penalty: request.presencePenalty,
-      frequency_penalty: request.frequencyPenalty,
-      logprobs: request.logprobs,
-      prompt_logprobs: request.promptLogprobs,
-      priority: request.priority,
+      ...encodeFields(c.RequestOptions, REQUEST_FIELDS, request),
       seed: request.seed,
       has_seed: 1,
-      deadline_ms: request.deadlineMs,
       salt: request.salt,
       stop_ids_offset: flat.append(Uint32Array.from(request.stopIds)),
       stop_ids_count: request.stopIds.length,
@@ -166,7 +127,6 @@ export class NativeEngine implements Disposable {
       bad_words_offset: flat.append(Uint32Array.from(badWords)),
       bad_words_count: badWords.length,
       flat_bytes: flat.byteLength,
-      reserved: 0,
     });
     const id = new BigUint64Array(1);
     this.#error.unwrap(

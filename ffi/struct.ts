@@ -171,7 +171,7 @@ function writeScalar(
     case "f32":
       return view.setFloat32(offset, value as number, true);
     case "u64":
-      return view.setBigUint64(offset, value as bigint, true);
+      return view.setBigUint64(offset, BigInt(value), true);
   }
 }
 

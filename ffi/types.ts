@@ -6,40 +6,46 @@
 
 /** Options of an engine. Flags of `deno task serve` carry the same names in kebab-case. */
 export interface EngineOptions {
-  /** auto is the first CUDA device, else the CPU. [auto] */
+  // #region ENGINE_OPTIONS
+  /** Where the model runs; auto is the first CUDA device, else the CPU. [auto] */
   readonly device?: "auto" | "cpu" | "cuda" | `cuda:${number}`;
   /** CPU threads, to compute or (CUDA) to load weights. [the cores this process may use] */
   readonly numThreads?: number;
   /** Forces an instruction path of the CPU backend. [auto] */
   readonly isa?: "auto" | "generic" | "avx2" | "avx512" | "amx";
   /**
-   * fp32 is the exact path. auto is int8 for quantized weights and fp32 for others on the CPU, the
+   * fp32 is exact; auto is int8 for quantized weights and fp32 for others on the CPU, the
    * weights' 16-bit type on CUDA, where int8 is not supported. [auto]
    */
   readonly activationDtype?: "auto" | "fp32" | "int8";
   /** auto is fp32 with fp32 activations, else 16 bits; bf16 on CUDA alone. [auto] */
   readonly kvCacheDtype?: "auto" | "fp32" | "fp16" | "bf16";
-  /** Tokens a KV block: 16, 32 or 64. [16] */
+  /** Tokens a KV block; 16, 32 or 64. [16] */
   readonly blockSize?: number;
   /** Prompt and output together, in tokens. [the model's] */
   readonly maxModelLen?: number;
-  /** Sequences that run at a time. [128] */
+  /** Sequences that run at a time; from 1 to 65536. [128] */
   readonly maxNumSeqs?: number;
-  /** Token budget of a scheduler step. [512; on CUDA 2048] */
+  /** Token budget of a scheduler step; from 1 to 65536. [512; on CUDA 2048] */
   readonly maxNumBatchedTokens?: number;
-  /** Memory of the KV blocks. [what `maxNumSeqs` sequences can use; at most a quarter of free memory on the CPU, what `gpuMemoryUtilization` leaves on CUDA] */
+  /**
+   * Memory of the KV blocks. [what `maxNumSeqs` sequences can use; at most a quarter of free
+   * memory on the CPU, what `gpuMemoryUtilization` leaves on CUDA]
+   */
   readonly kvCacheMemoryBytes?: number;
   /** Overrides `kvCacheMemoryBytes`; for tests. */
   readonly numKvBlocks?: number;
-  /** Requests that may wait. [1024] */
+  /** Requests that may wait; one more is refused (over HTTP, 429). [1024] */
   readonly maxQueuedRequests?: number;
-  /** Prompt tokens that may wait. [4,194,304] */
+  /** Prompt tokens that may wait, as `maxQueuedRequests`. [4194304] */
   readonly maxQueuedTokens?: number;
-  /** CUDA: share of the device's memory that may be taken, above 0 and at most 1. [0.9] */
+  /** CUDA: share of the device's memory that may be taken; above 0, at most 1. [0.9] */
   readonly gpuMemoryUtilization?: number;
-  /** dummy: random weights made on the device, for benchmarks. [auto] */
+  /**
+   * dummy: random weights made on the device, for benchmarks; the model is a config.json. [auto]
+   */
   readonly loadFormat?: "auto" | "dummy";
-  /** Steps staged at once, 1 or 2. [1 on the CPU, 2 on CUDA] */
+  /** Steps staged at once; 1 or 2. [1 on the CPU, 2 on CUDA] */
   readonly pipelineDepth?: number;
   /** Share KV blocks of equal prefixes between requests. [true] */
   readonly enablePrefixCaching?: boolean;
@@ -47,6 +53,7 @@ export interface EngineOptions {
   readonly priorityAgeingMs?: number;
   /** Path of libhearth.so. [build/libhearth.so beside this package, or HEARTH_LIBRARY] */
   readonly library?: string;
+  // #endregion
 }
 
 /** Progress and gauges; counters since open. */
@@ -115,7 +122,7 @@ export interface EngineStats {
   /** CPU compute threads. */
   readonly numThreads: number;
   /** In use; `auto` where it is not chosen yet. */
-  readonly isa: "auto" | "generic" | "avx2" | "avx512" | "amx";
+  readonly isa: NonNullable<EngineOptions["isa"]>;
   /** Of what linear ops take; fp32 is the exact path. */
   readonly activationDtype: "auto" | "fp32" | "fp16" | "bf16" | "int8";
   /** Of the KV blocks. */

@@ -9,6 +9,8 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { z } from "@hono/zod-openapi";
 import { SUBMITTING } from "../engine/refuse.ts";
 import { EngineError, type EngineErrorCode, ruleSentence } from "../engine/types.ts";
+import { wireName } from "../ffi/field.ts";
+import { REQUEST_FIELDS } from "../ffi/request_fields.ts";
 import type { Env } from "./env.ts";
 import { CALLER_LEFT } from "./server/request_record.ts";
 import { describeIssue } from "./wire/invalid_body.ts";
@@ -103,7 +105,7 @@ export function refusalOf(
   if (field === undefined || rule === undefined) {
     return new HttpError(status, code, error.message, null, retryAfterMs);
   }
-  const param = names[field] ?? snakeCase(field);
+  const param = names[field] ?? wireName(field, REQUEST_FIELDS);
   const message = ruleSentence(SUBMITTING, { field: param, rule, value });
   return new HttpError(status, code, message, param, retryAfterMs);
 }
@@ -168,8 +170,4 @@ export function rejectInvalid(
   if (result.success || issue === undefined) return undefined;
   const { message, param } = describeIssue(issue, result.data);
   return onError(new HttpError(400, "invalid_value", message, param), c) as Response;
-}
-
-function snakeCase(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

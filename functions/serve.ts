@@ -49,7 +49,7 @@ async function main(args: readonly string[]): Promise<void> {
   const server = await orExit(() => openPort(settings, app.fetch), ListenError);
   const address = addressOf(settings.host, server.port);
   const leaving = new AbortController();
-  const closed = closeOnSignal(instance, server, settings.drainTimeoutMs, leaving);
+  const closed = closeOnSignal(instance, server, settings.drainTimeout * 1000, leaving);
   console.log(`listening on ${address}`);
   if (settings.instance.apiKeys.length === 0 && !isLoopback(settings.host)) {
     console.log("open to whoever reaches this address: --api-key asks callers for a key");

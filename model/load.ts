@@ -4,6 +4,7 @@
  * @module
  */
 import { join, resolve } from "node:path";
+import type { EngineOptions } from "../ffi/types.ts";
 import { openGguf } from "./gguf_model.ts";
 import { openHfFolder } from "./hf_folder.ts";
 import type { OnProgress } from "./progress.ts";
@@ -16,7 +17,7 @@ export interface LoadOptions {
   /** Ends a fetch; what came stays for the next one. */
   readonly signal?: AbortSignal;
   /** dummy: `source` is a `config.json` or its folder; weights are made up, for benchmarks. [auto] */
-  readonly loadFormat?: "auto" | "dummy";
+  readonly loadFormat?: NonNullable<EngineOptions["loadFormat"]>;
 }
 
 /**

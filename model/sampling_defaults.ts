@@ -3,26 +3,18 @@
  *
  * @module
  */
+import { snakeCase } from "../ffi/field.ts";
+import { brokenRule } from "../ffi/field_rule.ts";
+import { REQUEST_FIELDS } from "../ffi/request_fields.ts";
 import type { SamplingDefaults } from "./spec.ts";
 
-interface Source {
-  readonly name: string;
-  /** What Transformers does anyhow: a file that spells it out asks for nothing, as vLLM reads it. */
-  readonly usual: number;
-  readonly isAllowed: (value: number) => boolean;
-}
-
-/** By the name in generation_config.json. */
-const SOURCES: Readonly<Record<keyof SamplingDefaults, Source>> = {
-  temperature: { name: "temperature", usual: 1, isAllowed: (value) => value >= 0 && value <= 2 },
-  topP: { name: "top_p", usual: 1, isAllowed: (value) => value > 0 && value <= 1 },
-  topK: { name: "top_k", usual: 50, isAllowed: (value) => Number.isInteger(value) && value >= 0 },
-  minP: { name: "min_p", usual: 0, isAllowed: (value) => value >= 0 && value <= 1 },
-  repetitionPenalty: {
-    name: "repetition_penalty",
-    usual: 1,
-    isAllowed: (value) => value > 0 && value <= 100,
-  },
+/** What Transformers does anyhow: a file that spells it out asks for nothing, as vLLM reads it. */
+const USUAL: Readonly<Record<keyof SamplingDefaults, number>> = {
+  temperature: 1,
+  topP: 1,
+  topK: 50,
+  minP: 0,
+  repetitionPenalty: 1,
 };
 
 /** GGUF's names for the same, behind `general.sampling.`. */
@@ -36,13 +28,13 @@ const GGUF_NAMES: Readonly<Record<string, string>> = {
 
 /** Out of generation_config.json. A value that no request could have is none. */
 export function samplingDefaults(config: Readonly<Record<string, unknown>>): SamplingDefaults {
-  return Object.fromEntries(
-    Object.entries(SOURCES).flatMap(([field, { name, usual, isAllowed }]) => {
-      const value = config[name];
-      const counts = typeof value === "number" && value !== usual && isAllowed(value);
-      return counts ? [[field, value]] : [];
-    }),
-  );
+  const fields = Object.keys(USUAL) as (keyof SamplingDefaults)[];
+  return Object.fromEntries(fields.flatMap((field) => {
+    const value = config[snakeCase(field)];
+    const counts = typeof value === "number" && value !== USUAL[field] &&
+      brokenRule(REQUEST_FIELDS[field], value) === undefined;
+    return counts ? [[field, value]] : [];
+  }));
 }
 
 /** Out of GGUF's metadata, which has only what somebody wrote into it. */

@@ -11,6 +11,7 @@ import {
   type Prototype,
   readHeader,
 } from "./c_header.ts";
+import { format, writeGenerated } from "./generated.ts";
 
 /** What the enumerations are called in TypeScript, by what their enumerators begin with. */
 const ENUMERATIONS: Readonly<Record<string, string>> = {
@@ -169,38 +170,11 @@ import { Struct } from "./struct.ts";`,
   };
   const formatted = Object.entries(files).map(async ([path, parts]): Promise<[string, string]> => [
     path,
-    await format(`${parts.join("\n\n")}\n`),
+    await format(`${parts.join("\n\n")}\n`, "ts"),
   ]);
   return new Map(await Promise.all(formatted));
 }
 
-/** As `deno fmt` leaves it. */
-async function format(text: string): Promise<string> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["fmt", "--quiet", "--ext", "ts", "-"],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(text));
-  await writer.close();
-  const { success, stdout } = await child.output();
-  if (!success) throw new Error("Cannot format what was generated");
-  return new TextDecoder().decode(stdout);
-}
-
 if (import.meta.main) {
-  const root = new URL("../", import.meta.url);
-  const stale: string[] = [];
-  for (const [path, text] of await generate()) {
-    const file = new URL(path, root);
-    if (!Deno.args.includes("--check")) await Deno.writeTextFile(file, text);
-    else if (await Deno.readTextFile(file) !== text) stale.push(path);
-  }
-  if (stale.length > 0) {
-    console.error(`Not what the headers say: ${stale.join(", ")}; write them by \`deno task abi\``);
-    Deno.exit(1);
-  }
-  if (Deno.args.includes("--check")) console.log("The files that mirror csrc/*.h are up to date");
+  await writeGenerated(await generate(), { source: "the headers of csrc/", task: "abi" });
 }

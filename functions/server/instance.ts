@@ -6,44 +6,50 @@
  */
 import { createMiddleware } from "hono/factory";
 import { EngineError } from "../../engine/types.ts";
+import { defaultsOf } from "../../ffi/field.ts";
 import type { Env, ServedEngine } from "../env.ts";
 import { failureReason, HttpError } from "../errors.ts";
 import { Timings } from "./histogram.ts";
 import type { MetricsRegistry } from "./metrics_registry.ts";
+import { INSTANCE_OPTIONS } from "./server_options.ts";
 
 /** How an instance treats its callers. */
 export interface InstanceOptions {
-  /** Keys that open every route but `/health` and `/ready`; empty: no key is asked for. */
-  readonly apiKeys: readonly string[];
-  /** Warm KV blocks may be shared by callers with different keys. */
-  readonly sharePrefixesAcrossKeys: boolean;
-  /** Names that `Host` may have; empty: any. Who listens completes them (`hostsOf()`). */
-  readonly allowedHosts: readonly string[];
-  /** Names that requests may give as `model`; empty: the model's own. */
+  // #region INSTANCE_OPTIONS
+  /** Name in requests and answers, the first in these; may be repeated. [the model's own] */
   readonly servedModelNames: readonly string[];
-  /** auto: what the model's makers recommend holds where a request says nothing; vllm: nothing does. */
+  /**
+   * auto: the model's own sampling where a request says nothing; vllm: temperature 1 and no more.
+   * [auto]
+   */
   readonly generationConfig: "auto" | "vllm";
-  /** Largest request body. */
-  readonly bodyLimitBytes: number;
-  /** Origins that browsers may call from; `*` is any; empty: none. */
+  /**
+   * Key that callers must send, but to /health and /ready; may be repeated. Safer as
+   * HEARTH_API_KEY. [none is asked for]
+   */
+  readonly apiKeys: readonly string[];
+  /**
+   * Name that Host may have, beside loopback's and `host`; may be repeated. [any; on loopback
+   * without a key, loopback's alone]
+   */
+  readonly allowedHosts: readonly string[];
+  /**
+   * Callers with different keys share warm KV blocks; answer times then tell who asked what.
+   * [false]
+   */
+  readonly sharePrefixesAcrossKeys: boolean;
+  /** Origin that browsers may call from, or *; may be repeated. [none] */
   readonly corsOrigins: readonly string[];
-  /** One line a request on standard output. */
+  /** Largest request body. [8MiB] */
+  readonly bodyLimitBytes: number;
+  /** Access log on standard output, a line a request. [text] */
   readonly accessLog: "text" | "json" | "off";
-  /** Health probes have their lines too. */
+  /** Requests of /health and /ready that find all well are in the access log too. [false] */
   readonly logProbes: boolean;
+  // #endregion
 }
 
-export const DEFAULT_INSTANCE_OPTIONS: InstanceOptions = {
-  apiKeys: [],
-  sharePrefixesAcrossKeys: false,
-  allowedHosts: [],
-  servedModelNames: [],
-  generationConfig: "auto",
-  bodyLimitBytes: 8 << 20,
-  corsOrigins: [],
-  accessLog: "text",
-  logProbes: false,
-};
+export const DEFAULT_INSTANCE_OPTIONS = defaultsOf(INSTANCE_OPTIONS) as InstanceOptions;
 
 /** Before there is an engine: what the process is busy with. */
 export interface OpeningProgress {

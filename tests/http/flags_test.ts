@@ -23,6 +23,10 @@ Deno.test("readSettings takes both spellings of a flag", () => {
   assert.equal(read(["--enable-prefix-caching"]).engine.enablePrefixCaching, true);
   assert.equal(read(["--gpu-memory-utilization", "0.85"]).engine.gpuMemoryUtilization, 0.85);
   assert.equal(read(["--load-format=dummy"]).engine.loadFormat, "dummy");
+  assert.deepEqual(read(["--pipeline-depth", "2", "--block-size=32"]).engine, {
+    pipelineDepth: 2,
+    blockSize: 32,
+  });
   assert.deepEqual(read(["--api-key", "a", "--api-key=b=c"]).instance.apiKeys, ["a", "b=c"]);
 });
 
@@ -114,6 +118,10 @@ for (const [args, message] of refusals) {
 Deno.test("readSettings names the variable that is wrong", () => {
   assert.throws(() => read([], { HEARTH_PORT: "x" }), /Cannot read HEARTH_PORT: it must be/);
   assert.throws(() => read([], { HEARTH_ENABLE_PREFIX_CACHING: "maybe" }), /must be 1 or 0/);
+  assert.throws(
+    () => read([], { HEARTH_API_KEY: "a b" }),
+    /^FlagError: Cannot read HEARTH_API_KEY: a key/,
+  );
 });
 
 Deno.test("settingsHelp lists every flag with its default", () => {

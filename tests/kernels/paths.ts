@@ -7,6 +7,7 @@
 import { EngineError } from "../../engine/types.ts";
 import { listDevices } from "../../ffi/library.ts";
 import { type OpContext, Ops } from "../../ffi/ops.ts";
+import { Isa } from "../../ffi/structs.ts";
 
 /** What forces kernels to one path: part of an op's context. */
 export type Path = Partial<Pick<OpContext, "device" | "isa" | "maxComputeCapability">>;
@@ -34,8 +35,9 @@ function isAvailable(path: Path): boolean {
   }
 }
 
-const cpuPaths = (["generic", "avx2", "avx512", "amx"] as const).map((isa) =>
-  named(isa, { isa }, "this CPU lacks it")
+const { auto: _, ...isas } = Isa;
+const cpuPaths = Object.keys(isas).map((isa) =>
+  named(isa, { isa: isa as keyof typeof isas }, "this CPU lacks it")
 );
 const cudaPath = named("cuda", { device: "cuda" }, "this machine has no CUDA device");
 

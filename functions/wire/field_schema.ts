@@ -1,0 +1,95 @@
+/**
+ * From an entry of the request's table to its schema in JSON, and from the JSON back to the entry's value.
+ *
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+import { boundsOf, describeField, type Field, type SnakeCase, snakeCase } from "../../ffi/field.ts";
+import type { REQUEST_FIELDS } from "../../ffi/request_fields.ts";
+import { MAX_ITEMS } from "./bounded_body.ts";
+
+export const TokenId = z.int().min(0).max(0xffffffff);
+
+const MAX_TEXT = 1024;
+/** Tokens of a word that may not appear. */
+const MAX_WORD = 64;
+
+type Table = typeof REQUEST_FIELDS;
+
+/** What JSON has for each kind. */
+interface JsonOf {
+  integer: number;
+  number: number;
+  seed: number;
+  switch: boolean;
+  text: string;
+  texts: string | string[];
+  tokens: number[];
+  words: number[][];
+  biases: Record<string, number>;
+}
+
+type WireName<K extends keyof Table> = Table[K] extends { wire: { name: infer Name } } ? Name
+  : SnakeCase<K>;
+
+/** Schemas of all entries that every route has, by their names in JSON. */
+export type FieldSchemas = {
+  [K in keyof Table as Table[K] extends { wire: null } ? never : WireName<K> & string]:
+    z.ZodOptional<z.ZodNullable<z.ZodType<JsonOf[Table[K]["kind"]]>>>;
+};
+
+/** null is as good as absent. */
+export function fieldSchema(name: string, field: Field): z.ZodType {
+  return kindSchema(name, field).nullish().describe(describeField(field, snakeCase));
+}
+
+function kindSchema(name: string, field: Field): z.ZodType {
+  const most = MAX_ITEMS[name as keyof typeof MAX_ITEMS];
+  switch (field.kind) {
+    case "integer":
+    case "number": {
+      const { min, above, max, whole } = { ...boundsOf(field), ...field.wire };
+      let schema = whole ? z.int() : z.number();
+      if (min !== undefined) schema = schema.min(min);
+      if (above !== undefined) schema = schema.gt(above);
+      return max === undefined ? schema : schema.max(max);
+    }
+    case "seed":
+      return z.int();
+    case "switch":
+      return z.boolean();
+    case "text":
+      return z.string().min(1).max(MAX_TEXT);
+    case "texts": {
+      const text = z.string().min(1);
+      const error = "must be a string or an array of strings";
+      return z.union([text, z.array(text).max(most)], { error });
+    }
+    case "tokens":
+      return z.array(TokenId).max(most);
+    case "words":
+      return z.array(z.array(TokenId).min(1).max(MAX_WORD)).max(most);
+    case "biases":
+      return z.record(
+        z.string().regex(/^\d{1,10}$/, "must have token ids as keys"),
+        z.number().min(field.min).max(field.max),
+      );
+    default:
+      throw new Error(`Cannot describe ${name}: requests hold no ${field.kind}`);
+  }
+}
+
+/** The entry's value of what its schema let through; undefined where it says nothing. */
+export function fieldValue(field: Field, json: unknown): unknown {
+  if (json === null || json === undefined) return undefined;
+  switch (field.kind) {
+    case "integer":
+      return json as number < field.min ? field.default : json;
+    case "texts":
+      return typeof json === "string" ? [json] : json;
+    case "biases":
+      return new Map(Object.entries(json).map(([token, bias]) => [Number(token), bias]));
+    default:
+      return json;
+  }
+}
