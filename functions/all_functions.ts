@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { HttpFunction } from "./server/base_app.ts";
+import type { HttpFunction } from "./server/env.ts";
 import { chatCompletions } from "./chat_completions.ts";
 import { completions } from "./completions.ts";
 import { detokenize } from "./detokenize.ts";

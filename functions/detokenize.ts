@@ -3,28 +3,28 @@
  *
  * @module
  */
-import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Env } from "./env.ts";
-import { HttpError, rejectInvalid } from "./errors.ts";
-import { bodyErrors } from "./wire/error_responses.ts";
-import { boundedText, MAX_ITEMS } from "./wire/bounded_body.ts";
-import { openEngine } from "./server/instance.ts";
-import { servedModel } from "./wire/openai_format.ts";
-import { TokenId } from "./wire/sampling.ts";
+import { OpenAPIHono, z } from "@hono/zod-openapi";
+import { MAX_ITEMS, tokenIds } from "./dialects/bounded.ts";
+import { refuseBody } from "./dialects/http_error.ts";
+import { readBody } from "./server/body.ts";
+import { bodyErrors } from "./server/described_responses.ts";
+import type { Env } from "./server/env.ts";
 import { withEngine } from "./server/with_engine.ts";
 
 export const DetokenizeRequest = z.object({
   model: z.string().nullish(),
-  tokens: z.array(TokenId).max(MAX_ITEMS.tokensToText),
+  tokens: tokenIds({ max: MAX_ITEMS.tokensToText }),
 }).openapi("DetokenizeRequest");
 
 export const DetokenizeResponse = z.object({ prompt: z.string() }).openapi("DetokenizeResponse");
 
-const route = createRoute({
+/** The function, to be mounted. */
+export const detokenize = new OpenAPIHono<Env>();
+
+detokenize.openAPIRegistry.registerPath({
   method: "post",
   path: "/detokenize",
   summary: "Token ids to text",
-  middleware: [openEngine, boundedText] as const,
   request: {
     body: { required: true, content: { "application/json": { schema: DetokenizeRequest } } },
   },
@@ -37,24 +37,17 @@ const route = createRoute({
   },
 });
 
-/** The function, to be mounted. */
-export const detokenize = new OpenAPIHono<Env>({ defaultHook: rejectInvalid });
-
-detokenize.openapi(route, (c) => {
-  const { model, tokens } = c.req.valid("json");
-  servedModel(c.var.instance, model);
-  const { engine } = c.var;
+detokenize.post("/detokenize", async (c) => {
+  const { models } = c.var.instance;
+  models.requireAny("read");
+  const { model, tokens } = await readBody(c.req, DetokenizeRequest);
+  const engine = models.resolve(model).model.require("read");
   const last = engine.model.tokenizer.vocabSize - 1;
   const wrong = tokens.findIndex((token) => token > last);
   if (wrong >= 0) {
-    throw new HttpError(
-      400,
-      "invalid_value",
-      `Cannot read request: tokens[${wrong}] must be <= ${last}: current value is ${tokens[wrong]}`,
-      `tokens[${wrong}]`,
-    );
+    refuseBody(`tokens[${wrong}]`, `must be <= ${last}: current value is ${tokens[wrong]}`);
   }
-  return c.json({ prompt: engine.detokenize(tokens, { skipSpecialTokens: false }) }, 200);
+  return c.json({ prompt: engine.detokenize(tokens, { skipSpecialTokens: false }) });
 });
 
 export default withEngine(detokenize);

@@ -4,7 +4,7 @@
  * @module
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Env } from "./env.ts";
+import type { Env } from "./server/env.ts";
 import { withEngine } from "./server/with_engine.ts";
 
 const route = createRoute({

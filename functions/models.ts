@@ -5,10 +5,8 @@
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import type { Env } from "./env.ts";
-import { engineErrors } from "./wire/error_responses.ts";
-import { openEngine } from "./server/instance.ts";
-import { servedModel } from "./wire/openai_format.ts";
+import type { Env } from "./server/env.ts";
+import { engineErrors } from "./server/described_responses.ts";
 import { withEngine } from "./server/with_engine.ts";
 
 const ModelCard = z.object({
@@ -23,7 +21,6 @@ const listRoute = createRoute({
   method: "get",
   path: "/v1/models",
   summary: "What is served",
-  middleware: openEngine,
   responses: {
     200: {
       description: "The model under each of its names",
@@ -41,7 +38,6 @@ const cardRoute = createRoute({
   method: "get",
   path: "/v1/models/{model}",
   summary: "One model",
-  middleware: openEngine,
   request: { params: z.object({ model: z.string() }) },
   responses: {
     200: { description: "It", content: { "application/json": { schema: ModelCard } } },
@@ -53,28 +49,29 @@ const cardRoute = createRoute({
 export const models = new OpenAPIHono<Env>();
 
 models.openapi(listRoute, (c) => {
-  const data = c.var.instance.modelNames.map((name) => cardOf(c, name));
+  const data = [...c.var.instance.models].flatMap((model) => {
+    const { maxModelLen } = model.require("read");
+    return model.names.map((name) => cardOf(c, name, maxModelLen));
+  });
   return c.json({ object: "list" as const, data }, 200);
 });
 
-models.openapi(cardRoute, (c) => {
-  return c.json(cardOf(c, servedModel(c.var.instance, c.req.valid("param").model)), 200);
-});
+models.openapi(cardRoute, (c) => c.json(find(c, c.req.valid("param").model), 200));
 
 // Names of the Hub have a slash in them, which not every client encodes.
-models.get("/v1/models/:org/:name", openEngine, (c) => {
+models.get("/v1/models/:org/:name", (c) => {
   const { org, name } = c.req.param();
-  return c.json(cardOf(c, servedModel(c.var.instance, `${org}/${name}`)));
+  return c.json(find(c, `${org}/${name}`));
 });
 
 export default withEngine(models);
 
-function cardOf(c: Context<Env>, id: string): z.infer<typeof ModelCard> {
-  return {
-    id,
-    object: "model",
-    created: c.var.instance.created,
-    owned_by: "hearth",
-    max_model_len: c.var.engine.maxModelLen,
-  };
+function find(c: Context<Env>, asked: string): z.infer<typeof ModelCard> {
+  const { name, model } = c.var.instance.models.resolve(asked);
+  return cardOf(c, name, model.require("read").maxModelLen);
+}
+
+function cardOf(c: Context<Env>, id: string, maxModelLen: number): z.infer<typeof ModelCard> {
+  const { created } = c.var.instance;
+  return { id, object: "model", created, owned_by: "hearth", max_model_len: maxModelLen };
 }

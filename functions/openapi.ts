@@ -7,7 +7,7 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { allFunctions } from "./all_functions.ts";
-import type { Env } from "./env.ts";
+import type { Env } from "./server/env.ts";
 import { VERSION } from "./server/version_number.ts";
 import { withEngine } from "./server/with_engine.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Env } from "./env.ts";
+import type { Env } from "./server/env.ts";
 import { withEngine } from "./server/with_engine.ts";
 
 const Readiness = z.object({
@@ -34,7 +34,7 @@ const route = createRoute({
 export const ready = new OpenAPIHono<Env>();
 
 ready.openapi(route, (c) => {
-  const readiness = c.var.instance.readiness();
+  const readiness = c.var.instance.model.readiness();
   if (readiness.state === "ready") return c.json(readiness, 200);
   if (readiness.state !== "failed") c.header("Retry-After", "1");
   return c.json(readiness, 503);

@@ -5,12 +5,13 @@
  *
  * @module
  */
-import { createApp } from "./app.ts";
+import { createApp, servedFunctions } from "./app.ts";
 import { hostsOf, isLoopback } from "./server/allowed_hosts.ts";
+import { errorShapes } from "./server/base_app.ts";
 import { FlagError } from "./server/flags.ts";
 import { type HttpServer, listen } from "./server/http_server.ts";
 import { Instance } from "./server/instance.ts";
-import { openInstance } from "./server/open_instance.ts";
+import { openModel } from "./server/open_model.ts";
 import { readSettings, type Settings, settingsHelp } from "./server/settings.ts";
 import {
   addressOf,
@@ -57,10 +58,10 @@ async function main(args: readonly string[]): Promise<void> {
   console.log(`permissions: ${permissions()}`);
 
   const progress = showProgress(instance);
-  const opened = openInstance(instance, settings, leaving.signal).finally(() => progress.stop())
+  const opened = openModel(instance.model, settings, leaving.signal).finally(() => progress.stop())
     .then(
-      () => instance.draining || showReady(instance, address, performance.now() - started),
-      (error) => instance.draining || fail(reasonOf(error)),
+      () => instance.model.closing || showReady(instance, address, performance.now() - started),
+      (error) => instance.model.closing || fail(reasonOf(error)),
     );
   await closed;
   // A fetch that was ended removes its half a file.
@@ -74,7 +75,7 @@ async function openPort(
   handler: (request: Request) => Response | Promise<Response>,
 ): Promise<HttpServer> {
   try {
-    return await listen({ host, port }, handler);
+    return await listen({ host, port, errorShapeOf: errorShapes(servedFunctions) }, handler);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const reason = LISTEN_ERRORS[code ?? ""] ?? message;
@@ -98,15 +99,15 @@ function closeOnSignal(
 
   async function close() {
     console.log("closing: no new requests; a second signal cuts running ones short");
-    instance.draining = true;
+    instance.drain();
     leaving.abort();
     const timer = setTimeout(cut, drainTimeoutMs);
     await Promise.race([instance.idle(), cutShort]);
     clearTimeout(timer);
-    await instance.engine?.stop({ drain: false });
+    await instance.model.engine?.stop({ drain: false });
     // The last bytes of what was cut short leave before the connections close.
     await Promise.race([server.shutdown(), delay(1000)]);
-    await instance.engine?.close();
+    await instance.model.engine?.close();
     resolve();
   }
 

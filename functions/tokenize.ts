@@ -3,20 +3,19 @@
  *
  * @module
  */
-import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import { Message, toTemplateMessage } from "./wire/chat_message.ts";
-import type { Env, ServedEngine } from "./env.ts";
-import { HttpError, rejectInvalid } from "./errors.ts";
-import { bodyErrors } from "./wire/error_responses.ts";
-import { boundedText, MAX_ITEMS } from "./wire/bounded_body.ts";
-import { openEngine } from "./server/instance.ts";
-import { servedModel, tokenString } from "./wire/openai_format.ts";
+import { OpenAPIHono, z } from "@hono/zod-openapi";
+import { Messages, toTemplateMessage } from "./dialects/chat_message.ts";
+import { HttpError } from "./dialects/http_error.ts";
+import { tokenString } from "./dialects/values.ts";
+import { readBody } from "./server/body.ts";
+import { bodyErrors } from "./server/described_responses.ts";
+import type { Env, ServedEngine } from "./server/env.ts";
 import { withEngine } from "./server/with_engine.ts";
 
 export const TokenizeRequest = z.object({
   model: z.string().nullish(),
   prompt: z.string().nullish(),
-  messages: z.array(Message).min(1).max(MAX_ITEMS.messages).nullish(),
+  messages: Messages.nullish(),
   add_special_tokens: z.boolean().nullish()
     .describe("BOS and the like [true; for messages false, the template has them]"),
   add_generation_prompt: z.boolean().nullish().describe("Open the assistant's turn [true]"),
@@ -30,11 +29,13 @@ export const TokenizeResponse = z.object({
   token_strs: z.array(z.string()).optional(),
 }).openapi("TokenizeResponse");
 
-const route = createRoute({
+/** The function, to be mounted. */
+export const tokenize = new OpenAPIHono<Env>();
+
+tokenize.openAPIRegistry.registerPath({
   method: "post",
   path: "/tokenize",
   summary: "Text to token ids",
-  middleware: [openEngine, boundedText] as const,
   request: {
     body: { required: true, content: { "application/json": { schema: TokenizeRequest } } },
   },
@@ -47,13 +48,11 @@ const route = createRoute({
   },
 });
 
-/** The function, to be mounted. */
-export const tokenize = new OpenAPIHono<Env>({ defaultHook: rejectInvalid });
-
-tokenize.openapi(route, async (c) => {
-  const body = c.req.valid("json");
-  servedModel(c.var.instance, body.model);
-  const { engine } = c.var;
+tokenize.post("/tokenize", async (c) => {
+  const { models } = c.var.instance;
+  models.requireAny("read");
+  const body = await readBody(c.req, TokenizeRequest);
+  const engine = models.resolve(body.model).model.require("read");
   const text = textOf(body, engine);
   const addSpecialTokens = body.add_special_tokens ?? typeof body.prompt === "string";
   const tokens = await engine.tokenize(text, { addSpecialTokens });
@@ -64,7 +63,7 @@ tokenize.openapi(route, async (c) => {
     ...(body.return_token_strs && {
       token_strs: tokens.map((token) => tokenString(engine.model.tokenizer, token)),
     }),
-  }, 200);
+  });
 });
 
 export default withEngine(tokenize);

@@ -4,7 +4,7 @@
  * @module
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Env } from "./env.ts";
+import type { Env } from "./server/env.ts";
 import { VERSION } from "./server/version_number.ts";
 import { withEngine } from "./server/with_engine.ts";
 
@@ -28,7 +28,7 @@ const route = createRoute({
 export const version = new OpenAPIHono<Env>();
 
 version.openapi(route, (c) => {
-  const described = c.var.instance.engine?.describe();
+  const described = c.var.instance.model.engine?.describe();
   return c.json({
     version: VERSION,
     deno: Deno.version.deno,

@@ -1,7 +1,9 @@
 /**
  * Fails when imports go upwards, or in a circle. `deno info` says who imports whom.
  *
- *   functions ─▶ engine ─▶ model ─▶ ffi       a folder imports of those below it, types included
+ *   functions ─▶ server ─▶ dialects ─▶ engine ─▶ model ─▶ ffi
+ *
+ * A folder imports of those below it, types included; one dialect imports of no other.
  *
  * Of files in a circle, what each finds of the other hangs on which is loaded first; types alone do
  * not count there.
@@ -26,7 +28,14 @@ interface Imports {
 }
 
 /** The lowest first; other folders may import of all. */
-const LAYERS: readonly string[] = ["ffi", "model", "engine", "functions"];
+const LAYERS: readonly string[] = [
+  "ffi",
+  "model",
+  "engine",
+  "functions/dialects",
+  "functions/server",
+  "functions",
+];
 
 const root = pathToFileURL(`${Deno.cwd()}/`).href;
 const files = output("git", "ls-files", "*.ts").trim().split("\n");
@@ -71,13 +80,25 @@ function readImports(roots: readonly string[]): Map<string, Imports> {
 /** What each layer imports of one above it. */
 function findUpward(imports: ReadonlyMap<string, Imports>): string[] {
   const layerOf = (url: string) => {
-    const layer = LAYERS.indexOf(inTree(url).split("/")[0]!);
+    const path = inTree(url);
+    const layer = LAYERS.findIndex((folder) => path.startsWith(`${folder}/`));
     return layer < 0 ? LAYERS.length : layer;
+  };
+  // A folder with a file dialect.ts is one.
+  const dialects = [...imports.keys()].map((url) =>
+    /^.*\/dialects\/[^/]+\/(?=dialect\.ts$)/.exec(url)
+  )
+    .flatMap((match) => match?.[0] ?? []);
+  const dialectOf = (url: string) => dialects.find((folder) => url.startsWith(folder));
+  const isOther = (file: string, target: string) => {
+    const [from, to] = [dialectOf(file), dialectOf(target)];
+    return from !== undefined && to !== undefined && from !== to;
   };
   return [...imports].flatMap(([file, { all }]) =>
     all
-      .filter((target) => target.endsWith(".ts") && layerOf(target) > layerOf(file))
-      .map((target) => `${inTree(file)} imports ${inTree(target)}, which is above it`)
+      .filter((target) => target.endsWith(".ts"))
+      .filter((target) => layerOf(target) > layerOf(file) || isOther(file, target))
+      .map((target) => `${inTree(file)} imports ${inTree(target)}, which is above or beside it`)
   );
 }
 

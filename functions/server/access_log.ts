@@ -4,7 +4,7 @@
  * @module
  */
 import { createMiddleware } from "hono/factory";
-import type { Env } from "../env.ts";
+import type { Env } from "./env.ts";
 import { PROBES } from "./probes.ts";
 
 /** `write` gets one line without its end. Probes that find all well are left out unless asked for. */

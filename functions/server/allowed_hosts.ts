@@ -6,8 +6,8 @@
  * @module
  */
 import { createMiddleware } from "hono/factory";
-import type { Env } from "../env.ts";
-import { HttpError } from "../errors.ts";
+import type { Env } from "./env.ts";
+import { HttpError } from "../dialects/http_error.ts";
 
 const LOOPBACK_HOSTS: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
 

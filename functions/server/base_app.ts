@@ -1,6 +1,6 @@
 /**
  * What stands before every function, alone or together: request id, access log, API key, body
- * limit, errors in one shape.
+ * limit, errors in the form of their route.
  *
  * @module
  */
@@ -10,27 +10,40 @@ import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
 import { matchedRoutes } from "hono/route";
+import type { ErrorShape } from "../dialects/dialect.ts";
+import { HttpError } from "../dialects/http_error.ts";
+import { openAiError } from "../dialects/openai/error_shape.ts";
 import { accessLog } from "./access_log.ts";
 import { allowHosts } from "./allowed_hosts.ts";
 import { identifyCaller } from "./caller.ts";
-import type { Env } from "../env.ts";
-import { HttpError, methodNotAllowed, notFound, onError, rejectInvalid } from "../errors.ts";
+import type { Env, HttpFunction } from "./env.ts";
+import { methodNotAllowed, notFound, onError } from "./errors.ts";
 import type { Instance } from "./instance.ts";
-import { jsonBody } from "./json_body.ts";
 import { RequestRecord } from "./request_record.ts";
 
-/** A function: a Hono app that finds its engine in the context. */
-export type HttpFunction = OpenAPIHono<Env>;
+/** The form in which errors of a path are said; undefined where no path is known. */
+export function errorShapes(
+  functions: readonly HttpFunction[],
+): (path: string | undefined) => ErrorShape {
+  const shapes = new Map(
+    functions.flatMap(({ form }) =>
+      form?.routes.map((route) => [route, form.errorShape] as const) ?? []
+    ),
+  );
+  return (path) => shapes.get(path ?? "") ?? openAiError;
+}
 
 /** An app that serves `functions` of `instance`. */
 export function baseApp(instance: Instance, functions: readonly HttpFunction[]): OpenAPIHono<Env> {
   const { options } = instance;
-  const app = new OpenAPIHono<Env>({ defaultHook: rejectInvalid });
+  const app = new OpenAPIHono<Env>();
+  const errorShapeOf = errorShapes(functions);
   app.onError(onError);
   app.notFound(notFound);
   app.use(requestId());
   app.use(async function track(c, next) {
     c.set("instance", instance);
+    c.set("errorShape", errorShapeOf(c.req.path));
     const record = new RequestRecord(instance.timings);
     const { signal } = c.req.raw;
     c.set("record", record);
@@ -58,7 +71,6 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
   if (options.allowedHosts.length > 0) app.use(allowHosts(options.allowedHosts));
   app.use(identifyCaller(options));
   app.use(bodyLimit({ maxSize: options.bodyLimitBytes, onError: () => tooLarge(options) }));
-  app.use(jsonBody);
   for (const one of functions) app.route("/", one);
   app.use(methodNotAllowed(app));
   return app;

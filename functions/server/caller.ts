@@ -6,8 +6,8 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createMiddleware } from "hono/factory";
-import type { Env } from "../env.ts";
-import { HttpError } from "../errors.ts";
+import type { Env } from "./env.ts";
+import { HttpError } from "../dialects/http_error.ts";
 import { PROBES } from "./probes.ts";
 
 /** Whose request it is. */

@@ -10,7 +10,9 @@ import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES }
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { setImmediate } from "node:timers/promises";
-import { HttpError } from "../errors.ts";
+import type { ErrorShape } from "../dialects/dialect.ts";
+import { HttpError } from "../dialects/http_error.ts";
+import { openAiError } from "../dialects/openai/error_shape.ts";
 
 /** How long a caller may take. No time is set to an answer: streams take what they take. */
 export interface HttpTimeouts {
@@ -50,9 +52,11 @@ const ORIGIN = "http://localhost";
 
 /** @throws what the operating system or Deno's permissions say against the address */
 export async function listen(
-  { host, port, timeouts = HTTP_TIMEOUTS }: {
+  { host, port, errorShapeOf = () => openAiError, timeouts = HTTP_TIMEOUTS }: {
     readonly host: string;
     readonly port: number;
+    /** The form of an error that ends a request before the handler has it; a path where it is known. */
+    readonly errorShapeOf?: (path: string | undefined) => ErrorShape;
     readonly timeouts?: HttpTimeouts;
   },
   handler: Handler,
@@ -65,14 +69,14 @@ export async function listen(
     connectionsCheckingInterval: timeouts.checkMs,
   });
   server.maxConnections = await maxConnections();
-  const exchanges = new Exchanges();
+  const exchanges = new Exchanges(errorShapeOf);
   const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     outgoing.on("finish", () => passRest(incoming, timeouts.requestMs));
     exchanges.take(incoming.socket, outgoing, () => answer(handler, incoming, outgoing, exchanges));
   };
   server.on("request", onRequest);
   server.on("checkExpectation", onRequest); // an expectation that nobody knows changes nothing
-  server.on("connect", (_incoming, socket) => refuse(socket, BAD_REQUEST));
+  server.on("connect", (_incoming, socket) => exchanges.refuse(socket, BAD_REQUEST));
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     exchanges.refuse(socket, refusalOf(error, timeouts));
   });
@@ -88,6 +92,8 @@ export async function listen(
 class Exchanges {
   readonly #open = new WeakMap<object, Set<ServerResponse>>();
   readonly #last = new WeakMap<object, Promise<void>>();
+
+  constructor(readonly errorShapeOf: (path: string | undefined) => ErrorShape) {}
 
   take(socket: Duplex, outgoing: ServerResponse, answer: () => Promise<void>): void {
     const open = this.#open.get(socket) ?? new Set();
@@ -112,7 +118,7 @@ class Exchanges {
     const isOther = others.length > 0 || first?.headersSent === true ||
       first?.req.complete === true;
     if (isOther || !socket.writable) socket.destroy();
-    else refuse(socket, refusal);
+    else refuse(socket, refusal, this.errorShapeOf(first && pathOf(first.req)));
   }
 }
 
@@ -157,6 +163,11 @@ function passRest(incoming: IncomingMessage, requestMs: number): void {
   incoming.removeAllListeners("readable").resume();
   // No event tells that a body which nobody reads is complete.
   setTimeout(() => incoming.complete || incoming.socket.destroy(), requestMs);
+}
+
+/** Of the request's target; undefined where it is none. */
+function pathOf({ url = "/" }: IncomingMessage): string | undefined {
+  return URL.parse(url, ORIGIN)?.pathname;
 }
 
 /**
@@ -258,8 +269,8 @@ function refusalOf({ code }: NodeJS.ErrnoException, timeouts: HttpTimeouts): Htt
 }
 
 /** Answers what is no request, where there is a socket and nothing else; then closes. */
-function refuse(socket: Duplex, refusal: HttpError): void {
-  const body = JSON.stringify({ error: refusal.object });
+function refuse(socket: Duplex, refusal: HttpError, errorShape: ErrorShape): void {
+  const body = JSON.stringify(errorShape(refusal));
   const text = [
     `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}`,
     "content-type: application/json",

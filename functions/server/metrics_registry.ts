@@ -220,7 +220,7 @@ export class MetricsRegistry {
       this.#histogram(`vllm:${vllm}`, help, histogram, () => this.#vllmLabels);
     }
     this.#gauge("hearth_ready", "1 when requests are taken", [], (set) => {
-      set({}, instance.readiness().state === "ready" ? 1 : 0);
+      set({}, instance.model.readiness().state === "ready" ? 1 : 0);
     });
     for (const { kind, ours, vllm, help, read } of ENGINE_NUMBERS) {
       const make = kind === "counter" ? this.#counter : this.#gauge;
@@ -266,7 +266,7 @@ export class MetricsRegistry {
       for (const { labels, count } of instance.answered.values()) set({ ...labels }, count);
     });
     this.#gauge("hearth_build_info", "What runs", ["version", "fingerprint"], (set, now) => {
-      if (now) set({ version: VERSION, fingerprint: instance.engine?.fingerprint ?? "" }, 1);
+      if (now) set({ version: VERSION, fingerprint: instance.model.engine?.fingerprint ?? "" }, 1);
     });
     this.#counter("process_cpu_seconds_total", "Time of all threads", [], (set) => {
       const { user, system } = process.cpuUsage();
@@ -281,7 +281,7 @@ export class MetricsRegistry {
 
   /** Prometheus' text format; its content type. */
   text(): Promise<string> {
-    const stats = this.#instance.engine?.stats();
+    const stats = this.#instance.model.engine?.stats();
     for (const update of this.#updates) update(stats);
     return this.#registry.metrics();
   }
@@ -291,7 +291,7 @@ export class MetricsRegistry {
   }
 
   get #vllmLabels(): Labels {
-    return { model_name: this.#instance.modelNames[0]!, engine: "0" };
+    return { model_name: this.#instance.model.names[0] ?? "unknown", engine: "0" };
   }
 
   /** prom-client's own takes one value at a time, and under one name. */

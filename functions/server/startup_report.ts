@@ -48,8 +48,8 @@ export function showProgress(instance: Instance, everyMs = 2000): { stop(): void
   let last = "starting";
   let lastTime = performance.now();
   const timer = setInterval(() => {
-    const { state, progress } = instance.readiness();
-    const { what = "the model", total } = instance.opening;
+    const { state, progress } = instance.model.readiness();
+    const { what = "the model", total } = instance.model.opening;
     const now = performance.now();
     const step = state === "fetching" ? `fetching ${what}` : `${state} the model`;
     if (step === last && now - lastTime < everyMs) return;
@@ -64,9 +64,9 @@ export function showProgress(instance: Instance, everyMs = 2000): { stop(): void
 
 /** Address, device, kernels, memory, times and a first request to try. */
 export function showReady(instance: Instance, address: string, startMs: number): void {
-  const engine = instance.engine!;
+  const engine = instance.model.engine!;
   const stats = engine.stats();
-  const model = instance.modelNames[0]!;
+  const model = instance.model.names[0]!;
   const kvTokens = stats.kvBlocks.total * stats.blockSize;
   const key = instance.options.apiKeys.length > 0 ? " -H 'authorization: Bearer KEY'" : "";
   const body = JSON.stringify({
@@ -89,8 +89,8 @@ export function showReady(instance: Instance, address: string, startMs: number):
 }
 
 /** What a request that says nothing gets, where that is the model's own. */
-function samplingLines({ engine, options }: Instance): string[] {
-  const defaults = Object.entries(engine!.model.samplingDefaults);
+function samplingLines({ model, options }: Instance): string[] {
+  const defaults = Object.entries(model.engine!.model.samplingDefaults);
   if (options.generationConfig !== "auto" || defaults.length === 0) return [];
   return [`  sampling: ${defaults.map(([field, value]) => `${field} ${value}`).join(", ")}`];
 }

@@ -4,10 +4,11 @@
  * @module
  */
 import { hostsOf } from "./allowed_hosts.ts";
-import { baseApp, type HttpFunction } from "./base_app.ts";
+import { baseApp } from "./base_app.ts";
+import type { HttpFunction } from "./env.ts";
 import { FlagError } from "./flags.ts";
 import { Instance } from "./instance.ts";
-import { openInstance } from "./open_instance.ts";
+import { openModel } from "./open_model.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import { addressOf, fail, reasonOf } from "./startup_report.ts";
 
@@ -29,9 +30,9 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
     const allowedHosts = hostsOf(listening, settings.instance);
     const instance = new Instance({ ...settings.instance, allowedHosts });
     if (await claimProcess()) {
-      openInstance(instance, settings).catch((error) => fail(reasonOf(error)));
+      openModel(instance.model, settings).catch((error) => fail(reasonOf(error)));
     } else {
-      instance.failure = CLAIMED;
+      instance.model.failure = CLAIMED;
       console.error(CLAIMED);
     }
     return baseApp(instance, [one]).fetch;

@@ -156,7 +156,7 @@ const refusals: Refusal[] = [
     body,
     code: "context_length_exceeded",
     param: param as string,
-    message: /at most 2048 tokens, the model's length: current length is 2049 tokens/,
+    message: /at most 2048 tokens, the model's length: current value is 2049 tokens/,
   })),
   {
     what: "messages that are missing",

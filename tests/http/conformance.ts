@@ -25,7 +25,7 @@ export function testConformance(under: EngineUnderTest): void {
     const [choice] = answer.choices;
     assert.match(answer.id, /^chatcmpl-[0-9a-f]{32}$/);
     assert.equal(answer.object, "chat.completion");
-    assert.equal(answer.model, harness.instance.modelNames[0]);
+    assert.equal(answer.model, harness.instance.model.names[0]);
     assert.ok(Math.abs(answer.created - Date.now() / 1000) < 5);
     assert.match(answer.system_fingerprint, /^fp_[0-9a-f]{16}$/);
     assert.equal(answer.choices.length, 1);

@@ -1,19 +1,21 @@
 import assert from "node:assert/strict";
 import { Hono } from "hono";
-import type { Env } from "../../functions/env.ts";
+import { openAiError } from "../../functions/dialects/openai/error_shape.ts";
+import type { Env } from "../../functions/server/env.ts";
 import { RequestRecord } from "../../functions/server/request_record.ts";
 import { Timings } from "../../functions/server/histogram.ts";
-import { eventStream } from "../../functions/wire/event_stream.ts";
+import { eventStream } from "../../functions/server/event_stream.ts";
 
 /** Asks an app whose one route streams `events`. */
 async function streamOf(
-  events: AsyncIterable<object>,
+  events: AsyncIterable<readonly object[]>,
   options: { cancel?: () => void; pingMs?: number } = {},
 ): Promise<{ response: Response; record: RequestRecord }> {
   const record = new RequestRecord(new Timings());
   const app = new Hono<Env>().get("/", (c) => {
     c.set("record", record);
-    return eventStream(c, events, { cancel: () => {}, ...options });
+    c.set("errorShape", openAiError);
+    return eventStream(c, events, { cancel: () => {}, form: { end: "[DONE]" }, ...options });
   });
   return { response: await app.request("/"), record };
 }
@@ -21,7 +23,7 @@ async function streamOf(
 Deno.test("eventStream writes a comment while nothing happens", async () => {
   async function* events() {
     await new Promise((resolve) => setTimeout(resolve, 55));
-    yield { a: 1 };
+    yield [{ a: 1 }];
   }
   const { response } = await streamOf(events(), { pingMs: 20 });
   const text = await response.text();
@@ -30,7 +32,7 @@ Deno.test("eventStream writes a comment while nothing happens", async () => {
 
 Deno.test("eventStream ends in an error object, without [DONE]", async () => {
   // deno-lint-ignore require-yield
-  async function* events(): AsyncGenerator<object> {
+  async function* events(): AsyncGenerator<readonly object[]> {
     throw new RangeError("secret detail");
   }
   const error = console.error;
@@ -49,7 +51,7 @@ Deno.test("eventStream ends in an error object, without [DONE]", async () => {
 Deno.test("eventStream takes no event before it is wanted", async () => {
   let taken = 0;
   async function* events() {
-    for (;;) yield { taken: ++taken };
+    for (;;) yield [{ taken: ++taken }];
   }
   const { response } = await streamOf(events());
   const reader = response.body!.getReader();
@@ -63,7 +65,7 @@ Deno.test("eventStream tells its source when the reader leaves", async () => {
   let returned = false;
   async function* events() {
     try {
-      for (;;) yield { a: 1 };
+      for (;;) yield [{ a: 1 }];
     } finally {
       returned = true;
     }

@@ -15,7 +15,7 @@ import {
   type Run,
   type RunObserver,
 } from "../../engine/types.ts";
-import type { ServedEngine } from "../../functions/env.ts";
+import type { ServedEngine } from "../../functions/server/env.ts";
 import type { ReasoningMarkers, Tokenizer } from "../../model/spec.ts";
 
 const BOS = 256;

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { createApp } from "../../functions/app.ts";
-import type { ServedEngine } from "../../functions/env.ts";
+import type { ServedEngine } from "../../functions/server/env.ts";
 import { Instance, type InstanceOptions } from "../../functions/server/instance.ts";
 import { FakeEngine, type FakeEngineOptions } from "./fake_engine.ts";
 
@@ -16,7 +16,7 @@ export class Harness<E extends ServedEngine = ServedEngine> implements AsyncDisp
 
   constructor(readonly engine: E, options: Partial<InstanceOptions> = {}) {
     this.instance = new Instance({ accessLog: "off", ...options });
-    this.instance.engine = engine;
+    this.instance.model.engine = engine;
     this.app = createApp(this.instance);
   }
 

@@ -187,7 +187,7 @@ Deno.test("routes that need the model are 503 with progress until it is there", 
     return { ...answer, status: response.status, retry: response.headers.get("retry-after") };
   };
 
-  instance.opening = { phase: "fetching", done: 25, total: 100 };
+  instance.model.opening = { phase: "fetching", done: 25, total: 100 };
   assert.deepEqual(await ask("/ready"), {
     status: 503,
     retry: "1",
@@ -205,7 +205,7 @@ Deno.test("routes that need the model are 503 with progress until it is there", 
 
   const engine = new FakeEngine({ state: "loading" });
   engine.bytesLoaded = 600;
-  instance.engine = engine;
+  instance.model.engine = engine;
   assert.deepEqual(await ask("/ready"), {
     status: 503,
     retry: "1",
@@ -239,13 +239,13 @@ Deno.test("routes that need the model are 503 with progress until it is there", 
   assert.equal((await ask("/ready")).reason, "the log of the server has more");
   engine.state = "ready";
 
-  instance.draining = true;
+  instance.drain();
   assert.equal((await ask("/ready")).state, "closing");
   const closing = await ask(CHAT, chat);
   assert.deepEqual([closing.status, closing.error.code], [503, "closing"]);
   assert.equal((await ask("/health")).status, 200);
 
-  instance.failure = "There is no model";
+  instance.model.failure = "There is no model";
   assert.deepEqual(await ask("/ready"), {
     status: 503,
     retry: null,
@@ -494,7 +494,7 @@ Deno.test("accessLog leaves out probes that find all well, unless asked for them
       await using harness = fakeHarness({}, { accessLog: "text", logProbes });
       await (await harness.get("/health")).text();
       await (await harness.get("/ready")).text();
-      harness.instance.draining = true;
+      harness.instance.drain();
       await (await harness.get("/ready")).text();
     }
   } finally {

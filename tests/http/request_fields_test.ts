@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { z } from "@hono/zod-openapi";
-import { refusalOf } from "../../functions/errors.ts";
-import { samplingFields, toSampling } from "../../functions/wire/sampling.ts";
+import { refusalOf } from "../../functions/dialects/http_error.ts";
+import { requestFields, toRequest } from "../../functions/dialects/request_fields.ts";
 import { EngineError } from "../../engine/types.ts";
 
-const Body = z.strictObject(samplingFields);
+const Body = z.strictObject(requestFields);
 
-Deno.test("toSampling() has what the wire says under the engine's names", () => {
+Deno.test("toRequest() has what the wire says under the engine's names", () => {
   const body = {
     n: 2,
     temperature: 0.5,
@@ -30,7 +30,7 @@ Deno.test("toSampling() has what the wire says under the engine's names", () => 
     deadline_ms: 1000,
     cache_salt: "s",
   };
-  assert.deepEqual(toSampling(Body.parse(body)), {
+  assert.deepEqual(toRequest(Body.parse(body)), {
     n: 2,
     temperature: 0.5,
     topP: 0.9,
@@ -55,10 +55,10 @@ Deno.test("toSampling() has what the wire says under the engine's names", () => 
   });
 });
 
-Deno.test("toSampling() takes null for absent, and vLLM's -1 for off", () => {
-  const nothing = Object.fromEntries(Object.keys(samplingFields).map((name) => [name, null]));
-  assert.deepEqual(toSampling(Body.parse(nothing)), {});
-  assert.deepEqual(toSampling(Body.parse({ top_k: -1, stop: ["a", "b"] })), {
+Deno.test("toRequest() takes null for absent, and vLLM's -1 for off", () => {
+  const nothing = Object.fromEntries(Object.keys(requestFields).map((name) => [name, null]));
+  assert.deepEqual(toRequest(Body.parse(nothing)), {});
+  assert.deepEqual(toRequest(Body.parse({ top_k: -1, stop: ["a", "b"] })), {
     topK: 0,
     stop: ["a", "b"],
   });

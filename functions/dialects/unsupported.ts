@@ -1,39 +1,11 @@
 /**
- * The fields of a request that every route which generates has, and those that none has.
+ * Fields that clients may send and that are not served: errors, never ignored.
  *
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import type { GenerateRequest } from "../../engine/types.ts";
-import { type Field, wireName } from "../../ffi/field.ts";
-import { REQUEST_FIELDS } from "../../ffi/request_fields.ts";
-import { fieldSchema, type FieldSchemas, fieldValue } from "./field_schema.ts";
-import { present } from "./present.ts";
 
-export { TokenId } from "./field_schema.ts";
-
-const FIELDS = Object.entries<Field>(REQUEST_FIELDS).filter(([, { wire }]) => wire !== null);
-
-/** To be spread into a request's schema. */
-export const samplingFields = Object.fromEntries(
-  FIELDS.map(([name, field]) => [wireName(name, REQUEST_FIELDS), fieldSchema(name, field)]),
-) as FieldSchemas;
-
-/** An output length. */
-export const maxTokensField = (least: 0 | 1) => z.int().min(least).max(0x7fffffff).nullish();
-
-/** What {@linkcode samplingFields} say, in the engine's words. */
-export function toSampling(body: z.infer<z.ZodObject<FieldSchemas>>): GenerateRequest {
-  const json: Readonly<Record<string, unknown>> = body;
-  return present(Object.fromEntries(
-    FIELDS.map(([name, field]) => [name, fieldValue(field, json[wireName(name, REQUEST_FIELDS)])]),
-  ));
-}
-
-/**
- * A field that clients may send and that is not served: an error, never ignored. Values for which
- * `harmless` holds ask for nothing.
- */
+/** A field of this kind. Values for which `harmless` holds ask for nothing. */
 export function unsupported(name: string, harmless: (value: unknown) => boolean = () => false) {
   return z.unknown().optional()
     .refine((value) => value === null || value === undefined || harmless(value), {

@@ -30,7 +30,10 @@ export function describeIssue(
   if (value === undefined && inner.code !== "custom") {
     return { message: `Cannot read request: ${subject} is missing`, param };
   }
-  const message = `Cannot read request: ${subject} ${rule(inner)}: current value is ${show(value)}`;
+  const found = isCount(inner) && typeof value === "object" && value !== null
+    ? `has ${Object.keys(value).length}`
+    : `is ${show(value)}`;
+  const message = `Cannot read request: ${subject} ${rule(inner)}: current value ${found}`;
   return { message, param };
 }
 
@@ -40,10 +43,22 @@ function innermost(issue: Issue, prefix: PropertyKey[]): { inner: Issue; path: P
   if (issue.code !== "invalid_union") return { inner: issue, path };
   const branches = issue.errors.map((issues) => issues[0]).filter((first) => first !== undefined);
   const deepest = branches.map((first) => innermost(first, path))
-    .sort((a, b) => b.path.length - a.path.length || rightType(b.inner) - rightType(a.inner))[0];
+    .sort((a, b) =>
+      isUnread(b.inner) - isUnread(a.inner) || b.path.length - a.path.length ||
+      rightType(b.inner) - rightType(a.inner)
+    )[0];
   const fits = deepest !== undefined &&
     (deepest.path.length > path.length || rightType(deepest.inner) === 1);
   return fits ? deepest : { inner: issue, path };
+}
+
+function isCount({ code }: Issue): boolean {
+  return code === "too_big" || code === "too_small";
+}
+
+/** 1 where a list is so long that none of its items was looked at. */
+function isUnread(issue: Issue): 0 | 1 {
+  return issue.code === "too_big" && issue.origin === "array" ? 1 : 0;
 }
 
 /** 1 where the type is the right one and something else is wrong. */
@@ -73,7 +88,7 @@ function rule(issue: Issue): string {
 function bound(origin: string, sign: string, limit: number | bigint, words: string): string {
   const plural = Number(limit) === 1 ? "" : "s";
   if (origin === "string") return `must have ${words} ${limit} character${plural}`;
-  if (origin === "array") return `must have ${words} ${limit} item${plural}`;
+  if (origin === "array" || origin === "record") return `must have ${words} ${limit} item${plural}`;
   return `must be ${sign} ${limit}`;
 }
 

@@ -4,15 +4,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-
-const ErrorAnswer = z.object({
-  error: z.object({
-    message: z.string(),
-    type: z.string(),
-    param: z.string().nullable(),
-    code: z.string().nullable(),
-  }),
-}).openapi("Error");
+import { ErrorAnswer } from "../dialects/openai/error_shape.ts";
 
 const error = (description: string) => ({
   description,

@@ -4,8 +4,8 @@
  * @module
  */
 import type { Context } from "hono";
-import type { Env } from "../env.ts";
-import { toHttpError } from "../errors.ts";
+import type { Env } from "./env.ts";
+import { toHttpError } from "./errors.ts";
 import { LATE, within } from "./within.ts";
 
 /** Errors up to here still have their status. */

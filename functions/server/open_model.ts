@@ -1,21 +1,21 @@
 /**
- * From settings to a warm instance: fetch the model if it has to be, read it, load its weights.
+ * From settings to a warm model: fetch the model if it has to be, read it, load its weights.
  *
  * @module
  */
 import type { OnProgress } from "../../model/progress.ts";
-import type { Instance } from "./instance.ts";
+import type { ServedModel } from "./served_model.ts";
 import type { Settings } from "./settings.ts";
 
 /**
- * Opens the engine of `instance`, which tells meanwhile how far it is. Resolves when it can
+ * Opens the engine of a model, which tells meanwhile how far it is. Resolves when it can
  * generate.
  *
  * @param signal ends the fetching of a model
  * @throws {ModelError | EngineError} what is wrong with the model, the device or the memory
  */
-export async function openInstance(
-  instance: Instance,
+export async function openModel(
+  served: ServedModel,
   settings: Settings,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -25,15 +25,15 @@ export async function openInstance(
     import("../../model/load.ts"),
   ]);
   const progress: OnProgress = ({ what, received, total }) => {
-    instance.opening = { phase: "fetching", what, done: received, total };
+    served.opening = { phase: "fetching", what, done: received, total };
   };
   const fetching = { progress, ...(signal && { signal }) };
   const source = settings.model ??
     await (await import("../../model/default_model.ts")).defaultModelPath(fetching);
-  instance.opening = { phase: "reading", done: 0, total: 0 };
+  served.opening = { phase: "reading", done: 0, total: 0 };
   const { loadFormat = "auto" } = settings.engine;
   const model = await loadModel(source, { ...fetching, loadFormat });
   const engine = await Engine.open(model, { ...settings.engine, waitUntilReady: false });
-  instance.engine = engine;
+  served.engine = engine;
   await engine.ready;
 }

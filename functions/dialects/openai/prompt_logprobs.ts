@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Run, TokenLogprob } from "../../engine/types.ts";
-import type { Tokenizer } from "../../model/spec.ts";
-import { finite, tokenString } from "./openai_format.ts";
+import type { PositionLogprobs, TokenLogprob } from "../../../engine/types.ts";
+import type { Tokenizer } from "../../../model/spec.ts";
+import { finite, tokenString } from "../values.ts";
 
 interface RankedLogprob {
   readonly logprob: number;
@@ -19,17 +19,17 @@ interface RankedLogprob {
  * not among the likeliest that were asked for.
  */
 export function promptLogprobsOf(
-  generation: Run,
+  positions: readonly (PositionLogprobs | undefined)[] | undefined,
   tokenizer: Tokenizer,
 ): { prompt_logprobs?: (Record<string, RankedLogprob> | null)[] } {
-  if (generation.promptLogprobs === undefined) return {};
+  if (positions === undefined) return {};
   const entry = ({ token, logprob }: TokenLogprob, rank: number) =>
     [
       token,
       { logprob: finite(logprob), rank, decoded_token: tokenString(tokenizer, token) },
     ] as const;
   return {
-    prompt_logprobs: generation.promptLogprobs.map((position) =>
+    prompt_logprobs: positions.map((position) =>
       position === undefined ? null : Object.fromEntries([
         entry(position, 0),
         ...position.top.map((likely, i) => entry(likely, i + 1)),

@@ -5,7 +5,7 @@ import {
   MAX_DEPTH,
   MAX_STRINGS,
   refuseComplex,
-} from "../../functions/server/json_body.ts";
+} from "../../functions/server/body.ts";
 import { fakeHarness } from "./harness.ts";
 
 const CHAT = "/v1/chat/completions";

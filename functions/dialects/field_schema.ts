@@ -6,9 +6,7 @@
 import { z } from "@hono/zod-openapi";
 import { boundsOf, describeField, type Field, type SnakeCase, snakeCase } from "../../ffi/field.ts";
 import type { REQUEST_FIELDS } from "../../ffi/request_fields.ts";
-import { MAX_ITEMS } from "./bounded_body.ts";
-
-export const TokenId = z.int().min(0).max(0xffffffff);
+import { boundedList, boundedRecord, MAX_ITEMS, tokenIds } from "./bounded.ts";
 
 const MAX_TEXT = 1024;
 /** Tokens of a word that may not appear. */
@@ -63,16 +61,17 @@ function kindSchema(name: string, field: Field): z.ZodType {
     case "texts": {
       const text = z.string().min(1);
       const error = "must be a string or an array of strings";
-      return z.union([text, z.array(text).max(most)], { error });
+      return z.union([text, boundedList(text, most)], { error });
     }
     case "tokens":
-      return z.array(TokenId).max(most);
+      return tokenIds({ max: most });
     case "words":
-      return z.array(z.array(TokenId).min(1).max(MAX_WORD)).max(most);
+      return boundedList(tokenIds({ min: 1, max: MAX_WORD }), most);
     case "biases":
-      return z.record(
+      return boundedRecord(
         z.string().regex(/^\d{1,10}$/, "must have token ids as keys"),
         z.number().min(field.min).max(field.max),
+        most,
       );
     default:
       throw new Error(`Cannot describe ${name}: requests hold no ${field.kind}`);

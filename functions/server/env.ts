@@ -3,17 +3,19 @@
  *
  * @module
  */
-import type { Model } from "../model/spec.ts";
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Model } from "../../model/spec.ts";
 import type {
   EngineError,
   EngineStats,
   GenerateRequest,
   Run,
   RunObserver,
-} from "../engine/types.ts";
-import type { Caller } from "./server/caller.ts";
-import type { Instance } from "./server/instance.ts";
-import type { RequestRecord } from "./server/request_record.ts";
+} from "../../engine/types.ts";
+import type { ErrorShape } from "../dialects/dialect.ts";
+import type { Caller } from "./caller.ts";
+import type { Instance } from "./instance.ts";
+import type { RequestRecord } from "./request_record.ts";
 
 /** The part of `Engine` that functions use, so that tests can put another one in its place. */
 export interface ServedEngine {
@@ -42,15 +44,27 @@ export interface ServedEngine {
   close(): void | Promise<void>;
 }
 
+/** Routes that say errors in a form of their own. */
+export interface ErrorForm {
+  readonly routes: readonly string[];
+  readonly errorShape: ErrorShape;
+}
+
+/** A function: a Hono app that finds what it needs in the context. */
+export type HttpFunction = OpenAPIHono<Env> & {
+  /** Absent: OpenAI's. */
+  readonly form?: ErrorForm;
+};
+
 /** Hono's environment of every function. */
 export interface Env {
   Variables: {
     instance: Instance;
-    /** Set by `openEngine` and `warmEngine`. */
-    engine: ServedEngine;
     requestId: string;
     caller: Caller;
     record: RequestRecord;
+    /** Of the route's dialect. */
+    errorShape: ErrorShape;
     /** Aborts when the caller leaves. */
     signal: AbortSignal;
   };

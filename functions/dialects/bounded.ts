@@ -1,0 +1,92 @@
+/**
+ * Lists in a body, refused by their length before any item is looked at, and token ids, which are checked
+ * in a loop of their own: to have Zod check millions of items would keep every other request waiting.
+ *
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+
+/** Items of lists at most. */
+export const MAX_ITEMS = {
+  messages: 2048,
+  /** Of one message's content. */
+  parts: 256,
+  prompts: 128,
+  logitBias: 1024,
+  stop: 16,
+  stopTokenIds: 256,
+  badWords: 256,
+  /** Of `/detokenize`. */
+  tokensToText: 131_072,
+} as const;
+
+/** A list of at most so many items. */
+export function boundedList<T extends z.ZodType>(item: T, max: number, min = 0) {
+  const list = z.array(item).min(min).max(max);
+  return z.preprocess((value, ctx) => {
+    if (Array.isArray(value) && value.length > max) {
+      ctx.addIssue({
+        code: "too_big",
+        origin: "array",
+        maximum: max,
+        inclusive: true,
+        input: value,
+      });
+    }
+    return value;
+  }, list);
+}
+
+/** An object of at most so many entries. */
+export function boundedRecord<K extends z.ZodString, V extends z.ZodType>(
+  key: K,
+  item: V,
+  max: number,
+) {
+  return z.preprocess((value, ctx) => {
+    if (typeof value === "object" && value !== null) {
+      const { length } = Object.keys(value);
+      const issue = { origin: "record", maximum: max, inclusive: true, input: value } as const;
+      if (length > max) ctx.addIssue({ code: "too_big", ...issue });
+    }
+    return value;
+  }, z.record(key, item));
+}
+
+const MAX_UINT32 = 0xffff_ffff;
+
+/** Token ids: integers of 32 bits. */
+export function tokenIds({ min = 0, max }: { readonly min?: number; readonly max?: number } = {}) {
+  return z.custom<number[]>().superRefine((value: unknown, ctx) => {
+    const fault = faultOf(value, min, max);
+    // Without `continue` a union takes this branch for the one that was meant.
+    if (fault !== undefined) ctx.addIssue({ ...fault, continue: false });
+  }).openapi({
+    type: "array",
+    items: { type: "integer", minimum: 0, maximum: MAX_UINT32 },
+    ...(min > 0 && { minItems: min }),
+    ...(max !== undefined && { maxItems: max }),
+  });
+}
+
+function faultOf(value: unknown, min: number, max: number | undefined) {
+  if (!Array.isArray(value)) {
+    return { code: "invalid_type", expected: "array", input: value } as const;
+  }
+  const list = { origin: "array", inclusive: true, input: value } as const;
+  if (value.length < min) return { code: "too_small", minimum: min, ...list } as const;
+  if (max !== undefined && value.length > max) {
+    return { code: "too_big", maximum: max, ...list } as const;
+  }
+  const at = value.findIndex((token) =>
+    !Number.isInteger(token) || token < 0 || token > MAX_UINT32
+  );
+  if (at < 0) return undefined;
+  const token = value[at];
+  const item = { path: [at], input: token };
+  if (!Number.isInteger(token)) return { code: "invalid_type", expected: "int", ...item } as const;
+  const number = { origin: "number", inclusive: true, ...item } as const;
+  return token < 0
+    ? { code: "too_small", minimum: 0, ...number } as const
+    : { code: "too_big", maximum: MAX_UINT32, ...number } as const;
+}

@@ -1,0 +1,44 @@
+/**
+ * OpenAI's chat: messages in, an assistant's message out, whole or as deltas.
+ *
+ * @module
+ */
+import { toTemplateMessage } from "../chat_message.ts";
+import type { Dialect } from "../dialect.ts";
+import { refuseBody } from "../http_error.ts";
+import { refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
+import { openAiError } from "../openai/error_shape.ts";
+import { present } from "../present.ts";
+import { toRequest } from "../request_fields.ts";
+import { type ChatBody, ChatCompletion, ChatCompletionRequest } from "./schema.ts";
+import { ChatWriter } from "./writer.ts";
+
+export const chat: Dialect<ChatBody> = {
+  summary: "Answer a conversation",
+  routes: ["/v1/chat/completions"],
+  schema: ChatCompletionRequest,
+  answer: {
+    description: "The answer; with `stream`, server-sent events of `chat.completion.chunk`",
+    schema: ChatCompletion,
+  },
+  toRequests(body) {
+    requireStream(body);
+    refusePromptLogprobsInStream(body);
+    if (typeof body.top_logprobs === "number" && !body.logprobs) {
+      refuseBody("top_logprobs", "needs logprobs to be true");
+    }
+    return [{
+      messages: body.messages.map(toTemplateMessage),
+      ...toRequest(body),
+      ...present({
+        maxTokens: body.max_completion_tokens ?? body.max_tokens,
+        logprobs: body.logprobs ? body.top_logprobs ?? 0 : undefined,
+      }),
+    }];
+  },
+  names: ({ max_completion_tokens }) =>
+    typeof max_completion_tokens === "number" ? { maxTokens: "max_completion_tokens" } : {},
+  writer: (body, answering) => new ChatWriter(body, answering),
+  errorShape: openAiError,
+  sse: { end: "[DONE]" },
+};

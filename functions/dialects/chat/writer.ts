@@ -1,0 +1,132 @@
+/**
+ * What a chat is answered.
+ *
+ * @module
+ */
+import type {
+  GenerateChunk,
+  Part,
+  PositionLogprobs,
+  Run,
+  RunResult,
+} from "../../../engine/types.ts";
+import type { Tokenizer } from "../../../model/spec.ts";
+import type { Answering, Writer } from "../dialect.ts";
+import { headOf, usageOf } from "../openai/answer.ts";
+import { promptLogprobsOf } from "../openai/prompt_logprobs.ts";
+import { finishReason, finite, tokenString } from "../values.ts";
+import type { ChatBody } from "./schema.ts";
+
+/** The one run's messages, whole or as deltas. */
+export class ChatWriter implements Writer {
+  readonly #numSequences: number;
+  readonly #tokenIds: boolean;
+  readonly #reasoning: boolean;
+  readonly #usage: "none" | "end" | "always";
+  readonly #head;
+  readonly #tokenizer: Tokenizer;
+  readonly #run: Run;
+
+  constructor(body: ChatBody, answering: Answering) {
+    const { include_usage, continuous_usage_stats } = body.stream_options ?? {};
+    this.#numSequences = body.n ?? 1;
+    this.#tokenIds = body.return_token_ids ?? false;
+    this.#reasoning = body.include_reasoning ?? true;
+    this.#usage = !include_usage ? "none" : continuous_usage_stats ? "always" : "end";
+    this.#head = headOf(
+      "chatcmpl",
+      body.stream ? "chat.completion.chunk" : "chat.completion",
+      answering,
+    );
+    this.#tokenizer = answering.tokenizer;
+    this.#run = answering.runs[0]!;
+  }
+
+  whole([result]: readonly RunResult[]): object {
+    const { sequences, promptTokens, promptLogprobs } = result!;
+    return {
+      ...this.#head,
+      choices: sequences.map((sequence) => ({
+        index: sequence.index,
+        message: {
+          role: "assistant",
+          content: sequence.text,
+          refusal: null,
+          ...this.#reasoningOf(sequence.parts),
+        },
+        logprobs: this.#logprobs(sequence.logprobs),
+        finish_reason: finishReason(sequence.finishReason),
+        stop_reason: sequence.stopReason,
+        ...(this.#tokenIds && { token_ids: [...sequence.tokens] }),
+      })),
+      usage: usageOf([this.#run]),
+      ...(this.#tokenIds && { prompt_token_ids: [...promptTokens] }),
+      ...promptLogprobsOf(promptLogprobs, this.#tokenizer),
+    };
+  }
+
+  begin(): object[] {
+    return Array.from({ length: this.#numSequences }, (_, index) =>
+      this.#event([{
+        index,
+        delta: { role: "assistant", content: "" },
+        logprobs: null,
+        finish_reason: null,
+        ...(this.#tokenIds && index === 0 && { prompt_token_ids: [...this.#run.promptTokens] }),
+      }]));
+  }
+
+  chunk(_run: number, chunk: GenerateChunk): object[] {
+    const ended = chunk.finishReason !== null;
+    const reasoning = this.#reasoningOf(chunk.parts);
+    const saysNothing = chunk.text === "" && reasoning === undefined;
+    if (saysNothing && !ended && !chunk.logprobs?.length && !this.#tokenIds) return [];
+    const hasContent = chunk.text !== "" || (!ended && reasoning === undefined);
+    return [this.#event([{
+      index: chunk.index,
+      delta: { ...reasoning, ...(hasContent && { content: chunk.text }) },
+      logprobs: this.#logprobs(chunk.logprobs),
+      finish_reason: chunk.finishReason === null ? null : finishReason(chunk.finishReason),
+      ...(ended && { stop_reason: chunk.stopReason }),
+      ...(this.#tokenIds && { token_ids: chunk.tokens }),
+    }])];
+  }
+
+  end(): object[] {
+    if (this.#usage === "none") return [];
+    return [{ ...this.#head, choices: [], usage: usageOf([this.#run]) }];
+  }
+
+  #event(choices: readonly object[]): object {
+    const usage = this.#usage === "always" ? usageOf([this.#run]) : null;
+    return {
+      ...this.#head,
+      choices,
+      ...(this.#usage !== "none" && { usage }),
+    };
+  }
+
+  /** By vLLM's name of today, and by DeepSeek's and SGLang's; clients read one of the two. */
+  #reasoningOf(parts: readonly Part[]) {
+    if (!this.#reasoning) return undefined;
+    let reasoning = "";
+    for (const { kind, text } of parts) if (kind === "reasoning") reasoning += text;
+    return reasoning === "" ? undefined : { reasoning, reasoning_content: reasoning };
+  }
+
+  /** As many of the likeliest as the engine was asked for. */
+  #logprobs(positions: readonly PositionLogprobs[] | undefined) {
+    if (positions === undefined) return null;
+    const entry = ({ token, logprob }: { token: number; logprob: number }) => ({
+      token: tokenString(this.#tokenizer, token),
+      logprob: finite(logprob),
+      bytes: [...this.#tokenizer.tokenBytes(token)],
+    });
+    return {
+      content: positions.map((position) => ({
+        ...entry(position),
+        top_logprobs: position.top.map(entry),
+      })),
+    };
+  }
+}

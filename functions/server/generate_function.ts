@@ -1,0 +1,83 @@
+/**
+ * A dialect as an HTTP function: one way for a request, whatever API it speaks.
+ *
+ *   bytes → body → model → requests → runs → writer → JSON or events
+ *
+ * @module
+ */
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import type { Run } from "../../engine/types.ts";
+import type { AnyBody, Dialect, Writer } from "../dialects/dialect.ts";
+import { readBody } from "./body.ts";
+import { eventStreamContent, generateErrors } from "./described_responses.ts";
+import type { Env, HttpFunction } from "./env.ts";
+import { eventStream } from "./event_stream.ts";
+import { interleave } from "./interleave.ts";
+import { lateJson } from "./late_json.ts";
+import { submitAll } from "./submit.ts";
+
+/** The function of a dialect, to be mounted. */
+export function generateFunction<Body extends AnyBody>(dialect: Dialect<Body>): HttpFunction {
+  const app = new OpenAPIHono<Env>();
+  const { summary, schema, answer: { description, schema: whole } } = dialect;
+  for (const path of dialect.routes) {
+    app.openAPIRegistry.registerPath({
+      method: "post",
+      path,
+      summary,
+      request: { body: { required: true, content: { "application/json": { schema } } } },
+      responses: {
+        200: {
+          description,
+          content: { "application/json": { schema: whole }, ...eventStreamContent },
+        },
+        ...generateErrors,
+      },
+    });
+    app.post(path, (c) => answer(c, dialect));
+  }
+  const { routes, errorShape } = dialect;
+  return Object.assign(app, { form: { routes, errorShape } });
+}
+
+async function answer<Body extends AnyBody>(c: Context<Env>, dialect: Dialect<Body>) {
+  const { isStream, runs, writer } = await begin(c, dialect);
+  const cancel = () => runs.forEach((run) => run.cancel());
+  if (isStream) return eventStream(c, eventsOf(runs, writer), { cancel, form: dialect.sse });
+  const whole = Promise.all(runs.map((run) => run.result())).then((all) => writer.whole(all));
+  return await lateJson(c, whole, cancel);
+}
+
+/** A function of its own, so that nothing holds the body once it is submitted. */
+async function begin<Body extends AnyBody>(
+  c: Context<Env>,
+  dialect: Dialect<Body>,
+): Promise<{ readonly isStream: boolean; readonly runs: readonly Run[]; readonly writer: Writer }> {
+  const { models } = c.var.instance;
+  models.requireAny("ready");
+  const body = await readBody(c.req, dialect.schema);
+  const { name, model } = models.resolve(body.model);
+  const engine = model.require("ready");
+  const requests = dialect.toRequests(body);
+  const runs = await submitAll(c, engine, requests, (i) => dialect.names?.(body, i));
+  const { fingerprint } = engine;
+  const { tokenizer } = engine.model;
+  const writer = dialect.writer(body, { model: name, fingerprint, tokenizer, runs });
+  return { isStream: body.stream ?? false, runs, writer };
+}
+
+/** Events that are ready together, at least one at a time. */
+async function* eventsOf(
+  runs: readonly Run[],
+  writer: Writer,
+): AsyncGenerator<readonly object[], void, void> {
+  const begin = writer.begin();
+  if (begin.length > 0) yield begin;
+  for await (const { source, value } of interleave(runs)) {
+    const events = writer.chunk(source, value);
+    if (events.length > 0) yield events;
+  }
+  const end = writer.end();
+  if (end.length > 0) yield end;
+}

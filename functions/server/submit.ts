@@ -1,0 +1,60 @@
+/**
+ * From requests to runs under way, or to a refusal before a byte has left.
+ *
+ * @module
+ */
+import type { Context } from "hono";
+import { EngineError, type GenerateRequest, type Run } from "../../engine/types.ts";
+import { refusalOf } from "../dialects/http_error.ts";
+import { saltOf } from "./caller.ts";
+import type { Env, ServedEngine } from "./env.ts";
+
+/**
+ * Submits requests of one caller together: all are accepted, or all are cancelled and the first
+ * refusal is thrown. They end when the caller leaves.
+ *
+ * @param namesOf the engine's fields on the wire, of each request, where they differ by more than case
+ * @throws {HttpError} what refused one
+ */
+export async function submitAll(
+  c: Context<Env>,
+  engine: ServedEngine,
+  requests: readonly GenerateRequest[],
+  namesOf: (i: number) => Readonly<Record<string, string>> | undefined,
+): Promise<Run[]> {
+  const { caller, signal, instance, record } = c.var;
+  const { generationConfig } = instance.options;
+  const defaults = generationConfig === "auto" ? engine.model.samplingDefaults : {};
+  requests.forEach(({ tokens }, i) => refuseTooLong(tokens, engine.maxModelLen, namesOf(i)));
+  const runs: Run[] = [];
+  const submit = async (request: GenerateRequest, i: number) => {
+    try {
+      const complete = { ...defaults, ...request, salt: saltOf(caller, request.salt), signal };
+      const run = record.run((observer) => engine.generate(complete, observer));
+      runs.push(run);
+      await run.accepted;
+    } catch (error) {
+      throw error instanceof EngineError ? refusalOf(error, namesOf(i)) ?? error : error;
+    }
+  };
+  try {
+    await Promise.all(requests.map(submit));
+    return runs;
+  } catch (error) {
+    runs.forEach((run) => run.cancel());
+    await Promise.allSettled(runs.map(({ accepted }) => accepted));
+    throw error;
+  }
+}
+
+/** What can be seen at once: else the prompts before it would have begun. */
+function refuseTooLong(
+  tokens: readonly number[] | undefined,
+  maxModelLen: number,
+  names: Readonly<Record<string, string>> | undefined,
+): void {
+  if (tokens === undefined || tokens.length <= maxModelLen) return;
+  const rule = `have at most ${maxModelLen} tokens, the model's length`;
+  const broken = { field: "tokens", rule, value: `${tokens.length} tokens` };
+  throw refusalOf(new EngineError("context_length_exceeded", "too long", broken), names);
+}
