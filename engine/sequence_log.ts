@@ -13,7 +13,7 @@ const BYTES = { logprob: 88, token: 8, character: 2, chunk: 256 };
 export class SequenceLog implements GenerateChunk {
   readonly index: number;
   text = "";
-  readonly parts: Part[] = [];
+  readonly parts: { readonly kind: Part["kind"]; text: string }[] = [];
   readonly tokens: number[] = [];
   readonly logprobs: PositionLogprobs[] | undefined;
   finishReason: FinishReason | null = null;
@@ -26,22 +26,23 @@ export class SequenceLog implements GenerateChunk {
     this.add(first);
   }
 
-  /** Takes in the sequence's next chunk. */
-  add({ text, parts, tokens, logprobs, finishReason, stopReason }: GenerateChunk): void {
-    this.text += text;
-    for (const part of parts) addPart(this.parts, part);
+  /** Takes in the sequence's next chunk. It is called for every token: no object is made. */
+  add(chunk: GenerateChunk): void {
+    const { parts, tokens, logprobs } = chunk;
+    this.text += chunk.text;
+    for (let i = 0; i < parts.length; i++) this.#addPart(parts[i]!);
     // One by one: a chunk that waited long may hold more than a call takes arguments.
-    for (const token of tokens) this.tokens.push(token);
-    for (const position of logprobs ?? []) this.logprobs?.push(position);
-    this.finishReason = finishReason;
-    this.stopReason = stopReason;
+    for (let i = 0; i < tokens.length; i++) this.tokens.push(tokens[i]!);
+    if (logprobs !== undefined) for (const position of logprobs) this.logprobs?.push(position);
+    this.finishReason = chunk.finishReason;
+    this.stopReason = chunk.stopReason;
   }
-}
 
-function addPart(parts: Part[], part: Part): void {
-  const last = parts.at(-1);
-  if (last?.kind !== part.kind) parts.push(part);
-  else parts[parts.length - 1] = { kind: part.kind, text: last.text + part.text };
+  #addPart({ kind, text }: Part): void {
+    const last = this.parts.at(-1);
+    if (last?.kind === kind) last.text += text;
+    else this.parts.push({ kind, text });
+  }
 }
 
 /** One slot a sequence: a chunk, prolonged while nobody takes it. */
@@ -52,15 +53,14 @@ export class SequenceSlots {
   bytes = 0;
 
   add(chunk: GenerateChunk): void {
-    const { index } = chunk;
-    const waiting = this.#slots.get(index);
+    const waiting = this.#slots.get(chunk.index);
     this.bytes += bytesOf(chunk);
-    if (waiting === undefined) this.#slots.set(index, chunk);
+    if (waiting === undefined) this.#slots.set(chunk.index, chunk);
     else if (waiting instanceof SequenceLog) waiting.add(chunk);
     else {
       const log = new SequenceLog(waiting);
       log.add(chunk);
-      this.#slots.set(index, log);
+      this.#slots.set(chunk.index, log);
     }
   }
 
@@ -87,7 +87,7 @@ export class SequenceSlots {
 
 function bytesOf({ text, tokens, logprobs }: GenerateChunk): number {
   let numLogprobs = 0;
-  for (const { top } of logprobs ?? []) numLogprobs += 1 + top.length;
+  if (logprobs !== undefined) for (const { top } of logprobs) numLogprobs += 1 + top.length;
   return BYTES.chunk + BYTES.character * text.length + BYTES.token * tokens.length +
     BYTES.logprob * numLogprobs;
 }
