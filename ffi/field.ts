@@ -47,10 +47,8 @@ export type FieldKind =
   | { readonly kind: "words" }
   | { readonly kind: "biases"; readonly min: number; readonly max: number };
 
-/** One entry. Names are those of its table unless it says others. */
-export type Field = FieldKind & {
-  /** One line without a full stop; other entries are named in backticks. */
-  readonly doc: string;
+/** Whatever its kind. Names are those of the table unless it says others. */
+interface FieldDetails {
   /** What holds where nothing is said. */
   readonly default?: unknown;
   /** How the default reads, where no value says it. */
@@ -64,7 +62,22 @@ export type Field = FieldKind & {
    * is allowed only there means the default); null: each route has a field of its own for it.
    */
   readonly wire?: { readonly name?: string; readonly min?: number; readonly max?: number } | null;
-};
+}
+
+/** One entry. */
+export type Field = FieldKind & FieldDetails & { readonly doc: string };
+
+/**
+ * An entry, its type as narrow as what is written.
+ *
+ * @param doc one line without a full stop; other entries are named in backticks
+ */
+export function entry<const F extends FieldKind & FieldDetails>(
+  field: F,
+  doc: string,
+): F & { readonly doc: string } {
+  return { ...field, doc };
+}
 
 /** Entries by their name in TypeScript. */
 export type Fields = Readonly<Record<string, Field>>;

@@ -30,7 +30,7 @@ export interface ModelTables {
 type ScalarFields = {
   readonly [
     K in keyof typeof REQUEST_FIELDS as typeof REQUEST_FIELDS[K] extends { inC: null } ? never : K
-  ]: number;
+  ]: typeof REQUEST_FIELDS[K]["kind"] extends "switch" ? boolean : number;
 };
 
 /** A request with every field given; ranges as in hearth.h. */
