@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { freshSeed } from "../kernels/random.ts";
 import { drawFaults, FOLDERS, isDrawnFrom } from "./draw.ts";
@@ -100,15 +101,17 @@ function runSuite({ args }: Suite, limitSeconds: number): Promise<Ending> {
 }
 
 /** Says whether some suite catches it, which one, and in what time. */
-async function isCaught(fault: Fault, name: string): Promise<boolean> {
+async function isCaught(fault: Fault, title: string): Promise<boolean> {
   const start = performance.now();
   const say = (verdict: string) => {
-    console.log(`${name}: ${verdict} (${((performance.now() - start) / 1000).toFixed(0)} s)`);
+    console.log(`${title}: ${verdict} (${((performance.now() - start) / 1000).toFixed(0)} s)`);
   };
   for (const suite of suitesFor(fault.file, tree.files)) {
-    const { kind, output } = await runSuite(suite, limits.get(suite.name) ?? SUITE_SECONDS);
+    const { name } = suite;
+    const limit = limits.get(name) ?? limits.get(dirname(name)) ?? SUITE_SECONDS;
+    const { kind, output } = await runSuite(suite, limit);
     if (kind === "passed") continue;
-    say(kind === "hung" ? `${suite.name} hung` : `caught by ${suite.name}${firstFailure(output)}`);
+    say(kind === "hung" ? `${name} hung` : `caught by ${name}${firstFailure(output)}`);
     return true;
   }
   say("SURVIVED");

@@ -77,8 +77,7 @@ Deno.test("Faults are drawn from the four folders, and first meet the tests of t
   );
   const files = ["tests/engine/stop_test.ts", "tests/http/stop_test.ts", "engine/stop.ts"];
   const names = suitesFor("engine/stop.ts", files).map(({ name }) => name);
-  assert.equal(names[0], "tests/engine/stop_test.ts tests/http/stop_test.ts");
-  assert.equal(names[1], "tests/engine");
+  assert.deepEqual(names.slice(0, 3), [...files.slice(0, 2), "tests/engine"]);
   assert.ok(!names.includes("tests/kernels"));
   assert.ok(suitesFor("ffi/ops.ts", []).some(({ name }) => name === "tests/kernels"));
 });

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { defaultModelPath } from "../../model/default_model.ts";
 
 /** How a command in the tree ended. */
@@ -34,27 +34,21 @@ export class ScratchTree implements AsyncDisposable {
   static async create(): Promise<ScratchTree> {
     const model = await defaultModelPath();
     const { denoDir } = JSON.parse(await output(Deno.execPath(), "info", "--json"));
-    const list = await output(
-      "git",
-      "ls-files",
-      "-z",
-      "--cached",
-      "--others",
-      "--exclude-standard",
-    );
-    const files = list.split("\0").filter((file) => file !== "" && exists(file));
+    const known = ["--cached", "--others", "--exclude-standard"];
+    const files = (await output("git", "ls-files", "-z", ...known))
+      .split("\0").filter((file) => file !== "" && exists(file));
     const root = await Deno.makeTempDir({ prefix: "hearth-mutants-" });
     const folder = (name: string) => join(root, name);
-    for (const file of files) {
-      await Deno.mkdir(dirname(folder(`tree/${file}`)), { recursive: true });
-      await Deno.copyFile(file, folder(`tree/${file}`));
-    }
-    for (const name of ["build", "node_modules"]) {
-      await Deno.symlink(await Deno.realPath(name), folder(`tree/${name}`));
-    }
+    await Deno.mkdir(folder("tree"));
+    // With their times, since a test runs make there: it must find the library up to date.
+    const flags = ["--archive", "--parents", "--target-directory", folder("tree")];
+    await output("cp", ...flags, ...files, "build");
+    await Deno.symlink(await Deno.realPath("node_modules"), folder("tree/node_modules"));
     const cached = folder("cache/hearth/models");
     await Deno.mkdir(cached, { recursive: true });
-    await Deno.symlink(model, join(cached, model.slice(dirname(model).length + 1)));
+    await Deno.symlink(model, join(cached, basename(model)));
+    // Else each process would hash the model anew.
+    await Deno.copyFile(`${model}.verified`, join(cached, `${basename(model)}.verified`));
     await Deno.mkdir(folder("tmp"));
     return new ScratchTree(root, files, {
       DENO_DIR: denoDir,

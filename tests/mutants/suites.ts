@@ -34,7 +34,7 @@ export function suitesFor(file: string, files: readonly string[]): Suite[] {
   const named = files.filter((test) => test.startsWith("tests/") && basename(test) === testName);
   const folders = TEST_FOLDERS[file.split("/")[0]!]!;
   return [
-    ...(named.length > 0 ? [{ name: named.join(" "), args: named }] : []),
+    ...named.map((test) => ({ name: test, args: [test] })),
     ...(file === OPS ? [suiteOf("kernels")] : []),
     ...folders.map(suiteOf),
     docSuite,
