@@ -1,0 +1,145 @@
+/**
+ * Clients that others wrote, in versions that are pinned, against our server with the default model.
+ *
+ *     deno task foreign [CLIENT...]
+ *
+ * Python's are installed into `.tools/foreign` first. A client whose program this machine does not
+ * have is skipped. Each ends with a line that counts; exit code 1 when one of them fails.
+ *
+ * @module
+ */
+import { defaultModelPath } from "../../model/default_model.ts";
+import { ServerProcess } from "../http/server_process.ts";
+
+interface Outcome {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+const HERE = "tests/foreign";
+const VENV = ".tools/foreign";
+const KEY = "secret";
+const [MODEL, OTHER_MODEL] = ["hearth", "hearth-again"];
+const MAX_MODEL_LEN = "1024";
+
+const CLIENTS: Readonly<Record<string, () => Promise<Outcome>>> = {
+  openai: () => pytest("openai_test.py"),
+  litellm: () => pytest("litellm_test.py"),
+  langchain: () => pytest("langchain_test.py"),
+  java,
+  promtool,
+};
+
+const chosen = Deno.args.length > 0 ? Deno.args : Object.keys(CLIENTS);
+const unknown = chosen.find((name) => !(name in CLIENTS));
+if (unknown !== undefined) {
+  const names = Object.keys(CLIENTS).join(", ");
+  console.error(`A client must be of ${names}: current value is ${unknown}`);
+  Deno.exit(1);
+}
+
+await defaultModelPath(); // the server that is started here may not write it
+await installPython();
+await using server = await ServerProcess.start([
+  ...["--api-key", KEY],
+  ...["--served-model-name", MODEL, "--served-model-name", OTHER_MODEL],
+  ...["--max-model-len", MAX_MODEL_LEN],
+]);
+for (const name of chosen) {
+  console.log(`\n${name}`);
+  const { passed, failed, skipped } = await CLIENTS[name]!();
+  // As Deno's tests do, so that what counts those counts these.
+  const verdict = failed > 0 ? "FAILED" : "ok";
+  console.log(`${verdict} | ${passed} passed | ${failed} failed | ${skipped} ignored`);
+  if (failed > 0) Deno.exitCode = 1;
+}
+
+async function installPython(): Promise<void> {
+  const requirements = `${HERE}/requirements.txt`;
+  const installed = `${VENV}/requirements.txt`;
+  const wanted = await Deno.readTextFile(requirements);
+  if (await Deno.readTextFile(installed).catch(() => "") === wanted) return;
+  console.log(`install ${requirements} into ${VENV}`);
+  await mustRun("python3", "-m", "venv", "--clear", VENV);
+  const quiet = ["--quiet", "--disable-pip-version-check"];
+  await mustRun(`${VENV}/bin/python`, "-m", "pip", "install", ...quiet, "-r", requirements);
+  await Deno.writeTextFile(installed, wanted);
+}
+
+async function mustRun(program: string, ...args: string[]): Promise<void> {
+  const { success } = await new Deno.Command(program, { args }).spawn().status;
+  if (!success) throw new Error(`Cannot run ${program} ${args.join(" ")}`);
+}
+
+/** Runs a client to its end and returns what it printed. */
+async function run(program: string, args: string[], input = ""): Promise<string> {
+  const process = new Deno.Command(program, {
+    args,
+    env: {
+      HEARTH_TEST_URL: server.address,
+      HEARTH_TEST_KEY: KEY,
+      HEARTH_TEST_MODEL: MODEL,
+      HEARTH_TEST_OTHER_MODEL: OTHER_MODEL,
+      HEARTH_TEST_MAX_MODEL_LEN: MAX_MODEL_LEN,
+      LITELLM_LOCAL_MODEL_COST_MAP: "True", // else it asks the network for prices
+      NO_COLOR: "1",
+      PYTHONDONTWRITEBYTECODE: "1",
+    },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = process.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(input));
+  await writer.close();
+  const { stdout, stderr } = await process.output();
+  return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+}
+
+/** Shows what tests printed, and reads their last line that counts; none is a failure. */
+function counted(output: string): Outcome {
+  console.log(output.trimEnd());
+  const line = output.split("\n").findLast((line) => /\d+ (passed|failed|error)/.test(line)) ?? "";
+  const count = (word: string) => Number(new RegExp(`(\\d+) ${word}`).exec(line)?.[1] ?? 0);
+  const failed = count("failed") + count("error");
+  const skipped = count("skipped") + count("xfailed");
+  return { passed: count("passed"), failed: line === "" ? 1 : failed, skipped };
+}
+
+async function pytest(file: string): Promise<Outcome> {
+  return counted(await run(`${VENV}/bin/python`, ["-m", "pytest", `${HERE}/${file}`]));
+}
+
+async function java(): Promise<Outcome> {
+  if (!await isInstalled("javac")) return skip("javac", "openjdk-17-jdk-headless");
+  return counted(await run("java", [`${HERE}/HttpClientDefaults.java`]));
+}
+
+/** Its remarks on the names that are vLLM's are expected: Prometheus keeps the colon for rules. */
+async function promtool(): Promise<Outcome> {
+  if (!await isInstalled("promtool")) return skip("promtool", "prometheus");
+  const headers = { authorization: `Bearer ${KEY}` };
+  const metrics = await (await fetch(`${server.address}/metrics`, { headers })).text();
+  const remarks = await run("promtool", ["check", "metrics"], metrics);
+  const expected = /^vllm:\w+ metric names should not contain ':'$/;
+  const faults = remarks.split("\n").filter((line) => line !== "" && !expected.test(line));
+  for (const fault of faults) console.log(fault);
+  return { passed: faults.length === 0 ? 1 : 0, failed: faults.length, skipped: 0 };
+}
+
+async function isInstalled(program: string): Promise<boolean> {
+  try {
+    await new Deno.Command(program, { args: ["--version"], stderr: "null", stdout: "null" })
+      .output();
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function skip(program: string, debianPackage: string): Outcome {
+  console.log(`skipped: there is no ${program} (Debian's package is ${debianPackage})`);
+  return { passed: 0, failed: 0, skipped: 1 };
+}
