@@ -82,6 +82,10 @@ export class ServerProcess implements AsyncDisposable {
     return /listening on (\S+)/.exec(this.stdout)![1]!;
   }
 
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** Resolves when `text` stands in the output. */
   async printed(text: string): Promise<void> {
     const deadline = performance.now() + 30_000;

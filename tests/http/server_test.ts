@@ -159,7 +159,7 @@ Deno.test("bodyLimit holds for a body of unknown length", async () => {
 Deno.test("a full queue is 429 with Retry-After in whole seconds", async () => {
   await using harness = fakeHarness({ maxRequests: 1, tokenMs: 5 });
   const running = harness.post(CHAT, { ...chat, max_tokens: 10 });
-  while (harness.engine.stats().numRequestsRunning === 0) await tick();
+  while (harness.engine.stats().numRequestsSubmitted === 0) await tick();
   const refused = await harness.post(CHAT, chat);
   assert.equal(refused.status, 429);
   assert.equal(refused.headers.get("retry-after"), "3");
@@ -404,7 +404,7 @@ Deno.test("accessLog writes a line when the answer has left", async () => {
     });
     assert.equal(lines.length, 0, "the stream runs");
     await stream.text();
-    await tick();
+    while (lines.length === 0) await tick();
     const line = JSON.parse(lines[0]!);
     assert.deepEqual(
       [line.method, line.path, line.status, line.output_tokens, line.request_id],
@@ -414,7 +414,7 @@ Deno.test("accessLog writes a line when the answer has left", async () => {
 
     const left = await harness.post(CHAT, { ...chat, max_tokens: 500, stream: true });
     await left.body!.cancel();
-    await tick();
+    while (lines.length === 1) await tick();
     assert.equal(JSON.parse(lines[1]!).status, 499);
   } finally {
     console.log = log;
