@@ -11,6 +11,7 @@ import { SUBMITTING } from "../engine/refuse.ts";
 import { EngineError, type EngineErrorCode, ruleSentence } from "../engine/types.ts";
 import type { Env } from "./env.ts";
 import { CALLER_LEFT } from "./server/request_record.ts";
+import { standardError } from "./server/standard_output.ts";
 import { describeIssue } from "./wire/invalid_body.ts";
 
 /** The inside of OpenAI's error object. */
@@ -81,7 +82,7 @@ export function toHttpError(error: unknown, requestId = "-"): HttpError {
   const refusal = error instanceof EngineError ? refusalOf(error) : undefined;
   if (refusal !== undefined) return refusal;
   if (error instanceof HTTPException) return fromHono(error);
-  console.error(`request ${requestId} failed:`, error);
+  standardError.line(`request ${requestId} failed: ${Deno.inspect(error)}`);
   return new HttpError(500, "internal_error", `Internal error: the log of the server has more`);
 }
 

@@ -18,6 +18,7 @@ import { HttpError, methodNotAllowed, notFound, onError, rejectInvalid } from ".
 import type { Instance } from "./instance.ts";
 import { jsonBody } from "./json_body.ts";
 import { RequestRecord } from "./request_record.ts";
+import { standardError } from "./standard_output.ts";
 
 /** A function: a Hono app that finds its engine in the context. */
 export type HttpFunction = OpenAPIHono<Env>;
@@ -48,7 +49,7 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
         record.endedMs = record.elapsedMs();
         instance.count({ ...labels, status: record.statusOf(status) });
         if (record.firstTokenMs !== undefined) (await instance.metrics()).observe(record);
-      }).catch((error) => console.error("Cannot count a request:", error));
+      }).catch((error) => standardError.line(`Cannot count a request: ${Deno.inspect(error)}`));
     }
   });
   app.use(accessLog({ format: options.accessLog, logProbes: options.logProbes }));

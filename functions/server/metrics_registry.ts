@@ -11,6 +11,7 @@ import { Counter, Gauge, Histogram, type Metric, Registry } from "prom-client";
 import type { EngineStats } from "../../engine/types.ts";
 import type { Instance } from "./instance.ts";
 import type { RequestRecord } from "./request_record.ts";
+import { standardError, standardOutput } from "./standard_output.ts";
 import { SECONDS, TokenGaps } from "./token_gaps.ts";
 import { VERSION } from "./version_number.ts";
 
@@ -268,6 +269,11 @@ export class MetricsRegistry {
     const requestLabels = ["route", "method", "status"];
     this.#counter("hearth_http_requests_total", "Requests answered", requestLabels, (set) => {
       for (const { labels, count } of instance.answered.values()) set({ ...labels }, count);
+    });
+    const dropped = "Lines that could not be written in time";
+    this.#counter("hearth_log_lines_dropped_total", dropped, ["stream"], (set) => {
+      set({ stream: "stdout" }, standardOutput.numDropped);
+      set({ stream: "stderr" }, standardError.numDropped);
     });
     this.#gauge("hearth_build_info", "What runs", ["version", "fingerprint"], (set, now) => {
       if (now) set({ version: VERSION, fingerprint: instance.engine?.fingerprint ?? "" }, 1);

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { Hono } from "hono";
 import type { Env } from "../../functions/env.ts";
 import { RequestRecord } from "../../functions/server/request_record.ts";
+import { standardError } from "../../functions/server/standard_output.ts";
 import { eventStream } from "../../functions/wire/event_stream.ts";
+import { linesTo } from "./harness.ts";
 
 /** Asks an app whose one route streams `events`. */
 async function streamOf(
@@ -42,11 +44,12 @@ Deno.test("eventStream ends in an error object, without [DONE]", async () => {
   async function* events(): AsyncGenerator<object> {
     throw new RangeError("secret detail");
   }
-  const error = console.error;
-  console.error = () => {};
   const { response, record } = await streamOf(events());
-  const text = await response.text();
-  console.error = error;
+  let text = "";
+  const log = await linesTo(standardError, async () => {
+    text = await response.text();
+  });
+  assert.match(log.join(), /secret detail/);
   assert.match(
     text,
     /^data: \{"error":\{"message":"Internal error.*"code":"internal_error"\}\}\n\n$/,
