@@ -187,6 +187,7 @@ export class Encoder {
 
   /** The files have changed or cannot be read any more: from now on all texts are encoded here. */
   async #doWithoutWorker(problem: string): Promise<void> {
+    // deno-lint-ignore no-console -- a server takes the console over
     console.error(`Long prompts are encoded without a worker from now on: ${problem}`);
     this.#source = undefined;
     this.#endWorker();

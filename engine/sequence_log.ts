@@ -33,7 +33,7 @@ export class SequenceLog implements GenerateChunk {
     for (let i = 0; i < parts.length; i++) this.#addPart(parts[i]!);
     // One by one: a chunk that waited long may hold more than a call takes arguments.
     for (let i = 0; i < tokens.length; i++) this.tokens.push(tokens[i]!);
-    if (logprobs !== undefined) for (const position of logprobs) this.logprobs?.push(position);
+    if (logprobs !== undefined) { for (const position of logprobs) this.logprobs?.push(position); }
     this.finishReason = chunk.finishReason;
     this.stopReason = chunk.stopReason;
   }
@@ -87,7 +87,7 @@ export class SequenceSlots {
 
 function bytesOf({ text, tokens, logprobs }: GenerateChunk): number {
   let numLogprobs = 0;
-  if (logprobs !== undefined) for (const { top } of logprobs) numLogprobs += 1 + top.length;
+  if (logprobs !== undefined) { for (const { top } of logprobs) numLogprobs += 1 + top.length; }
   return BYTES.chunk + BYTES.character * text.length + BYTES.token * tokens.length +
     BYTES.logprob * numLogprobs;
 }

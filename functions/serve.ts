@@ -13,6 +13,7 @@ import { type HttpServer, listen } from "./server/http_server.ts";
 import { Instance } from "./server/instance.ts";
 import { openModel } from "./server/open_model.ts";
 import { readSettings, type Settings, settingsHelp } from "./server/settings.ts";
+import { exit, ownConsole, standardOutput } from "./server/standard_output.ts";
 import {
   addressOf,
   fail,
@@ -39,9 +40,10 @@ const LISTEN_ERRORS: Record<string, string> = {
 if (import.meta.main) await main(Deno.args);
 
 async function main(args: readonly string[]): Promise<void> {
+  ownConsole();
   const settings = await orExit(() => readSettings(args), FlagError);
-  if (settings.help) return console.log(settingsHelp());
-  if (settings.version) return console.log(`hearth ${VERSION}`);
+  if (settings.help) return standardOutput.line(settingsHelp());
+  if (settings.version) return standardOutput.line(`hearth ${VERSION}`);
 
   const started = performance.now();
   const allowedHosts = hostsOf(settings.host, settings.instance);
@@ -51,11 +53,11 @@ async function main(args: readonly string[]): Promise<void> {
   const address = addressOf(settings.host, server.port);
   const leaving = new AbortController();
   const closed = closeOnSignal(instance, server, settings.drainTimeout * 1000, leaving);
-  console.log(`listening on ${address}`);
+  standardOutput.line(`listening on ${address}`);
   if (settings.instance.apiKeys.length === 0 && !isLoopback(settings.host)) {
-    console.log("open to whoever reaches this address: --api-key asks callers for a key");
+    standardOutput.line("open to whoever reaches this address: --api-key asks callers for a key");
   }
-  console.log(`permissions: ${permissions()}`);
+  standardOutput.line(`permissions: ${permissions()}`);
 
   const progress = showProgress(instance);
   const opened = openModel(instance.model, settings, leaving.signal).finally(() => progress.stop())
@@ -66,8 +68,8 @@ async function main(args: readonly string[]): Promise<void> {
   await closed;
   // A fetch that was ended removes its half a file.
   await Promise.race([opened, delay(1000)]);
-  console.log("closed");
-  Deno.exit(0);
+  standardOutput.line("closed");
+  await exit(0);
 }
 
 async function openPort(
@@ -98,7 +100,7 @@ function closeOnSignal(
   let firstSignal: number | undefined;
 
   async function close() {
-    console.log("closing: no new requests; a second signal cuts running ones short");
+    standardOutput.line("closing: no new requests; a second signal cuts running ones short");
     instance.drain();
     leaving.abort();
     const timer = setTimeout(cut, drainTimeoutMs);
@@ -134,7 +136,7 @@ async function orExit<T>(
   try {
     return await make();
   } catch (error) {
-    if (error instanceof expected) fail(error.message);
+    if (error instanceof expected) await fail(error.message);
     throw error;
   }
 }

@@ -206,9 +206,11 @@ if (import.meta.main) {
     Deno.addSignalListener(name, () => leaving.abort(new ModelError(`Ended by ${name}`)));
   }
   try {
+    // deno-lint-ignore no-console -- a program of its own
     console.log(await defaultModelPath({ progress: progressPrinter(), signal: leaving.signal }));
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;
+    // deno-lint-ignore no-console -- likewise
     console.error(error.message);
     Deno.exit(1);
   }

@@ -6,13 +6,13 @@
 import { createMiddleware } from "hono/factory";
 import type { Env } from "./env.ts";
 import { PROBES } from "./probes.ts";
+import { standardOutput } from "./standard_output.ts";
 
-/** `write` gets one line without its end. Probes that find all well are left out unless asked for. */
+/** Probes that find all well are left out unless asked for. */
 export function accessLog(
-  { format, logProbes = false, write = console.log }: {
+  { format, logProbes = false }: {
     readonly format: "text" | "json" | "off";
     readonly logProbes?: boolean;
-    readonly write?: (line: string) => void;
   },
 ) {
   return createMiddleware<Env>(async function accessLog(c, next) {
@@ -38,7 +38,7 @@ export function accessLog(
         }),
         request_id: requestId,
       };
-      write(format === "json" ? JSON.stringify(fields) : textLine(fields));
+      standardOutput.line(format === "json" ? JSON.stringify(fields) : textLine(fields));
     });
   });
 }

@@ -10,6 +10,7 @@ import { EngineError } from "../../engine/types.ts";
 import { HttpError, isForCallers, refusalOf } from "../dialects/http_error.ts";
 import type { Env } from "./env.ts";
 import { CALLER_LEFT } from "./request_record.ts";
+import { standardError } from "./standard_output.ts";
 
 /** Why an engine has failed, in words that callers may read. */
 export function failureReason(failure: EngineError | undefined): string {
@@ -25,7 +26,7 @@ export function toHttpError(error: unknown, requestId = "-"): HttpError {
   if (error instanceof HTTPException) {
     return new HttpError(error.status as ContentfulStatusCode, "error", error.message);
   }
-  console.error(`request ${requestId} failed:`, error);
+  standardError.line(`request ${requestId} failed: ${Deno.inspect(error)}`);
   return new HttpError(500, "internal_error", `Internal error: the log of the server has more`);
 }
 

@@ -13,6 +13,7 @@ import { setImmediate } from "node:timers/promises";
 import type { ErrorShape } from "../dialects/dialect.ts";
 import { HttpError } from "../dialects/http_error.ts";
 import { openAiError } from "../dialects/openai/error_shape.ts";
+import { standardError } from "./standard_output.ts";
 
 /** How long a caller may take. No time is set to an answer: streams take what they take. */
 export interface HttpTimeouts {
@@ -148,7 +149,9 @@ async function answer(
     await send(await handler(request), outgoing, left.signal);
   } catch (error) {
     // Once the head has left, only a broken connection says that the body is not whole.
-    if (!outgoing.headersSent && !left.signal.aborted) console.error("Cannot answer:", error);
+    if (!outgoing.headersSent && !left.signal.aborted) {
+      standardError.line(`Cannot answer: ${Deno.inspect(error)}`);
+    }
     outgoing.destroy();
   }
 }

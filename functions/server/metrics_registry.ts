@@ -11,6 +11,7 @@ import { Counter, Gauge, type Metric, Registry } from "prom-client";
 import type { EngineStats } from "../../engine/types.ts";
 import type { Histogram, Timings } from "./histogram.ts";
 import type { Instance } from "./instance.ts";
+import { standardError, standardOutput } from "./standard_output.ts";
 import { VERSION } from "./version_number.ts";
 
 /** vLLM's; `engine` numbers the engines of one server. */
@@ -264,6 +265,11 @@ export class MetricsRegistry {
     const requestLabels = ["route", "method", "status"];
     this.#counter("hearth_http_requests_total", "Requests answered", requestLabels, (set) => {
       for (const { labels, count } of instance.answered.values()) set({ ...labels }, count);
+    });
+    const dropped = "Lines that could not be written in time";
+    this.#counter("hearth_log_lines_dropped_total", dropped, ["stream"], (set) => {
+      set({ stream: "stdout" }, standardOutput.numDropped);
+      set({ stream: "stderr" }, standardError.numDropped);
     });
     this.#gauge("hearth_build_info", "What runs", ["version", "fingerprint"], (set, now) => {
       if (now) set({ version: VERSION, fingerprint: instance.model.engine?.fingerprint ?? "" }, 1);

@@ -5,11 +5,12 @@
  */
 import { modelCacheFolder } from "../../model/cache_folders.ts";
 import type { Instance } from "./instance.ts";
+import { exit, standardError, standardOutput } from "./standard_output.ts";
 
 /** One line on stderr, and exit code 1. */
-export function fail(message: string): never {
-  console.error(`✗ ${message}`);
-  Deno.exit(1);
+export function fail(message: string): Promise<never> {
+  standardError.line(`✗ ${message}`);
+  return exit(1);
 }
 
 /** Where callers find it; IPv6 addresses stand in brackets. */
@@ -57,7 +58,7 @@ export function showProgress(instance: Instance, everyMs = 2000): { stop(): void
     lastTime = now;
     if (state !== "fetching" && state !== "reading" && state !== "loading") return;
     const size = state === "fetching" && total > 0 ? ` of ${megabytes(total)}` : "";
-    console.log(`${step}${progress > 0 ? ` ${Math.floor(progress * 100)} %` : ""}${size}`);
+    standardOutput.line(`${step}${progress > 0 ? ` ${Math.floor(progress * 100)} %` : ""}${size}`);
   }, 200);
   return { stop: () => clearInterval(timer) };
 }
@@ -74,7 +75,7 @@ export function showReady(instance: Instance, address: string, startMs: number):
     messages: [{ role: "user", content: "What is gravity?" }],
     temperature: 0,
   });
-  console.log([
+  standardOutput.line([
     `ready after ${(startMs / 1000).toFixed(2)} s (weights ${stats.loadSeconds.toFixed(2)} s)`,
     `  model: ${model} (${engine.model.architecture})`,
     ...samplingLines(instance),

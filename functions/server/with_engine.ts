@@ -10,6 +10,7 @@ import { FlagError } from "./flags.ts";
 import { Instance } from "./instance.ts";
 import { openModel } from "./open_model.ts";
 import { readSettings, type Settings } from "./settings.ts";
+import { ownConsole, standardError, standardOutput } from "./standard_output.ts";
 import { addressOf, fail, reasonOf } from "./startup_report.ts";
 
 /** Set once an isolate of this process has an engine. All isolates of a process see it. */
@@ -26,21 +27,22 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
   let opened: Promise<(request: Request) => Response | Promise<Response>> | undefined;
 
   async function open(listening: string) {
-    const settings = settingsOrExit();
+    ownConsole();
+    const settings = await settingsOrExit();
     const allowedHosts = hostsOf(listening, settings.instance);
     const instance = new Instance({ ...settings.instance, allowedHosts });
     if (await claimProcess()) {
       openModel(instance.model, settings).catch((error) => fail(reasonOf(error)));
     } else {
       instance.model.failure = CLAIMED;
-      console.error(CLAIMED);
+      standardError.line(CLAIMED);
     }
     return baseApp(instance, [one]).fetch;
   }
 
   return {
     onListen({ hostname, port }: Deno.NetAddr) {
-      console.log(`listening on ${addressOf(hostname, port)}`);
+      standardOutput.line(`listening on ${addressOf(hostname, port)}`);
       opened ??= open(hostname);
     },
     async fetch(request) {
@@ -49,11 +51,11 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
   } as Deno.ServeDefaultExport;
 }
 
-function settingsOrExit(): Settings {
+async function settingsOrExit(): Promise<Settings> {
   try {
     return readSettings([]);
   } catch (error) {
-    if (error instanceof FlagError) fail(error.message);
+    if (error instanceof FlagError) await fail(error.message);
     throw error;
   }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { EngineUnderTest } from "./harness.ts";
+import { type EngineUnderTest, settled } from "./harness.ts";
 
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";
@@ -298,7 +298,7 @@ export function testConformance(under: EngineUnderTest): void {
 
   test("metrics count what was generated", async (harness) => {
     await harness.json(COMPLETIONS, { prompt: "Once", max_tokens: 5, ...greedy });
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await settled(harness.engine);
     const response = await harness.get("/metrics");
     assert.match(response.headers.get("content-type")!, /^text\/plain/);
     const text = await response.text();
@@ -355,9 +355,9 @@ export function testConformance(under: EngineUnderTest): void {
 
   test("leaving a whole answer ends its request", async (harness) => {
     const left = new AbortController();
-    const body = { messages, max_tokens: 1500, ...greedy };
+    const body = { messages, n: 16, max_tokens: 1500, ...greedy };
     const answer = harness.post(CHAT, body, { signal: left.signal });
-    while (harness.engine.stats().numRequestsRunning === 0) {
+    while (harness.engine.stats().numRequestsSubmitted === 0) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     left.abort();

@@ -5,6 +5,8 @@ import type { Env } from "../../functions/server/env.ts";
 import { RequestRecord } from "../../functions/server/request_record.ts";
 import { Timings } from "../../functions/server/histogram.ts";
 import { eventStream } from "../../functions/server/event_stream.ts";
+import { standardError } from "../../functions/server/standard_output.ts";
+import { linesTo } from "./harness.ts";
 
 /** Asks an app whose one route streams `events`. */
 async function streamOf(
@@ -21,13 +23,23 @@ async function streamOf(
 }
 
 Deno.test("eventStream writes a comment while nothing happens", async () => {
+  const { promise: silence, resolve: speak } = Promise.withResolvers<void>();
   async function* events() {
-    await new Promise((resolve) => setTimeout(resolve, 55));
+    await silence;
     yield [{ a: 1 }];
   }
+  const started = performance.now();
   const { response } = await streamOf(events(), { pingMs: 20 });
-  const text = await response.text();
-  assert.match(text, /^(: ping\n\n){2}data: \{"a":1\}\n\ndata: \[DONE\]\n\n$/);
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  for (let pings = 0; pings < 2; pings++) {
+    assert.equal((await reader.read()).value, ": ping\n\n");
+  }
+  const ms = performance.now() - started;
+  assert.ok(ms > 35, `two pings after ${ms} ms`);
+  speak();
+  let rest = "";
+  for (let next = await reader.read(); !next.done; next = await reader.read()) rest += next.value;
+  assert.match(rest, /^(: ping\n\n)*data: \{"a":1\}\n\ndata: \[DONE\]\n\n$/);
 });
 
 Deno.test("eventStream ends in an error object, without [DONE]", async () => {
@@ -35,11 +47,12 @@ Deno.test("eventStream ends in an error object, without [DONE]", async () => {
   async function* events(): AsyncGenerator<readonly object[]> {
     throw new RangeError("secret detail");
   }
-  const error = console.error;
-  console.error = () => {};
   const { response, record } = await streamOf(events());
-  const text = await response.text();
-  console.error = error;
+  let text = "";
+  const log = await linesTo(standardError, async () => {
+    text = await response.text();
+  });
+  assert.match(log.join(), /secret detail/);
   assert.match(
     text,
     /^data: \{"error":\{"message":"Internal error.*"code":"internal_error"\}\}\n\n$/,

@@ -50,7 +50,7 @@ class ServedFile implements AsyncDisposable {
     body?: object,
     headers: Record<string, string> = {},
   ): Promise<{ status: number; text: string }> {
-    const deadline = performance.now() + 20_000;
+    const deadline = performance.now() + 60_000;
     for (;;) {
       const address = /listening on (http:\S+)/i.exec(this.output)?.[1];
       if (address !== undefined) {

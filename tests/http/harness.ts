@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { createApp } from "../../functions/app.ts";
 import type { ServedEngine } from "../../functions/server/env.ts";
 import { Instance, type InstanceOptions } from "../../functions/server/instance.ts";
+import type { LineWriter } from "../../functions/server/standard_output.ts";
 import { FakeEngine, type FakeEngineOptions } from "./fake_engine.ts";
 
 /** One engine behind all functions. */
@@ -86,6 +87,21 @@ export function fakeHarness(
   options: Partial<InstanceOptions> = {},
 ): Harness<FakeEngine> {
   return new Harness(new FakeEngine(engine), options);
+}
+
+/** What is written to standard output, or error, while `body` runs: line by line, in place of there. */
+export async function linesTo(
+  writer: LineWriter,
+  body: (lines: readonly string[]) => Promise<void>,
+): Promise<string[]> {
+  const lines: string[] = [];
+  writer.line = (text) => void lines.push(text);
+  try {
+    await body(lines);
+  } finally {
+    delete (writer as Partial<LineWriter>).line; // the class's own shows again
+  }
+  return lines;
 }
 
 /** Names an engine and makes a harness over it, for suites that run over several. */

@@ -47,6 +47,7 @@ export class ServerProcess implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
   readonly #reading: Promise<unknown>;
   #ended = false;
+  #paused: PromiseWithResolvers<void> | undefined;
 
   private constructor(
     args: readonly string[],
@@ -82,6 +83,10 @@ export class ServerProcess implements AsyncDisposable {
     return /listening on (\S+)/.exec(this.stdout)![1]!;
   }
 
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** Resolves when `text` stands in the output. */
   async printed(text: string): Promise<void> {
     const deadline = performance.now() + 30_000;
@@ -90,6 +95,16 @@ export class ServerProcess implements AsyncDisposable {
       assert.ok(performance.now() < deadline, `no ${JSON.stringify(text)}: ${this.#output}`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+  }
+
+  /** What the server prints is left in its pipes until {@linkcode goOnReading} is called. */
+  pauseReading(): void {
+    this.#paused = Promise.withResolvers();
+  }
+
+  goOnReading(): void {
+    this.#paused?.resolve();
+    this.#paused = undefined;
   }
 
   signal(name: Deno.Signal): void {
@@ -101,6 +116,7 @@ export class ServerProcess implements AsyncDisposable {
     const timer = setTimeout(() => this.#process.kill("SIGKILL"), 30_000);
     const { code, signal } = await this.#process.status;
     clearTimeout(timer);
+    this.goOnReading();
     await this.#reading;
     assert.equal(signal, null, this.#output);
     return code;
@@ -128,6 +144,7 @@ export class ServerProcess implements AsyncDisposable {
     } catch {
       // It has ended.
     }
+    this.goOnReading();
     await this.#process.status;
     await this.#reading;
   }
@@ -137,6 +154,9 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   async #collect(stream: ReadableStream<Uint8Array>, take: (text: string) => void): Promise<void> {
-    for await (const text of stream.pipeThrough(new TextDecoderStream())) take(text);
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+      take(text);
+      await this.#paused?.promise;
+    }
   }
 }

@@ -3,9 +3,10 @@ import { createHash } from "node:crypto";
 import { accessLog } from "../../functions/server/access_log.ts";
 import { createApp } from "../../functions/app.ts";
 import { Instance } from "../../functions/server/instance.ts";
+import { standardError, standardOutput } from "../../functions/server/standard_output.ts";
 import { EngineError } from "../../engine/types.ts";
 import { FakeEngine } from "./fake_engine.ts";
-import { eventsOf, fakeHarness, Harness } from "./harness.ts";
+import { eventsOf, fakeHarness, Harness, linesTo } from "./harness.ts";
 
 const CHAT = "/v1/chat/completions";
 const chat = { messages: [{ role: "user", content: "Hello" }], max_tokens: 4 };
@@ -159,7 +160,7 @@ Deno.test("bodyLimit holds for a body of unknown length", async () => {
 Deno.test("a full queue is 429 with Retry-After in whole seconds", async () => {
   await using harness = fakeHarness({ maxRequests: 1, tokenMs: 5 });
   const running = harness.post(CHAT, { ...chat, max_tokens: 10 });
-  while (harness.engine.stats().numRequestsRunning === 0) await tick();
+  while (harness.engine.stats().numRequestsSubmitted === 0) await tick();
   const refused = await harness.post(CHAT, chat);
   assert.equal(refused.status, 429);
   assert.equal(refused.headers.get("retry-after"), "3");
@@ -262,12 +263,12 @@ Deno.test("what the engine says of files and internals is for the log alone", as
     harness.engine.generate = () => {
       throw new EngineError(code, "Cannot read /home/me/model.gguf", { field: "tokens" });
     };
-    const log = await logged(async () => {
+    const log = await linesTo(standardError, async () => {
       const { error } = await harness.json(CHAT, chat, 500);
       assert.equal(error.code, "internal_error");
       assert.ok(!JSON.stringify(error).includes("model.gguf"), error.message);
     });
-    assert.match(log, /model\.gguf/);
+    assert.match(log.join("\n"), /model\.gguf/);
   }
 });
 
@@ -280,35 +281,33 @@ Deno.test("metrics count the time in the queue of each generation", async () => 
 });
 
 Deno.test("a caller who leaves a whole answer is 499 in the log, and nothing else", async () => {
-  const lines: string[] = [];
-  const log = console.log;
-  console.log = (line: string) => lines.push(line);
   const left = new AbortController();
   await using harness = fakeHarness({ tokenMs: 5 }, { accessLog: "json" });
-  const errors = await logged(async () => {
-    const answer = await harness.post(CHAT, { ...chat, max_tokens: 500 }, { signal: left.signal });
-    left.abort();
-    await assert.rejects(Promise.race([answer.text(), failAfter(500)]));
-    while (lines.length === 0) await tick();
+  let log: string[] = [];
+  const errors = await linesTo(standardError, async () => {
+    log = await linesTo(standardOutput, async (lines) => {
+      const body = { ...chat, max_tokens: 500 };
+      const answer = await harness.post(CHAT, body, { signal: left.signal });
+      left.abort();
+      await assert.rejects(Promise.race([answer.text(), failAfter(500)]));
+      while (lines.length === 0) await tick();
+    });
   });
-  console.log = log;
-  assert.equal(errors, "");
-  assert.equal(JSON.parse(lines[0]!).status, 499);
+  assert.deepEqual(errors, []);
+  assert.equal(JSON.parse(log[0]!).status, 499);
 });
 
 Deno.test("a whole answer that is cut after its head breaks off and is 503 in the log", async () => {
-  const lines: string[] = [];
-  const log = console.log;
-  console.log = (line: string) => lines.push(line);
   await using harness = fakeHarness({ tokenMs: 5 }, { accessLog: "json" });
-  const answer = await harness.post(CHAT, { ...chat, max_tokens: 500 });
-  await harness.engine.stop();
-  const error = await answer.text().then(() => undefined, (error) => error);
-  while (lines.length === 0) await tick();
-  console.log = log;
-  assert.equal(error.stack, undefined);
-  assert.match(error.message, /shutting down/);
-  assert.equal(JSON.parse(lines[0]!).status, 503);
+  const log = await linesTo(standardOutput, async (lines) => {
+    const answer = await harness.post(CHAT, { ...chat, max_tokens: 500 });
+    await harness.engine.stop();
+    const error = await answer.text().then(() => undefined, (error) => error);
+    while (lines.length === 0) await tick();
+    assert.equal(error.stack, undefined);
+    assert.match(error.message, /shutting down/);
+  });
+  assert.equal(JSON.parse(log[0]!).status, 503);
 });
 
 Deno.test("an error on the way is a stream's last event, with a code", async () => {
@@ -394,17 +393,14 @@ Deno.test("the server's name for the model goes before its own", async () => {
 });
 
 Deno.test("accessLog writes a line when the answer has left", async () => {
-  const lines: string[] = [];
-  const log = console.log;
-  console.log = (line: string) => lines.push(line);
-  try {
+  await linesTo(standardOutput, async (lines) => {
     await using harness = fakeHarness({ tokenMs: 1 }, { accessLog: "json" });
     const stream = await harness.post(CHAT, { ...chat, stream: true }, {
       headers: { "x-request-id": "one" },
     });
     assert.equal(lines.length, 0, "the stream runs");
     await stream.text();
-    await tick();
+    while (lines.length === 0) await tick();
     const line = JSON.parse(lines[0]!);
     assert.deepEqual(
       [line.method, line.path, line.status, line.output_tokens, line.request_id],
@@ -414,11 +410,9 @@ Deno.test("accessLog writes a line when the answer has left", async () => {
 
     const left = await harness.post(CHAT, { ...chat, max_tokens: 500, stream: true });
     await left.body!.cancel();
-    await tick();
+    while (lines.length === 1) await tick();
     assert.equal(JSON.parse(lines[1]!).status, 499);
-  } finally {
-    console.log = log;
-  }
+  });
   assert.equal(accessLog({ format: "text" }).name, "accessLog");
 });
 
@@ -464,19 +458,6 @@ Deno.test("openapi describes every route", async () => {
   assert.ok(!page.includes("<script"), "no script from elsewhere");
 });
 
-/** What reaches console.error meanwhile. */
-async function logged(body: () => Promise<void>): Promise<string> {
-  const error = console.error;
-  let text = "";
-  console.error = (...parts: unknown[]) => text += `${parts.map(String).join(" ")}\n`;
-  try {
-    await body();
-  } finally {
-    console.error = error;
-  }
-  return text;
-}
-
 function failAfter(ms: number): Promise<never> {
   return new Promise((_, reject) => setTimeout(() => reject(new Error("too long")), ms));
 }
@@ -486,10 +467,7 @@ function tick(): Promise<void> {
 }
 
 Deno.test("accessLog leaves out probes that find all well, unless asked for them", async () => {
-  const written: string[] = [];
-  const log = console.log;
-  console.log = (line: string) => written.push(line);
-  try {
+  const written = await linesTo(standardOutput, async () => {
     for (const logProbes of [false, true]) {
       await using harness = fakeHarness({}, { accessLog: "text", logProbes });
       await (await harness.get("/health")).text();
@@ -497,9 +475,7 @@ Deno.test("accessLog leaves out probes that find all well, unless asked for them
       harness.instance.drain();
       await (await harness.get("/ready")).text();
     }
-  } finally {
-    console.log = log;
-  }
+  });
   const seen = written.map((line) => line.split(" ").slice(1, 4).join(" "));
   assert.deepEqual(seen, [
     "GET /ready 503",
