@@ -1,6 +1,6 @@
 /**
  * `GET /openapi.json`: what every function takes and answers, out of their own schemas.
- * `GET /docs`: the routes as a page. It runs no script: one that came from elsewhere could use the
+ * `GET /docs`: the routes as a page, to which `/` leads. It runs no script: one that came from elsewhere could use the
  * API with the reader's key.
  *
  * @module
@@ -15,6 +15,8 @@ let written: ReturnType<typeof writeDocument> | undefined;
 
 /** The function, to be mounted. */
 export const openapi = new OpenAPIHono<Env>();
+
+openapi.get("/", (c) => c.redirect("/docs"));
 
 openapi.get("/openapi.json", (c) => c.json(written ??= writeDocument()));
 

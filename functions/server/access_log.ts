@@ -18,7 +18,7 @@ export function accessLog(
   return createMiddleware<Env>(async function accessLog(c, next) {
     await next();
     if (format === "off") return;
-    const { record, requestId } = c.var;
+    const { record, requestId, caller } = c.var;
     const { method, path } = c.req;
     const answered = c.res.status;
     if (!logProbes && PROBES.has(path) && answered < 400) return;
@@ -36,6 +36,7 @@ export function accessLog(
           cached_tokens: record.cachedTokens,
           output_tokens: record.outputTokens,
         }),
+        ...(caller?.id && { caller: caller.id }),
         request_id: requestId,
       };
       standardOutput.line(format === "json" ? JSON.stringify(fields) : textLine(fields));

@@ -15,7 +15,7 @@ import { HttpError } from "../dialects/http_error.ts";
 import { openAiError } from "../dialects/openai/error_shape.ts";
 import { accessLog } from "./access_log.ts";
 import { allowHosts } from "./allowed_hosts.ts";
-import { identifyCaller } from "./caller.ts";
+import { identifyCaller, limitCaller } from "./caller.ts";
 import type { Env, HttpFunction } from "./env.ts";
 import { methodNotAllowed, notFound, onError } from "./errors.ts";
 import type { Instance } from "./instance.ts";
@@ -70,6 +70,7 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
   }
   if (options.allowedHosts.length > 0) app.use(allowHosts(options.allowedHosts));
   app.use(identifyCaller(options));
+  app.use(limitCaller());
   app.use(bodyLimit({ maxSize: options.bodyLimitBytes, onError: () => tooLarge(options) }));
   for (const one of functions) app.route("/", one);
   app.use(methodNotAllowed(app));

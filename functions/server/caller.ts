@@ -1,6 +1,6 @@
 /**
- * Who calls: one check of the API key before all routes but `/health` and `/ready`, and the salt that
- * keeps warm KV blocks of different callers apart.
+ * Who calls: one check of the API key, the salt that keeps warm KV blocks of different callers apart, and
+ * how much one caller may have open.
  *
  * @module
  */
@@ -12,9 +12,23 @@ import { PROBES } from "./probes.ts";
 
 /** Whose request it is. */
 export interface Caller {
+  /** Of the key's digest, for the log; "" where no key was asked for. */
+  readonly id: string;
   /** Names whose warm KV blocks this caller may share; "" for everybody's. */
   readonly salt: string;
+  readonly limits: {
+    /** Requests at a time. */
+    readonly openRequests: number;
+  };
 }
+
+/**
+ * What needs no key: probes, and the description of the API, which a browser shows and which tells nothing
+ * of this server. `/metrics` needs one, as it tells how much is asked.
+ */
+const OPEN_ROUTES: ReadonlySet<string> = new Set([...PROBES, "/", "/docs", "/openapi.json"]);
+
+const NOBODY: Caller = { id: "", salt: "", limits: { openRequests: Infinity } };
 
 /**
  * `Authorization: Bearer KEY`, `x-api-key` (Anthropic's clients) or `api-key` (Azure's) must name one
@@ -22,15 +36,17 @@ export interface Caller {
  * length of a key nor which one came close.
  */
 export function identifyCaller(
-  { apiKeys, sharePrefixesAcrossKeys }: {
+  { apiKeys, sharePrefixesAcrossKeys, maxRequestsPerKey }: {
     readonly apiKeys: readonly string[];
     readonly sharePrefixesAcrossKeys: boolean;
+    /** 0: no bound. */
+    readonly maxRequestsPerKey: number;
   },
 ) {
   const digests = apiKeys.map(sha256);
   return createMiddleware<Env>(async function identifyCaller(c, next) {
-    c.set("caller", { salt: "" });
-    if (digests.length > 0 && !PROBES.has(c.req.path) && c.req.method !== "OPTIONS") {
+    c.set("caller", NOBODY);
+    if (digests.length > 0 && !OPEN_ROUTES.has(c.req.path) && c.req.method !== "OPTIONS") {
       const key = keyOf((name) => c.req.header(name));
       if (key === undefined) {
         const message = "Cannot authenticate: send the API key as `Authorization: Bearer KEY`, " +
@@ -46,9 +62,39 @@ export function identifyCaller(
           "Cannot authenticate: the API key is not known",
         );
       }
-      if (!sharePrefixesAcrossKeys) c.set("caller", { salt: digest.toString("hex") });
+      const name = digest.toString("hex");
+      c.set("caller", {
+        id: name.slice(0, 12),
+        salt: sharePrefixesAcrossKeys ? "" : name,
+        limits: { openRequests: maxRequestsPerKey === 0 ? Infinity : maxRequestsPerKey },
+      });
     }
     await next();
+  });
+}
+
+/** Refuses a request beyond its caller's limits. */
+export function limitCaller() {
+  const open = new Map<string, number>();
+  return createMiddleware<Env>(async function limitCaller(c, next) {
+    const { record, caller: { id, limits } } = c.var;
+    if (limits.openRequests === Infinity) return await next();
+    const count = open.get(id) ?? 0;
+    if (count >= limits.openRequests) {
+      const message =
+        `Cannot answer: a key may have ${limits.openRequests} requests open at a time`;
+      throw new HttpError(429, "too_many_requests", message, null, 1000);
+    }
+    open.set(id, count + 1);
+    try {
+      await next();
+    } finally {
+      record.finished.then(() => {
+        const left = open.get(id)! - 1;
+        if (left > 0) open.set(id, left);
+        else open.delete(id);
+      });
+    }
   });
 }
 

@@ -21,10 +21,12 @@ export interface InstanceOptions {
    */
   readonly generationConfig: "auto" | "vllm";
   /**
-   * Key that callers must send, but to /health and /ready; may be repeated. Safer as
+   * Key that callers must send, but to /health, /ready and /docs; may be repeated. Safer as
    * HEARTH_API_KEY. [none is asked for]
    */
   readonly apiKeys: readonly string[];
+  /** Requests that one key may have open at a time; then 429. [no bound] */
+  readonly maxRequestsPerKey: number;
   /**
    * Name that Host may have, beside loopback's and `host`; may be repeated. [any; on loopback
    * without a key, loopback's alone]

@@ -50,7 +50,11 @@ export const INSTANCE_OPTIONS = {
       shown: "none is asked for",
       flag: "api-key",
     },
-    "Key that callers must send, but to /health and /ready; may be repeated. Safer as HEARTH_API_KEY",
+    "Key that callers must send, but to /health, /ready and /docs; may be repeated. Safer as HEARTH_API_KEY",
+  ),
+  maxRequestsPerKey: entry(
+    { kind: "integer", min: 0, default: 0, shown: "no bound" },
+    "Requests that one key may have open at a time; then 429",
   ),
   allowedHosts: entry({
     kind: "texts",

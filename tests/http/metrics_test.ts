@@ -74,6 +74,12 @@ Deno.test("metrics have what vLLM's dashboard and gateways ask for, under its la
   }
 });
 
+Deno.test("the hit rate is 0 while there was no prompt", async () => {
+  await using harness = fakeHarness();
+  const rate = 'vllm:gpu_prefix_cache_hit_rate{model_name="fake",engine="0"}';
+  assert.equal((await scrape(harness)).get(rate), 0);
+});
+
 Deno.test("a scrape reads the engine once", async () => {
   let reads = 0;
   const engine = new FakeEngine();

@@ -6,14 +6,14 @@ import { Instance } from "../../functions/server/instance.ts";
 import { standardError, standardOutput } from "../../functions/server/standard_output.ts";
 import { EngineError } from "../../engine/types.ts";
 import { FakeEngine } from "./fake_engine.ts";
-import { eventsOf, fakeHarness, Harness, linesTo } from "./harness.ts";
+import { eventsOf, fakeHarness, Harness, linesTo, settled } from "./harness.ts";
 
 const CHAT = "/v1/chat/completions";
 const chat = { messages: [{ role: "user", content: "Hello" }], max_tokens: 4 };
 
-Deno.test("authentication guards every route but health and ready", async () => {
+Deno.test("authentication guards every route but probes and the API's description", async () => {
   await using harness = fakeHarness({}, { apiKeys: ["first", "second"] });
-  const paths = ["/v1/models", "/version", "/metrics", "/openapi.json", "/docs", "/nowhere"];
+  const paths = ["/v1/models", "/version", "/metrics", "/nowhere"];
   for (const path of paths) {
     for (
       const [headers, code] of [
@@ -42,14 +42,30 @@ Deno.test("authentication guards every route but health and ready", async () => 
     await response.body?.cancel();
   }
   assert.equal((await harness.get("/v1/models", { "x-api-key": "wrong" })).status, 401);
-  for (const path of ["/health", "/ready"]) {
+  for (const path of ["/health", "/ready", "/docs", "/openapi.json"]) {
     assert.equal((await harness.get(path)).status, 200);
   }
+  assert.equal((await harness.get("/")).headers.get("location"), "/docs");
 });
 
 Deno.test("authentication answers before a body is read or validated", async () => {
   await using harness = fakeHarness({}, { apiKeys: ["key"], bodyLimitBytes: 10 });
   assert.equal((await harness.post(CHAT, "x".repeat(100))).status, 401);
+});
+
+Deno.test("a key has so many requests open at a time, and another key its own", async () => {
+  await using harness = fakeHarness({ tokenMs: 5 }, { apiKeys: ["a", "b"], maxRequestsPerKey: 2 });
+  const ask = (key: string, stream: boolean) =>
+    harness.post(CHAT, { ...chat, stream }, { headers: { authorization: `Bearer ${key}` } });
+  const open = await Promise.all([ask("a", true), ask("a", true)]);
+  const refused = await ask("a", false);
+  assert.deepEqual([refused.status, refused.headers.get("retry-after")], [429, "1"]);
+  assert.equal((await refused.json()).error.code, "too_many_requests");
+  assert.equal((await ask("b", false)).status, 200);
+  await open[0]!.text();
+  await open[1]!.body!.cancel();
+  await settled(harness.engine);
+  assert.equal((await ask("a", false)).status, 200);
 });
 
 Deno.test("a key salts warm blocks; sharing across keys is an option", async () => {
