@@ -45,8 +45,21 @@ async function answer<Body extends AnyBody>(c: Context<Env>, dialect: Dialect<Bo
   const { isStream, runs, writer } = await begin(c, dialect);
   const cancel = () => runs.forEach((run) => run.cancel());
   if (isStream) return eventStream(c, eventsOf(runs, writer), { cancel, form: dialect.sse });
-  const whole = Promise.all(runs.map((run) => run.result())).then((all) => writer.whole(all));
-  return await lateJson(c, whole, cancel);
+  return await lateJson(c, wholeOf(runs, writer, cancel), cancel);
+}
+
+/** An answer of which a part is missing is none: what else runs for it ends. */
+async function wholeOf(
+  runs: readonly Run[],
+  writer: Writer,
+  cancel: () => void,
+): Promise<object> {
+  try {
+    return writer.whole(await Promise.all(runs.map((run) => run.result())));
+  } catch (error) {
+    cancel();
+    throw error;
+  }
 }
 
 /** A function of its own, so that nothing holds the body once it is submitted. */

@@ -1,3 +1,4 @@
+import { allowLongTurns, STARTS_WORKER } from "../event_loop_guard.ts";
 import assert from "node:assert/strict";
 import { Engine } from "../../engine/engine.ts";
 import type { GenerateChunk, GenerateRequest, Run } from "../../engine/types.ts";
@@ -270,6 +271,7 @@ Deno.test("A prompt that is too long rejects with both numbers, from accepted an
 });
 
 Deno.test("A deadline ends a request whose text waits for the encoder", async () => {
+  allowLongTurns(STARTS_WORKER);
   // Long enough for the worker, which has to start first.
   const request = { prompt: "the ".repeat(1100), maxTokens: 4, ignoreEos: true };
   let numUnsent = 0;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { allowLongTurns, STARTS_WORKER } from "../event_loop_guard.ts";
 import assert from "node:assert/strict";
 import type { EngineUnderTest } from "./harness.ts";
 
@@ -491,6 +492,7 @@ const refusals: Refusal[] = [
 export function testBadInput(under: EngineUnderTest): void {
   for (const path of new Set(refusals.map((refusal) => refusal.path))) {
     Deno.test(`${path} refuses bad input (${under.name})`, async (t) => {
+      if (under.name !== "fake engine") allowLongTurns(STARTS_WORKER);
       await using harness = await under.open({ bodyLimitBytes: 65536 });
       for (const refusal of refusals.filter((one) => one.path === path)) {
         await t.step(refusal.what, async () => {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { allowLongTurns, LOADS_METRICS } from "../event_loop_guard.ts";
 import assert from "node:assert/strict";
 import { type EngineUnderTest, settled } from "./harness.ts";
 
@@ -299,6 +300,7 @@ export function testConformance(under: EngineUnderTest): void {
   test("metrics count what was generated", async (harness) => {
     await harness.json(COMPLETIONS, { prompt: "Once", max_tokens: 5, ...greedy });
     await settled(harness.engine);
+    allowLongTurns(LOADS_METRICS);
     const response = await harness.get("/metrics");
     assert.match(response.headers.get("content-type")!, /^text\/plain/);
     const text = await response.text();

@@ -1,3 +1,4 @@
+import { allowLongTurns, LOADS_METRICS } from "../event_loop_guard.ts";
 import assert from "node:assert/strict";
 import { FakeEngine } from "./fake_engine.ts";
 import { fakeHarness, Harness } from "./harness.ts";
@@ -7,6 +8,7 @@ const chat = { messages: [{ role: "user", content: "Hello" }], max_tokens: 4 };
 
 /** Lines of `/metrics` without comments, by everything before the value. */
 async function scrape(harness: Harness): Promise<Map<string, number>> {
+  allowLongTurns(LOADS_METRICS);
   const text = await (await harness.get("/metrics")).text();
   return new Map(
     text.split("\n").filter((line) => line !== "" && !line.startsWith("#")).map((line) => {

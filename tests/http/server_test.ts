@@ -1,3 +1,4 @@
+import { allowLongTurns, LOADS_METRICS } from "../event_loop_guard.ts";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { accessLog } from "../../functions/server/access_log.ts";
@@ -124,6 +125,7 @@ Deno.test("allowHosts refuses other names, whatever the route and the port", asy
     assert.equal((await harness.get("/health", { host })).status, 200, host);
   }
   for (const host of ["evil.example", "evil.example:8000", "localhost.evil.example", "[::2]", ""]) {
+    allowLongTurns(LOADS_METRICS);
     for (const path of ["/health", "/metrics", "/v1/models", "/nowhere"]) {
       const response = await harness.get(path, { host });
       const { error } = await response.json();
@@ -218,6 +220,7 @@ Deno.test("routes that need the model are 503 with progress until it is there", 
   }
   assert.equal((await ask("/health")).status, 200);
   assert.equal((await ask("/version")).engine, null);
+  allowLongTurns(LOADS_METRICS);
   assert.equal((await app.request("/metrics")).status, 200);
 
   const engine = new FakeEngine({ state: "loading" });
@@ -291,6 +294,7 @@ Deno.test("what the engine says of files and internals is for the log alone", as
 Deno.test("metrics count the time in the queue of each generation", async () => {
   await using harness = fakeHarness();
   await harness.json("/v1/completions", { prompt: ["a", "b"], max_tokens: 2 });
+  allowLongTurns(LOADS_METRICS);
   const text = await (await harness.get("/metrics")).text();
   assert.match(text, /^hearth_request_queue_time_seconds_count 2$/m);
   assert.match(text, /^hearth_request_queue_time_seconds_sum 0\.006$/m);
