@@ -9,8 +9,9 @@
 import { Server, type ServerResponse } from "node:http";
 import { LONGEST_TURN_MS, takeAllowance, TurnWatch } from "./event_loop_guard.ts";
 
+let watch = new TurnWatch();
+
 if (/\/tests\/(http|engine)\//.test(Deno.mainModule)) {
-  let watch = new TurnWatch();
   Deno.test.beforeEach(() => {
     watch = new TurnWatch();
   });
@@ -27,66 +28,66 @@ if (/\/tests\/(http|engine)\//.test(Deno.mainModule)) {
       );
     }
   });
+}
 
-  async function watchInstances() {
-    const { Instance } = await import("../functions/server/instance.ts");
-    const { begin } = Instance.prototype;
-    Instance.prototype.begin = function () {
-      const close = watch.open();
-      const end = begin.call(this);
-      return () => {
-        end();
-        close();
-      };
+async function watchInstances() {
+  const { Instance } = await import("../functions/server/instance.ts");
+  const { begin } = Instance.prototype;
+  Instance.prototype.begin = function () {
+    const close = watch.open();
+    const end = begin.call(this);
+    return () => {
+      end();
+      close();
     };
-  }
+  };
+}
 
-  /** A request is open until it is accepted, and again while somebody reads its output. */
-  async function watchEngines() {
-    const { Engine } = await import("../engine/engine.ts");
-    const { generate, tokenize } = Engine.prototype;
-    Engine.prototype.generate = function (...args) {
-      const close = watch.open();
-      try {
-        const run = generate.apply(this, args);
-        run.accepted.catch(() => {}).finally(close);
-        const { result } = run;
-        run.result = () => watched(result.call(run));
-        const iterate = run[Symbol.asyncIterator].bind(run);
-        run[Symbol.asyncIterator] = async function* () {
-          const close = watch.open();
-          try {
-            yield* { [Symbol.asyncIterator]: iterate };
-          } finally {
-            close();
-          }
-        };
-        return run;
-      } catch (error) {
-        close();
-        throw error;
-      }
-    };
-    Engine.prototype.tokenize = function (...args) {
-      return watched(tokenize.apply(this, args));
-    };
-  }
-
-  async function watched<T>(promise: Promise<T>): Promise<T> {
+/** A request is open until it is accepted, and again while somebody reads its output. */
+async function watchEngines() {
+  const { Engine } = await import("../engine/engine.ts");
+  const { generate, tokenize } = Engine.prototype;
+  Engine.prototype.generate = function (...args) {
     const close = watch.open();
     try {
-      return await promise;
-    } finally {
+      const run = generate.apply(this, args);
+      run.accepted.catch(() => {}).finally(close);
+      const { result } = run;
+      run.result = () => watched(result.call(run));
+      const iterate = run[Symbol.asyncIterator].bind(run);
+      run[Symbol.asyncIterator] = async function* () {
+        const close = watch.open();
+        try {
+          yield* { [Symbol.asyncIterator]: iterate };
+        } finally {
+          close();
+        }
+      };
+      return run;
+    } catch (error) {
       close();
+      throw error;
     }
-  }
+  };
+  Engine.prototype.tokenize = function (...args) {
+    return watched(tokenize.apply(this, args));
+  };
+}
 
-  function watchHttpServers() {
-    const { emit } = Server.prototype;
-    const watchedEmit = function (this: Server, event: string, ...args: unknown[]): boolean {
-      if (event === "request") (args[1] as ServerResponse).once("close", watch.open());
-      return (emit as (event: string, ...args: unknown[]) => boolean).call(this, event, ...args);
-    };
-    Server.prototype.emit = watchedEmit as typeof emit;
+async function watched<T>(promise: Promise<T>): Promise<T> {
+  const close = watch.open();
+  try {
+    return await promise;
+  } finally {
+    close();
   }
+}
+
+function watchHttpServers() {
+  const { emit } = Server.prototype;
+  const watchedEmit = function (this: Server, event: string, ...args: unknown[]): boolean {
+    if (event === "request") (args[1] as ServerResponse).once("close", watch.open());
+    return (emit as (event: string, ...args: unknown[]) => boolean).call(this, event, ...args);
+  };
+  Server.prototype.emit = watchedEmit as typeof emit;
 }
