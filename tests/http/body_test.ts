@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
+  MAX_COMMAS,
   MAX_CONTAINERS,
   MAX_DEPTH,
   MAX_STRINGS,
@@ -49,6 +50,9 @@ Deno.test("refuseComplex() counts exactly, strings apart", () => {
   const texts = (count: number) => JSON.stringify(Array(count).fill('\\"['));
   refuseComplex(bytesOf(texts(MAX_STRINGS)));
   assert.throws(() => refuseComplex(bytesOf(texts(MAX_STRINGS + 1))), /131072 strings/);
+  const numbers = (commas: number) => new TextEncoder().encode(`[${"1,".repeat(commas)}1]`);
+  refuseComplex(numbers(MAX_COMMAS));
+  assert.throws(() => refuseComplex(numbers(MAX_COMMAS + 1)), /1048576 values/);
   refuseComplex(bytesOf(JSON.stringify("[".repeat(1e6))));
   refuseComplex(bytesOf(JSON.stringify(Array(1e6).fill(1)))); // numbers parse fast
   for (const broken of ["", '"', '"\\', "]]]]", "{", '{"a', "[[[", '\\"']) {
