@@ -200,7 +200,7 @@ class SequenceOutput {
     end?: { readonly finishReason: FinishReason; readonly stopReason: string | number | null },
   ): GenerateChunk {
     const pushed = this.#parser.push(text);
-    const parts = end === undefined ? pushed : [...pushed, ...this.#parser.flush()];
+    const parts = end === undefined ? pushed : joinParts(pushed, this.#parser.flush());
     return {
       index: this.#index,
       text: textOf(parts),
@@ -211,6 +211,16 @@ class SequenceOutput {
       stopReason: end?.stopReason ?? null,
     };
   }
+}
+
+/** One list behind another; what is of a kind where they meet becomes one part. */
+function joinParts(first: readonly Part[], second: readonly Part[]): readonly Part[] {
+  const [last, next] = [first.at(-1), second[0]];
+  if (last === undefined || next === undefined || last.kind !== next.kind) {
+    return [...first, ...second];
+  }
+  const joined = { kind: last.kind, text: last.text + next.text };
+  return [...first.slice(0, -1), joined, ...second.slice(1)];
 }
 
 /** The answer in parts of an output, without its reasoning. */

@@ -45,30 +45,37 @@ export class SequenceLog implements GenerateChunk {
   }
 }
 
+/** A chunk that waits, and the memory that it and what prolonged it were counted with. */
+interface Slot {
+  chunk: GenerateChunk;
+  bytes: number;
+}
+
 /** One slot a sequence: a chunk, prolonged while nobody takes it. */
 export class SequenceSlots {
   /** Those that have waited longest first. */
-  readonly #slots = new Map<number, GenerateChunk>();
+  readonly #slots = new Map<number, Slot>();
   /** Memory that the slots take, about. */
   bytes = 0;
 
   add(chunk: GenerateChunk): void {
-    const waiting = this.#slots.get(chunk.index);
-    this.bytes += bytesOf(chunk);
-    if (waiting === undefined) this.#slots.set(chunk.index, chunk);
-    else if (waiting instanceof SequenceLog) waiting.add(chunk);
-    else {
-      const log = new SequenceLog(waiting);
-      log.add(chunk);
-      this.#slots.set(chunk.index, log);
+    const bytes = bytesOf(chunk);
+    this.bytes += bytes;
+    const slot = this.#slots.get(chunk.index);
+    if (slot === undefined) {
+      this.#slots.set(chunk.index, { chunk, bytes });
+      return;
     }
+    slot.bytes += bytes;
+    if (!(slot.chunk instanceof SequenceLog)) slot.chunk = new SequenceLog(slot.chunk);
+    (slot.chunk as SequenceLog).add(chunk);
   }
 
   /** What has waited longest, which is then the caller's; undefined where nothing waits. */
   take(): GenerateChunk | undefined {
-    for (const [index, chunk] of this.#slots) {
+    for (const [index, { chunk, bytes }] of this.#slots) {
       this.#slots.delete(index);
-      this.bytes = this.#slots.size === 0 ? 0 : Math.max(0, this.bytes - bytesOf(chunk));
+      this.bytes -= bytes;
       return chunk;
     }
     return undefined;
@@ -76,7 +83,7 @@ export class SequenceSlots {
 
   /** All that waits, by sequence. */
   all(): GenerateChunk[] {
-    return [...this.#slots.values()].sort((a, b) => a.index - b.index);
+    return [...this.#slots.values()].map(({ chunk }) => chunk).sort((a, b) => a.index - b.index);
   }
 
   clear(): void {

@@ -44,7 +44,7 @@ export function boundedRecord<K extends z.ZodString, V extends z.ZodType>(
   max: number,
 ) {
   return z.preprocess((value, ctx) => {
-    if (typeof value === "object" && value !== null) {
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
       const { length } = Object.keys(value);
       const issue = { origin: "record", maximum: max, inclusive: true, input: value } as const;
       if (length > max) ctx.addIssue({ code: "too_big", ...issue });

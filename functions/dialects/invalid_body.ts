@@ -15,8 +15,7 @@ export function describeIssue(
   const { inner, path } = innermost(issue, []);
   const value = valueAt(body, path);
   if (inner.code === "unrecognized_keys") {
-    const key = inner.keys[0] ?? "";
-    const param = paramOf([...path, key]);
+    const param = paramOf([...path, (inner.keys[0] ?? "").slice(0, 80)]);
     return { message: `Cannot read request: ${param} is not a field of this route`, param };
   }
   if (inner.code === "invalid_key") {
@@ -31,7 +30,7 @@ export function describeIssue(
     return { message: `Cannot read request: ${subject} is missing`, param };
   }
   const found = isCount(inner) && typeof value === "object" && value !== null
-    ? `has ${Object.keys(value).length}`
+    ? `has ${(Array.isArray(value) ? value : Object.keys(value)).length}`
     : `is ${show(value)}`;
   const message = `Cannot read request: ${subject} ${rule(inner)}: current value ${found}`;
   return { message, param };

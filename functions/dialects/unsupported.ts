@@ -16,8 +16,13 @@ export function unsupported(name: string, harmless: (value: unknown) => boolean 
 
 /** For {@linkcode unsupported}. */
 export const isFalse = (value: unknown) => value === false;
-/** For {@linkcode unsupported}. */
-export const isEmpty = (value: unknown) => Object.keys(value as object).length === 0;
+/** For {@linkcode unsupported}. It looks at one key: a text of megabytes has one for each character. */
+export function isEmpty(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  if (typeof value !== "object" || value === null) return false;
+  for (const _ in value) return false;
+  return true;
+}
 const isTextFormat = (value: unknown) => (value as { type?: unknown }).type === "text";
 
 /** Fields of OpenAI's and vLLM's two routes that change the answer there and are not served here. */

@@ -17,7 +17,7 @@ const PING = encoder.encode(": ping\n\n");
  * becomes the last event. The reader's pace is ours: nothing is taken out of `batches` before it is
  * wanted.
  *
- * @param cancel called when the reader leaves; `batches` is then left alone
+ * @param cancel called when the reader leaves or `batches` fails, which is then left alone
  */
 export function eventStream(
   c: Context<Env>,
@@ -54,6 +54,7 @@ export function eventStream(
         if (!done) return controller.enqueue(encoder.encode(textOf(value, form)));
         if (form.end !== undefined) controller.enqueue(encoder.encode(`data: ${form.end}\n\n`));
       } catch (error) {
+        cancel();
         if (record.left) return finish();
         const refused = toHttpError(error, requestId);
         record.failedStatus = refused.status;
@@ -63,6 +64,7 @@ export function eventStream(
       finish();
     },
     async cancel() {
+      clearInterval(ping); // nothing may be put into a stream that has ended
       record.left = true;
       cancel();
       await iterator.return?.().catch(() => {});

@@ -73,9 +73,9 @@ async function begin<Body extends AnyBody>(
   const { name, model } = models.resolve(body.model);
   const engine = model.require("ready");
   const requests = dialect.toRequests(body);
-  const runs = await submitAll(c, engine, requests, (i) => dialect.names?.(body, i));
   const { fingerprint } = engine;
   const { tokenizer } = engine.model;
+  const runs = await submitAll(c, engine, requests, (i) => dialect.names?.(body, i));
   const writer = dialect.writer(body, { model: name, fingerprint, tokenizer, runs });
   return { isStream: body.stream ?? false, runs, writer };
 }

@@ -13,19 +13,33 @@ export async function* interleave<T>(
     return;
   }
   const iterators = sources.map((source) => source[Symbol.asyncIterator]());
-  const next = async (source: number) => ({ source, result: await iterators[source]!.next() });
-  const waiting = new Map(iterators.map((_, source) => [source, next(source)]));
+  /** Values that are there, in their order; each source has one at most. */
+  const ready: { readonly source: number; readonly result: IteratorResult<T> }[] = [];
+  let numOpen = sources.length;
+  let failure: { readonly reason: unknown } | undefined;
+  let wake: (() => void) | undefined;
+  // A race of all sources for each value would leave a reaction at every source that waits.
+  const pull = (source: number) => {
+    iterators[source]!.next().then(
+      (result) => void ready.push({ source, result }),
+      (reason) => failure ??= { reason },
+    ).finally(() => wake?.());
+  };
   try {
-    while (waiting.size > 0) {
-      const { source, result } = await Promise.race(waiting.values());
-      if (result.done) waiting.delete(source);
+    iterators.forEach((_, source) => pull(source));
+    while (numOpen > 0) {
+      const next = ready.shift();
+      if (next === undefined) {
+        if (failure !== undefined) throw failure.reason;
+        await new Promise<void>((resolve) => wake = resolve);
+      } else if (next.result.done) numOpen--;
       else {
-        waiting.set(source, next(source));
-        yield { source, value: result.value };
+        pull(next.source);
+        yield { source: next.source, value: next.result.value };
       }
     }
   } finally {
-    waiting.forEach((one) => one.catch(() => {}));
-    await Promise.allSettled(iterators.map((iterator) => iterator.return?.()));
+    // Not awaited: a source that waits returns when it is woken, by whoever cancels it.
+    for (const iterator of iterators) iterator.return?.().catch(() => {});
   }
 }

@@ -111,3 +111,19 @@ Deno.test("a reader that keeps up reads past the bound; one that does not is tol
   await assert.rejects(whole, { code: "output_too_long" });
   assert.equal(hand.numCancels, 0);
 });
+
+Deno.test("a reader that keeps up is never over the bound, however its sequences alternate", async () => {
+  const hand = new HandRun({ prompt: "x", n: 2 }, { maxKeptBytes: 20_000 });
+  const reader = hand.run[Symbol.asyncIterator]();
+  const first = reader.next();
+  hand.token(0, "a");
+  assert.equal((await first).value?.text, "a");
+  for (let i = 0; i < 500; i++) {
+    // One sequence always waits, prolonged, when the other is read.
+    for (let k = 0; k < 3; k++) hand.token(i % 2, "b");
+    hand.token((i + 1) % 2, "c");
+    const { value } = await reader.next();
+    assert.ok(value!.text.length <= 8, `${value!.text.length} wait`);
+  }
+  await reader.return();
+});

@@ -277,6 +277,20 @@ const refusals: Refusal[] = [
     param: field,
     message: new RegExp(`${field} is not supported`),
   })),
+  ...["none", 5, true].map((value) => ({
+    what: `tools as ${JSON.stringify(value)}`,
+    path: CHAT,
+    body: chat({ tools: value }),
+    param: "tools",
+    message: /tools is not supported/,
+  })),
+  {
+    what: "an unknown field with a long name",
+    path: "/generate",
+    body: { prompt: "x", ["long".repeat(5000)]: 1 },
+    param: /^(long){20}$/,
+    message: /is not a field of this route/,
+  },
   {
     what: "structured output",
     path: CHAT,

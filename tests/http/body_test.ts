@@ -7,6 +7,7 @@ import {
   MAX_STRINGS,
   refuseComplex,
 } from "../../functions/server/body.ts";
+import { allowLongTurns } from "../event_loop_guard.ts";
 import { fakeHarness } from "./harness.ts";
 
 const CHAT = "/v1/chat/completions";
@@ -61,6 +62,7 @@ Deno.test("refuseComplex() counts exactly, strings apart", () => {
 });
 
 Deno.test("Bodies that are slow to parse are refused before they are parsed", async (t) => {
+  allowLongTurns("bodies of the largest size: read and looked over in one turn, 20 to 100 ms");
   await using harness = fakeHarness();
   const bodies: Readonly<Record<string, string>> = {
     "deep": `{"prompt":"x","zebra":${"[".repeat(4e6)}${"]".repeat(4e6)}}`,

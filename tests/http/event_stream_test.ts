@@ -90,3 +90,27 @@ Deno.test("eventStream tells its source when the reader leaves", async () => {
   await record.finished;
   assert.deepEqual([cancelled, returned, record.left], [1, true, true]);
 });
+
+Deno.test("eventStream puts no comment into a stream that its reader has left", async () => {
+  async function* events() {
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    yield [{ a: 1 }];
+  }
+  const { response, record } = await streamOf(events(), { pingMs: 20 });
+  const reader = response.body!.getReader();
+  const read = reader.read();
+  await reader.cancel(); // a comment now would end the process
+  await read;
+  await record.finished;
+});
+
+Deno.test("eventStream cancels what is left where its source fails", async () => {
+  let cancelled = 0;
+  // deno-lint-ignore require-yield
+  async function* events(): AsyncGenerator<readonly object[]> {
+    throw new RangeError("no more");
+  }
+  const { response } = await streamOf(events(), { cancel: () => cancelled++ });
+  await linesTo(standardError, async () => void await response.text());
+  assert.equal(cancelled, 1);
+});
