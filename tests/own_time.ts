@@ -1,20 +1,28 @@
 /**
- * Time as it is for a process that never waits for a core, so that bounds hold on a busy machine.
+ * Time as it is for a thread that never waits for a core, so that bounds hold on a busy machine.
  *
  * @module
  */
 
-/**
- * Milliseconds on a clock that stands still while the main thread of a process could run and another
- * had the core. On Linux the main thread's id is the process's; the second number of its schedstat is
- * the nanoseconds it waited. Elsewhere the wall's time.
- */
-export function ownTimeMs(pid: number = Deno.pid): number {
-  return performance.now() - waitedForCoreMs(pid);
+/** What a thread did since it began; the rest of the time it was blocked or had nothing to do. */
+export interface ThreadTimes {
+  readonly ranMs: number;
+  /** It could have run, and others had the cores. */
+  readonly waitedMs: number;
 }
 
-/** Milliseconds that a process's main thread could have run but had no core, since it began. */
-export function waitedForCoreMs(pid: number = Deno.pid): number {
-  if (Deno.build.os !== "linux") return 0;
-  return Number(Deno.readTextFileSync(`/proc/${pid}/task/${pid}/schedstat`).split(" ")[1]) / 1e6;
+/**
+ * Linux's account of this thread (`deno test` runs each file in a thread of its own), or of the main
+ * thread of another process, whose id is the process's. Zeros elsewhere than on Linux.
+ */
+export function threadTimes(pid?: number): ThreadTimes {
+  if (Deno.build.os !== "linux") return { ranMs: 0, waitedMs: 0 };
+  const thread = pid === undefined ? "thread-self" : `${pid}/task/${pid}`;
+  const [ranNs, waitedNs] = Deno.readTextFileSync(`/proc/${thread}/schedstat`).split(" ");
+  return { ranMs: Number(ranNs) / 1e6, waitedMs: Number(waitedNs) / 1e6 };
+}
+
+/** Milliseconds on a clock that stands still while this thread waits for a core. */
+export function ownTimeMs(): number {
+  return performance.now() - threadTimes().waitedMs;
 }

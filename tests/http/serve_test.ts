@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { waitedForCoreMs } from "../own_time.ts";
+import { threadTimes } from "../own_time.ts";
 import { runServer, ServerProcess } from "./server_process.ts";
 
 const MODEL = ["--model", "tests/data/smollm2-bf16", "--num-threads", "1"];
@@ -142,11 +142,11 @@ Deno.test("health answers while a long prompt is read", async () => {
   await using server = await ServerProcess.start(MODEL);
   const busy = server.post(CHAT, { ...long, n: 32, max_tokens: 500 });
   const times: number[] = [];
+  const waitedMs = () => threadTimes().waitedMs + threadTimes(server.pid).waitedMs;
   for (let i = 0; i < 50; i++) {
-    const start = performance.now(), waited = waitedForCoreMs() + waitedForCoreMs(server.pid);
+    const start = performance.now(), waited = waitedMs();
     await (await fetch(`${server.address}/health`)).text();
-    const ms = performance.now() - start;
-    times.push(ms - (waitedForCoreMs() + waitedForCoreMs(server.pid) - waited));
+    times.push(performance.now() - start - (waitedMs() - waited));
   }
   await (await busy).body?.cancel();
   times.sort((a, b) => a - b);
