@@ -115,6 +115,7 @@ Deno.test("What fails in one request's output ends that request alone", async ()
 });
 
 Deno.test("A request that ends while its prompt is encoded takes no worker's time", async () => {
+  allowLongTurns(STARTS_WORKER);
   await using engine = await Engine.open(tiny, onTestDevice);
   const longText = "the quick brown fox ".repeat(200);
   await engine.tokenize(longText);
@@ -188,6 +189,7 @@ Deno.test("An AbortSignal that outlives the request does no harm", async () => {
 });
 
 Deno.test("A request may end while its prompt is still encoded", async () => {
+  allowLongTurns(STARTS_WORKER);
   await using engine = await openLong();
   const prompt = "the quick brown fox ".repeat(40);
   await engine.tokenize(prompt); // from now on a worker encodes
