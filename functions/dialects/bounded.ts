@@ -20,18 +20,23 @@ export const MAX_ITEMS = {
   tokensToText: 131_072,
 } as const;
 
-/** A list of at most so many items. */
+/**
+ * A list of at most so many items. Where those are objects, the first that is none ends the check: Zod would
+ * describe each of half a million.
+ */
 export function boundedList<T extends z.ZodType>(item: T, max: number, min = 0) {
   const list = z.array(item).min(min).max(max);
   return z.preprocess((value, ctx) => {
-    if (Array.isArray(value) && value.length > max) {
-      ctx.addIssue({
-        code: "too_big",
-        origin: "array",
-        maximum: max,
-        inclusive: true,
-        input: value,
-      });
+    if (!Array.isArray(value)) return value;
+    if (value.length > max) {
+      const bound = { origin: "array", maximum: max, inclusive: true } as const;
+      ctx.addIssue({ code: "too_big", ...bound, input: value });
+    } else if (item instanceof z.ZodObject) {
+      const at = value.findIndex((one) =>
+        typeof one !== "object" || one === null || Array.isArray(one)
+      );
+      const code = "invalid_type";
+      if (at >= 0) ctx.addIssue({ code, expected: "object", input: value[at], path: [at] });
     }
     return value;
   }, list);

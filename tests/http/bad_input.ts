@@ -285,6 +285,15 @@ const refusals: Refusal[] = [
     message: /tools is not supported/,
   })),
   {
+    what: "many parts that are none",
+    path: CHAT,
+    body: {
+      messages: Array(64).fill({ role: "user", content: Array(256).fill(1) }),
+    },
+    param: "messages[0].content[0]",
+    message: /must be an object: current value is 1/,
+  },
+  {
     what: "an unknown field with a long name",
     path: "/generate",
     body: { prompt: "x", ["long".repeat(5000)]: 1 },
