@@ -82,6 +82,16 @@ Deno.test("the hit rate is 0 while there was no prompt", async () => {
   assert.equal((await scrape(harness)).get(rate), 0);
 });
 
+Deno.test("memory and KV blocks are told by what they are for", async () => {
+  await using harness = fakeHarness();
+  const numbers = await scrape(harness);
+  const memory = ["weights", "kv_cache", "workspace"].map((use) =>
+    numbers.get(`hearth_memory_bytes{use="${use}"}`)
+  );
+  assert.deepEqual(memory, [1000, 2000, 3000]);
+  assert.equal(numbers.get('hearth_kv_blocks{state="free"}'), 100);
+});
+
 Deno.test("a scrape reads the engine once", async () => {
   let reads = 0;
   const engine = new FakeEngine();
