@@ -84,6 +84,13 @@ export class ReasoningParser implements OutputParser {
   }
 }
 
+/** What parts of a kind say together. */
+export function textOf(parts: readonly Part[], kind: Part["kind"]): string {
+  let text = "";
+  for (const part of parts) if (part.kind === kind) text += part.text;
+  return text;
+}
+
 function partOf(kind: Part["kind"], text: string): readonly Part[] {
   return text === "" ? [] : [{ kind, text }];
 }

@@ -7,7 +7,13 @@
 import type { NativeEvent } from "../ffi/events.ts";
 import type { Tokenizer } from "../model/spec.ts";
 import { Detokenizer } from "./detokenizer.ts";
-import { type OutputParser, plainText, ReasoningParser, type ReasoningStart } from "./reasoning.ts";
+import {
+  type OutputParser,
+  plainText,
+  ReasoningParser,
+  type ReasoningStart,
+  textOf,
+} from "./reasoning.ts";
 import { StopMatcher } from "./stop.ts";
 import type { FinishReason, GenerateChunk, Part, PositionLogprobs } from "./types.ts";
 
@@ -49,8 +55,6 @@ export interface OutputOptions {
 export class RequestOutput {
   readonly promptLogprobs: (PositionLogprobs | undefined)[] | undefined;
   numCachedTokens = 0;
-  /** From its submission to its first step; undefined before that step. */
-  queueMs: number | undefined;
   readonly #options: OutputOptions;
   readonly #sequences: readonly SequenceOutput[];
   #numFinishEvents = 0;
@@ -87,7 +91,6 @@ export class RequestOutput {
     switch (event.kind) {
       case "start":
         this.numCachedTokens = event.cachedTokens;
-        this.queueMs = event.queueMicroseconds / 1000;
         return undefined;
       case "token":
         return this.#token(event);
@@ -203,7 +206,7 @@ class SequenceOutput {
     const parts = end === undefined ? pushed : joinParts(pushed, this.#parser.flush());
     return {
       index: this.#index,
-      text: textOf(parts),
+      text: textOf(parts, "text"),
       parts,
       tokens: taken.map(({ token }) => token),
       logprobs: this.#settings.logprobs ? taken : undefined,
@@ -221,13 +224,6 @@ function joinParts(first: readonly Part[], second: readonly Part[]): readonly Pa
   }
   const joined = { kind: last.kind, text: last.text + next.text };
   return [...first.slice(0, -1), joined, ...second.slice(1)];
-}
-
-/** The answer in parts of an output, without its reasoning. */
-function textOf(parts: readonly Part[]): string {
-  let text = "";
-  for (const part of parts) if (part.kind === "text") text += part.text;
-  return text;
 }
 
 /** Markers that are control tokens: their text would be left out before it is looked for. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { textOf } from "../../../engine/reasoning.ts";
 import type {
   GenerateChunk,
   Part,
@@ -12,7 +13,7 @@ import type {
 } from "../../../engine/types.ts";
 import type { Tokenizer } from "../../../model/spec.ts";
 import type { Answering, Writer } from "../dialect.ts";
-import { headOf, usageOf } from "../openai/answer.ts";
+import { headOf, StreamUsage, usageOf } from "../openai/answer.ts";
 import { promptLogprobsOf } from "../openai/prompt_logprobs.ts";
 import { finishReason, finite, tokenString } from "../values.ts";
 import type { ChatBody } from "./schema.ts";
@@ -22,17 +23,16 @@ export class ChatWriter implements Writer {
   readonly #numSequences: number;
   readonly #tokenIds: boolean;
   readonly #reasoning: boolean;
-  readonly #usage: "none" | "end" | "always";
+  readonly #usage: StreamUsage;
   readonly #head;
   readonly #tokenizer: Tokenizer;
   readonly #run: Run;
 
   constructor(body: ChatBody, answering: Answering) {
-    const { include_usage, continuous_usage_stats } = body.stream_options ?? {};
     this.#numSequences = body.n ?? 1;
     this.#tokenIds = body.return_token_ids ?? false;
     this.#reasoning = body.include_reasoning ?? true;
-    this.#usage = !include_usage ? "none" : continuous_usage_stats ? "always" : "end";
+    this.#usage = new StreamUsage(body.stream_options, answering.runs);
     this.#head = headOf(
       "chatcmpl",
       body.stream ? "chat.completion.chunk" : "chat.completion",
@@ -93,24 +93,17 @@ export class ChatWriter implements Writer {
   }
 
   end(): object[] {
-    if (this.#usage === "none") return [];
-    return [{ ...this.#head, choices: [], usage: usageOf([this.#run]) }];
+    return this.#usage.end(this.#head);
   }
 
   #event(choices: readonly object[]): object {
-    const usage = this.#usage === "always" ? usageOf([this.#run]) : null;
-    return {
-      ...this.#head,
-      choices,
-      ...(this.#usage !== "none" && { usage }),
-    };
+    return { ...this.#head, choices, ...this.#usage.ofEvent() };
   }
 
   /** By vLLM's name of today, and by DeepSeek's and SGLang's; clients read one of the two. */
   #reasoningOf(parts: readonly Part[]) {
     if (!this.#reasoning) return undefined;
-    let reasoning = "";
-    for (const { kind, text } of parts) if (kind === "reasoning") reasoning += text;
+    const reasoning = textOf(parts, "reasoning");
     return reasoning === "" ? undefined : { reasoning, reasoning_content: reasoning };
   }
 

@@ -6,7 +6,7 @@
 import type { GenerateChunk, PositionLogprobs, Run, RunResult } from "../../../engine/types.ts";
 import type { Tokenizer } from "../../../model/spec.ts";
 import type { Answering, Writer } from "../dialect.ts";
-import { headOf, usageOf } from "../openai/answer.ts";
+import { headOf, StreamUsage, usageOf } from "../openai/answer.ts";
 import { promptLogprobsOf } from "../openai/prompt_logprobs.ts";
 import { finishReason, finite, tokenString } from "../values.ts";
 import { type CompletionBody, promptsOf } from "./schema.ts";
@@ -28,7 +28,7 @@ export class CompletionWriter implements Writer {
   readonly #numLogprobs: number | undefined;
   readonly #promptLogprobs: boolean;
   readonly #tokenIds: boolean;
-  readonly #usage: "none" | "end" | "always";
+  readonly #usage: StreamUsage;
   readonly #head;
   readonly #tokenizer: Tokenizer;
   readonly #runs: readonly Run[];
@@ -39,13 +39,12 @@ export class CompletionWriter implements Writer {
   readonly #offsets: number[] = [];
 
   constructor(body: CompletionBody, answering: Answering) {
-    const { include_usage, continuous_usage_stats } = body.stream_options ?? {};
     const { tokenizer, runs } = answering;
     this.#numSequences = body.n ?? 1;
     this.#numLogprobs = body.logprobs ?? undefined;
     this.#promptLogprobs = typeof body.prompt_logprobs === "number";
     this.#tokenIds = body.return_token_ids ?? false;
-    this.#usage = !include_usage ? "none" : continuous_usage_stats ? "always" : "end";
+    this.#usage = new StreamUsage(body.stream_options, answering.runs);
     this.#head = headOf("cmpl", "text_completion", answering);
     this.#tokenizer = tokenizer;
     this.#runs = runs;
@@ -100,13 +99,11 @@ export class CompletionWriter implements Writer {
     this.#started[index] = true;
     this.#offsets[index] = offset +
       scored.reduce((sum, { token }) => sum + this.#string(token).length, 0);
-    const usage = this.#usage === "always" ? usageOf(this.#runs) : null;
-    return [{ ...this.#head, choices: [choice], ...(this.#usage !== "none" && { usage }) }];
+    return [{ ...this.#head, choices: [choice], ...this.#usage.ofEvent() }];
   }
 
   end(): object[] {
-    if (this.#usage === "none") return [];
-    return [{ ...this.#head, choices: [], usage: usageOf(this.#runs) }];
+    return this.#usage.end(this.#head);
   }
 
   #choice(p: number, { index }: GenerateChunk): number {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { textOf } from "../../../engine/reasoning.ts";
 import type { GenerateChunk, PositionLogprobs, Run, RunResult } from "../../../engine/types.ts";
 import type { Answering, Writer } from "../dialect.ts";
 import { present } from "../present.ts";
@@ -53,11 +54,11 @@ export class GenerateWriter implements Writer {
 }
 
 function outputOf({ index, text, parts, tokens, logprobs, ...end }: GenerateChunk): object {
-  const reasoning = parts.filter(({ kind }) => kind === "reasoning").map(({ text }) => text);
+  const reasoning = textOf(parts, "reasoning");
   return {
     index,
     text,
-    ...(reasoning.length > 0 && { reasoning: reasoning.join("") }),
+    ...(reasoning !== "" && { reasoning }),
     tokens,
     ...(logprobs && { logprobs: logprobs.map(onWire) }),
     finish_reason: end.finishReason === null ? null : finishReason(end.finishReason),

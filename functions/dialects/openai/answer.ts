@@ -54,16 +54,35 @@ export function usageOf(runs: readonly Run[]): z.infer<typeof Usage> {
   };
 }
 
+/** Usage in a stream: in no event, in one more behind the last, or in every one. */
+export class StreamUsage {
+  readonly #mode: "none" | "end" | "always";
+  readonly #runs: readonly Run[];
+
+  constructor(options: z.infer<typeof StreamOptions> | null | undefined, runs: readonly Run[]) {
+    const { include_usage, continuous_usage_stats } = options ?? {};
+    this.#mode = !include_usage ? "none" : continuous_usage_stats ? "always" : "end";
+    this.#runs = runs;
+  }
+
+  /** To be spread into an event that has choices. */
+  ofEvent(): { readonly usage?: z.infer<typeof Usage> | null } {
+    if (this.#mode === "none") return {};
+    return { usage: this.#mode === "always" ? usageOf(this.#runs) : null };
+  }
+
+  /** The event behind the last. */
+  end(head: object): object[] {
+    return this.#mode === "none" ? [] : [{ ...head, choices: [], usage: usageOf(this.#runs) }];
+  }
+}
+
 /** Seconds since 1970. */
 function now(): number {
   return Math.floor(Date.now() / 1000);
 }
 
 /** What an answer begins with, or every event of one. */
-export function headOf<T extends string>(
-  prefix: string,
-  object: T,
-  { model, fingerprint }: Answering,
-) {
+export function headOf(prefix: string, object: string, { model, fingerprint }: Answering) {
   return { id: newId(prefix), object, created: now(), model, system_fingerprint: fingerprint };
 }
