@@ -14,7 +14,7 @@ import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { tokenizerSource } from "../model/load.ts";
 import type { Model, Tokenizer } from "../model/spec.ts";
-import { refuse } from "./refuse.ts";
+import { contextRule, refuse } from "./refuse.ts";
 import type { EncodeRequest, WorkerMessage, WorkerSource } from "./tokenizer_worker.ts";
 import { EngineError } from "./types.ts";
 
@@ -113,7 +113,7 @@ export class Encoder {
     const numTokens = Math.ceil(text.length / this.#longestToken);
     if (numTokens <= maxModelLen) return;
     const found = `${text.length} characters, at least ${numTokens} tokens`;
-    const rule = `fit the model's length of ${maxModelLen} tokens`;
+    const rule = contextRule(`have at most ${maxModelLen} tokens`, maxModelLen);
     refuse("Cannot encode text", field ?? "text", rule, found, "context_length_exceeded");
   }
 

@@ -28,6 +28,16 @@ export function refuse(
 }
 
 /**
+ * The rule of what has to fit the context. It ends in OpenAI's words: clients tell this refusal from
+ * others by them, and not by its code.
+ *
+ * @param rule what follows "must": `have at most 2048 tokens`
+ */
+export function contextRule(rule: string, maxModelLen: number): string {
+  return `${rule}, as this model's maximum context length is ${maxModelLen} tokens`;
+}
+
+/**
  * Refuses a value that its table's entry does not allow; nothing is always allowed.
  *
  * @param doing how the sentence begins

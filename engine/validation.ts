@@ -8,7 +8,7 @@ import type { NativeRequest } from "../ffi/native_engine.ts";
 import { REQUEST_FIELDS } from "../ffi/request_fields.ts";
 import { maxBadWordIds, maxLogitBiases, maxStopIds } from "../ffi/structs.ts";
 import type { Model } from "../model/spec.ts";
-import { checkField, refuse as refuseField, SUBMITTING } from "./refuse.ts";
+import { checkField, contextRule, refuse as refuseField, SUBMITTING } from "./refuse.ts";
 import { saltBits } from "./salt.ts";
 import type { EngineErrorCode, EngineStats, GenerateRequest } from "./types.ts";
 
@@ -41,7 +41,7 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
   const { promptLogprobs, maxTokens = limits.maxModelLen } = request;
   const narrower: Readonly<Record<string, Bounds>> = {
     n: { max: Math.min(REQUEST_FIELDS.n.max, limits.maxNumSeqs) },
-    maxTokens: { min: promptLogprobs === undefined ? 1 : 0, max: limits.maxModelLen },
+    maxTokens: { min: promptLogprobs === undefined ? 1 : 0 },
     minTokens: { max: maxTokens },
   };
   const scalars: Record<string, unknown> = {};
@@ -115,14 +115,14 @@ export function checkPrompt(
   const room = maxModelLen - tokens.length;
   if (room < Math.min(maxTokens, 1)) {
     const rule = maxTokens === 0
-      ? `fit the model's length of ${maxModelLen} tokens`
-      : `leave room for 1 output token within the model's length of ${maxModelLen} tokens`;
-    refuse(field, rule, `${tokens.length} tokens`, "context_length_exceeded");
+      ? `have at most ${maxModelLen} tokens`
+      : "leave room for 1 output token";
+    const found = `${tokens.length} tokens`;
+    refuse(field, contextRule(rule, maxModelLen), found, "context_length_exceeded");
   }
   if (room < maxTokens) {
-    const rule = `be at most the ${room} that a prompt of ${tokens.length} tokens leaves of the ` +
-      `model's length of ${maxModelLen}`;
-    refuse("maxTokens", rule, maxTokens, "context_length_exceeded");
+    const rule = `be at most the ${room} that a prompt of ${tokens.length} tokens leaves`;
+    refuse("maxTokens", contextRule(rule, maxModelLen), maxTokens, "context_length_exceeded");
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Context } from "hono";
+import { contextRule } from "../../engine/refuse.ts";
 import { EngineError, type GenerateRequest, type Run } from "../../engine/types.ts";
 import { refusalOf } from "../dialects/http_error.ts";
 import { saltOf } from "./caller.ts";
@@ -54,7 +55,7 @@ function refuseTooLong(
   names: Readonly<Record<string, string>> | undefined,
 ): void {
   if (tokens === undefined || tokens.length <= maxModelLen) return;
-  const rule = `have at most ${maxModelLen} tokens, the model's length`;
+  const rule = contextRule(`have at most ${maxModelLen} tokens`, maxModelLen);
   const broken = { field: "tokens", rule, value: `${tokens.length} tokens` };
   throw refusalOf(new EngineError("context_length_exceeded", "too long", broken), names);
 }

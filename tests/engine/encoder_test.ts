@@ -83,7 +83,7 @@ Deno.test("Encoder refuses a text that cannot fit without encoding it", async ()
   assert.throws(() => encoder.encode("x".repeat(3001), plain), {
     name: "EngineError",
     code: "context_length_exceeded",
-    message: /length of 1000 tokens: current value is 3001 characters, at least 1001 tokens/,
+    message: /length is 1000 tokens: current value is 3001 characters, at least 1001 tokens/,
   });
   assert.throws(() => encoder.encode("x".repeat(3000), plain), /it was encoded/);
   await encoder.close();

@@ -15,7 +15,7 @@ const refused: [keyof GenerateRequest, RegExp, unknown[]][] = [
   ["repetitionPenalty", /must be > 0/, [0, -1, NaN, Infinity]],
   ["presencePenalty", />= -2 and <= 2/, [-2.1, 2.1, NaN]],
   ["frequencyPenalty", />= -2 and <= 2/, [-2.1, 2.1, NaN]],
-  ["maxTokens", /an integer >= 1 and <= 32/, [0, -1, 1.5, 33, NaN]],
+  ["maxTokens", /an integer >= 1 /, [0, -1, 1.5, 2 ** 32, NaN]],
   ["minTokens", /an integer >= 0 and <= 32/, [-1, 1.5, 33]],
   ["n", /an integer >= 1 and <= 16/, [0, -1, 1.5, 17, 129]],
   ["logprobs", /an integer >= 0 and <= 20/, [-1, 1.5, 21]],
@@ -178,9 +178,8 @@ Deno.test("checkPrompt() refuses a prompt that is too long, with both numbers", 
   assert.throws(() => checkPrompt(new Array(32).fill(1), { prompt: "x" }, limits), {
     code: "context_length_exceeded",
     field: "prompt",
-    message:
-      "Cannot submit request: prompt must leave room for 1 output token within the model's " +
-      "length of 32 tokens: current value is 32 tokens",
+    message: "Cannot submit request: prompt must leave room for 1 output token, as this model's " +
+      "maximum context length is 32 tokens: current value is 32 tokens",
   });
 });
 
@@ -189,7 +188,7 @@ Deno.test("checkPrompt() lets prompt logprobs alone have the whole length", () =
   checkPrompt(request.tokens, request, limits);
   assert.throws(() => checkPrompt([...request.tokens, 1], request, limits), {
     code: "context_length_exceeded",
-    rule: "fit the model's length of 32 tokens",
+    rule: "have at most 32 tokens, as this model's maximum context length is 32 tokens",
   });
 });
 
@@ -197,12 +196,15 @@ Deno.test("checkPrompt() refuses a prompt and maxTokens that do not fit together
   const tokens = new Array(20).fill(1);
   checkPrompt(tokens, { tokens, maxTokens: 12 }, limits);
   checkPrompt(tokens, { tokens }, limits);
-  assert.throws(() => checkPrompt(tokens, { tokens, maxTokens: 13 }, limits), {
-    code: "context_length_exceeded",
-    field: "maxTokens",
-    rule: "be at most the 12 that a prompt of 20 tokens leaves of the model's length of 32",
-    value: "13",
-  });
+  for (const maxTokens of [13, 33]) {
+    assert.throws(() => checkPrompt(tokens, { tokens, maxTokens }, limits), {
+      code: "context_length_exceeded",
+      field: "maxTokens",
+      rule: "be at most the 12 that a prompt of 20 tokens leaves, as this model's maximum " +
+        "context length is 32 tokens",
+      value: String(maxTokens),
+    });
+  }
 });
 
 Deno.test("checkPrompt() refuses ids out of the vocabulary", () => {

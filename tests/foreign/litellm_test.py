@@ -61,11 +61,13 @@ async def test_acompletion(ask):
 
 
 # It looks for words of OpenAI's and vLLM's in the message, and not at the code.
-@pytest.mark.xfail(strict=True, raises=litellm.BadRequestError, reason="the message has not the words")
 def test_context_window_exceeded(server, ask):
     messages = [{"role": "user", "content": "word " * server.max_model_len}]
     with pytest.raises(litellm.ContextWindowExceededError):
         litellm.completion(**ask | {"messages": messages})
+    for max_tokens in (server.max_model_len, 10 * server.max_model_len):
+        with pytest.raises(litellm.ContextWindowExceededError):
+            litellm.completion(**ask | {"max_tokens": max_tokens})
 
 
 def test_other_errors(ask):

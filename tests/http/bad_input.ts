@@ -157,7 +157,7 @@ const refusals: Refusal[] = [
     body,
     code: "context_length_exceeded",
     param: param as string,
-    message: /at most 2048 tokens, the model's length: current value is 2049 tokens/,
+    message: /at most 2048 tokens, as this model's .* is 2048 tokens: current value is 2049 tokens/,
   })),
   {
     what: "messages that are missing",
@@ -267,8 +267,7 @@ const refusals: Refusal[] = [
     body: { messages: hello, max_completion_tokens: 2048 },
     code: "context_length_exceeded",
     param: "max_completion_tokens",
-    message:
-      /max_completion_tokens must be at most the \d+ that .* of 2048: current value is 2048$/,
+    message: /max_completion_tokens must be at most the \d+ that .* tokens: current value is 2048$/,
   },
   ...["tools", "functions"].map((field) => ({
     what: field,
@@ -363,14 +362,17 @@ const refusals: Refusal[] = [
     param: "max_completion_tokens",
     message: /must be >= 1: current value is 0/,
   },
-  {
-    what: "max_tokens beyond the context",
+  ...[2048, 999_999].map((max_tokens) => ({
+    what: `max_tokens ${max_tokens}, beyond the context`,
     path: CHAT,
-    body: { messages: hello, max_tokens: 2048 },
+    body: { messages: hello, max_tokens },
     code: "context_length_exceeded",
     param: "max_tokens",
-    message: /max_tokens must be at most the \d+ that .* length of 2048: current value is 2048$/,
-  },
+    message: new RegExp(
+      "max_tokens must be at most the \\d+ that a prompt of \\d+ tokens leaves, as this model's " +
+        `maximum context length is 2048 tokens: current value is ${max_tokens}$`,
+    ),
+  })),
   ...[CHAT, COMPLETIONS, "/generate"].map((path) => ({
     what: "a prompt longer than the context",
     path,
@@ -381,7 +383,8 @@ const refusals: Refusal[] = [
     param: path === CHAT ? "messages" : "prompt",
     message: new RegExp(
       `^Cannot submit request: ${path === CHAT ? "messages" : "prompt"} must leave room for 1 ` +
-        "output token within the model's length of 2048 tokens: current value is \\d{4,} tokens$",
+        "output token, as this model's maximum context length is 2048 tokens: " +
+        "current value is \\d{4,} tokens$",
     ),
   })),
   {
