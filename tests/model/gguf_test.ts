@@ -54,6 +54,65 @@ Deno.test("readGguf() takes version 2 and other alignments", () => {
   assert.ok(tensors.every(({ offset }) => offset % 64 === 0));
 });
 
+/** A type's number, the elements of a block, and the bytes of a block's members. */
+type GgmlBlock = readonly [id: number, length: number, members: readonly number[]];
+
+/** As ggml's own structs have them (ggml-common.h). */
+const ggmlBlocks: Readonly<Record<string, GgmlBlock>> = {
+  F32: [0, 1, [4]],
+  F16: [1, 1, [2]],
+  Q4_0: [2, 32, [2, 32 / 2]],
+  Q4_1: [3, 32, [2, 2, 32 / 2]],
+  Q5_0: [6, 32, [2, 32 / 8, 32 / 2]],
+  Q5_1: [7, 32, [2, 2, 32 / 8, 32 / 2]],
+  Q8_0: [8, 32, [2, 32]],
+  Q8_1: [9, 32, [2, 2, 32]],
+  Q2_K: [10, 256, [256 / 16, 256 / 4, 2, 2]],
+  Q3_K: [11, 256, [256 / 8, 256 / 4, 12, 2]],
+  Q4_K: [12, 256, [2, 2, 12, 256 / 2]],
+  Q5_K: [13, 256, [2, 2, 12, 256 / 8, 256 / 2]],
+  Q6_K: [14, 256, [256 / 2, 256 / 4, 256 / 16, 2]],
+  Q8_K: [15, 256, [4, 256, 2 * 256 / 16]],
+  IQ2_XXS: [16, 256, [2, 2 * 256 / 8]],
+  IQ2_XS: [17, 256, [2, 2 * 256 / 8, 256 / 32]],
+  IQ3_XXS: [18, 256, [2, 3 * 256 / 8]],
+  IQ1_S: [19, 256, [2, 256 / 8, 2 * 256 / 32]],
+  IQ4_NL: [20, 32, [2, 32 / 2]],
+  IQ3_S: [21, 256, [2, 256 / 4, 256 / 32, 256 / 8, 256 / 64]],
+  IQ2_S: [22, 256, [2, 256 / 4, 256 / 32, 256 / 32]],
+  IQ4_XS: [23, 256, [2, 2, 256 / 64, 256 / 2]],
+  I8: [24, 1, [1]],
+  I16: [25, 1, [2]],
+  I32: [26, 1, [4]],
+  I64: [27, 1, [8]],
+  F64: [28, 1, [8]],
+  IQ1_M: [29, 256, [256 / 8, 256 / 16, 256 / 32]],
+  BF16: [30, 1, [2]],
+  TQ1_0: [34, 256, [(256 - 4 * 256 / 64) / 5, 256 / 64, 2]],
+  TQ2_0: [35, 256, [256 / 4, 2]],
+  MXFP4: [39, 32, [1, 32 / 2]],
+};
+
+Deno.test("readGguf() knows every type of ggml by its number and its size", () => {
+  const apart = 1024;
+  const types = Object.entries(ggmlBlocks);
+  const written = types.map(([name, [type, length]], i) => ({
+    name,
+    type,
+    dims: [length, 2],
+    offset: i * apart,
+  }));
+  const file = { metadata: [], tensors: written, dataBytes: types.length * apart };
+  assert.deepEqual(
+    read(writeGguf(file)).tensors.map(({ name, type, bytes }) => [name, type, bytes]),
+    types.map(([name, [, , members]]) => [name, name, 2 * members.reduce((sum, it) => sum + it)]),
+  );
+  for (const [name, [type, length]] of types.filter(([, [, length]]) => length > 1)) {
+    const halves = { name, type, dims: [length / 2, 2] };
+    assert.throws(() => read(writeGguf({ ...file, tensors: [halves] })), /cannot have the shape/);
+  }
+});
+
 const damaged: Record<string, [bytes: Uint8Array, message: RegExp]> = {
   "an empty file": [new Uint8Array(0), /magic and version runs past the end/],
   "half a magic": [new TextEncoder().encode("GG"), /magic and version runs past the end/],
