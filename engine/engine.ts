@@ -311,7 +311,12 @@ export class Engine implements AsyncDisposable {
     const { tokenizer } = this.model;
     const stopSequence = (index: number, keepTokens: number) =>
       this.#native.stopSequence(id, index, keepTokens);
-    run.begin(id, { settings, promptTokens, tokenizer, stopSequence });
+    try {
+      run.begin(id, { settings, promptTokens, tokenizer, stopSequence });
+    } catch (error) {
+      this.#native.cancel(id); // nobody else knows it
+      throw error;
+    }
     this.#active.set(id, run);
     this.#poll();
   }

@@ -261,6 +261,21 @@ Deno.test("Invalid fields throw at once", async () => {
   });
 });
 
+Deno.test("A request whose observer throws ends in the library too", async () => {
+  await using engine = await openLong();
+  const observer = {
+    queued() {
+      throw new Error("no room in my list");
+    },
+  };
+  const run = engine.generate(greedy(5, long), observer);
+  await assert.rejects(run.accepted, /no room in my list/);
+  await assert.rejects(run.result(), /no room in my list/);
+  await idle(engine);
+  const { cancelled, length } = engine.stats().numFinished;
+  assert.deepEqual({ cancelled, length }, { cancelled: long.n, length: 0 });
+});
+
 Deno.test("A prompt that is too long rejects with both numbers, from accepted and the loop", async () => {
   await using engine = await open();
   for (const length of [256, 300]) {
