@@ -11,8 +11,9 @@ import { saltOf } from "./caller.ts";
 import type { Env, ServedEngine } from "./env.ts";
 
 /**
- * Submits requests of one caller together: all are accepted, or all are cancelled and the first
- * refusal is thrown. They end when the caller leaves.
+ * Submits requests of one caller, each once the one before is accepted: behind one that is refused
+ * none is submitted, those before it are cancelled, and the refusal is thrown. They end when the
+ * caller leaves.
  *
  * @param namesOf the engine's fields on the wire, of each request, where they differ by more than case
  * @throws {HttpError} what refused one
@@ -28,24 +29,18 @@ export async function submitAll(
   const defaults = generationConfig === "auto" ? engine.model.samplingDefaults : {};
   requests.forEach(({ tokens }, i) => refuseTooLong(tokens, engine.maxModelLen, namesOf(i)));
   const runs: Run[] = [];
-  const submit = async (request: GenerateRequest, i: number) => {
+  for (const [i, request] of requests.entries()) {
     try {
       const complete = { ...defaults, ...request, salt: saltOf(caller, request.salt), signal };
       const run = record.run((observer) => engine.generate(complete, observer));
-      runs.push(run);
       await run.accepted;
+      runs.push(run);
     } catch (error) {
+      runs.forEach((run) => run.cancel());
       throw error instanceof EngineError ? refusalOf(error, namesOf(i)) ?? error : error;
     }
-  };
-  try {
-    await Promise.all(requests.map(submit));
-    return runs;
-  } catch (error) {
-    runs.forEach((run) => run.cancel());
-    await Promise.allSettled(runs.map(({ accepted }) => accepted));
-    throw error;
   }
+  return runs;
 }
 
 /** What can be seen at once: else the prompts before it would have begun. */

@@ -194,6 +194,20 @@ Deno.test("when one of several prompts is refused none of them runs on", async (
   assert.equal(harness.engine.stats().kvBlocks.held, 0);
 });
 
+Deno.test("behind a prompt that is refused no other is submitted", async () => {
+  await using harness = fakeHarness();
+  const long = "x".repeat(3000);
+  for (const prompt of [[long, "b", "c"], ["a", long, "c"]]) {
+    harness.engine.requests.length = 0;
+    const response = await harness.post("/v1/completions", { prompt, max_tokens: 500 });
+    const { error } = await response.json();
+    const at = prompt.indexOf(long);
+    assert.deepEqual([error.code, error.param], ["context_length_exceeded", `prompt[${at}]`]);
+    assert.equal(harness.engine.requests.length, at + 1, "it and those before it");
+    assert.equal(harness.engine.stats().kvBlocks.held, 0);
+  }
+});
+
 Deno.test("routes that need the model are 503 with progress until it is there", async () => {
   const instance = new Instance({ accessLog: "off" });
   const app = createApp(instance);
