@@ -33,7 +33,7 @@ detokenize.openAPIRegistry.registerPath({
       description: "Text",
       content: { "application/json": { schema: DetokenizeResponse } },
     },
-    ...bodyErrors,
+    ...bodyErrors(),
   },
 });
 

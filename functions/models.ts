@@ -30,7 +30,7 @@ const listRoute = createRoute({
         },
       },
     },
-    ...engineErrors,
+    ...engineErrors(),
   },
 });
 
@@ -41,7 +41,7 @@ const cardRoute = createRoute({
   request: { params: z.object({ model: z.string() }) },
   responses: {
     200: { description: "It", content: { "application/json": { schema: ModelCard } } },
-    ...engineErrors,
+    ...engineErrors(),
   },
 });
 

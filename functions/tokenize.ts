@@ -44,7 +44,7 @@ tokenize.openAPIRegistry.registerPath({
       description: "Token ids",
       content: { "application/json": { schema: TokenizeResponse } },
     },
-    ...bodyErrors,
+    ...bodyErrors(),
   },
 });
 

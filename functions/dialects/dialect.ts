@@ -42,6 +42,8 @@ export interface Dialect<Body extends AnyBody = AnyBody> {
   writer(body: Body, answering: Answering): Writer;
   /** How everything that goes wrong on its routes is said, before and after the body is read. */
   readonly errorShape: ErrorShape;
+  /** Of what `errorShape` makes, for its description. */
+  readonly errorSchema: z.ZodType;
   readonly sse: EventForm;
 }
 

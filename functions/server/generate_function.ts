@@ -20,7 +20,7 @@ import { submitAll } from "./submit.ts";
 /** The function of a dialect, to be mounted. */
 export function generateFunction<Body extends AnyBody>(dialect: Dialect<Body>): HttpFunction {
   const app = new OpenAPIHono<Env>();
-  const { summary, schema, answer: { description, schema: whole } } = dialect;
+  const { summary, schema, answer: { description, schema: whole }, errorSchema } = dialect;
   for (const path of dialect.routes) {
     app.openAPIRegistry.registerPath({
       method: "post",
@@ -32,7 +32,7 @@ export function generateFunction<Body extends AnyBody>(dialect: Dialect<Body>): 
           description,
           content: { "application/json": { schema: whole }, ...eventStreamContent },
         },
-        ...generateErrors,
+        ...generateErrors(errorSchema),
       },
     });
     app.post(path, (c) => answer(c, dialect));

@@ -15,6 +15,11 @@ const Shout = z.strictObject({
   stream: z.boolean().optional(),
 });
 
+const ShoutError = z.strictObject({
+  type: z.literal("error"),
+  kind: z.strictObject({ status: z.int(), code: z.string(), param: z.string().nullable() }),
+}).openapi("ShoutError");
+
 /** An API like no other here: names of its own, named events, an error object of its own. */
 const shouting: Dialect<z.infer<typeof Shout>> = {
   summary: "Shout",
@@ -30,6 +35,7 @@ const shouting: Dialect<z.infer<typeof Shout>> = {
     end: () => [{ type: "stop" }],
   }),
   errorShape: ({ status, code, param }) => ({ type: "error", kind: { status, code, param } }),
+  errorSchema: ShoutError,
   sse: { nameOf: (event) => (event as { type: string }).type },
 };
 
@@ -58,8 +64,7 @@ Deno.test("a dialect is one object: its answers, its events and its names", asyn
 
 Deno.test("a path's dialect has its form of every error, whoever refuses", async () => {
   const refusal = async (response: Response) => {
-    const { type, kind } = await response.json();
-    assert.equal(type, "error");
+    const { kind } = ShoutError.parse(await response.json());
     assert.equal(kind.status, response.status);
     return [kind.status, kind.code, kind.param];
   };
@@ -97,6 +102,19 @@ Deno.test("a path's dialect has its form of every error, whoever refuses", async
   assert.deepEqual(await refusal(await keyed.ask({ say: "x" })), [401, "missing_api_key", null]);
   // Where there is no dialect, OpenAI's.
   assert.equal((await (await one.app.request("/else")).json()).error.code, "not_found");
+});
+
+Deno.test("a dialect's errors are described by its own schema", () => {
+  const info = { title: "", version: "" };
+  const document = generateFunction(shouting).getOpenAPI31Document({ openapi: "3.1.0", info });
+  const { paths } = JSON.parse(JSON.stringify(document));
+  const { 200: _, ...errors } = paths["/shout"].post.responses;
+  assert.deepEqual(Object.keys(errors), ["400", "401", "404", "413", "415", "429", "503"]);
+  // deno-lint-ignore no-explicit-any
+  for (const [status, { content }] of Object.entries<any>(errors)) {
+    const { schema } = content["application/json"];
+    assert.deepEqual(schema, { $ref: "#/components/schemas/ShoutError" }, status);
+  }
 });
 
 Deno.test("a stream that fails ends in an event of its dialect's error form", async () => {

@@ -7,7 +7,7 @@ import { toTemplateMessage } from "../chat_message.ts";
 import type { Dialect } from "../dialect.ts";
 import { refuseBody } from "../http_error.ts";
 import { refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
-import { openAiError } from "../openai/error_shape.ts";
+import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
 import { present } from "../present.ts";
 import { toRequest } from "../request_fields.ts";
 import { type ChatBody, ChatCompletion, ChatCompletionRequest } from "./schema.ts";
@@ -40,5 +40,6 @@ export const chat: Dialect<ChatBody> = {
     typeof max_completion_tokens === "number" ? { maxTokens: "max_completion_tokens" } : {},
   writer: (body, answering) => new ChatWriter(body, answering),
   errorShape: openAiError,
+  errorSchema: ErrorAnswer,
   sse: { end: "[DONE]" },
 };

@@ -8,7 +8,7 @@ import { MAX_ITEMS } from "../bounded.ts";
 import type { Dialect } from "../dialect.ts";
 import { refuseBody } from "../http_error.ts";
 import { refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
-import { openAiError } from "../openai/error_shape.ts";
+import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
 import { present } from "../present.ts";
 import { toRequest } from "../request_fields.ts";
 import {
@@ -48,6 +48,7 @@ export const completions: Dialect<CompletionBody> = {
   },
   writer: (body, answering) => new CompletionWriter(body, answering),
   errorShape: openAiError,
+  errorSchema: ErrorAnswer,
   sse: { end: "[DONE]" },
 };
 

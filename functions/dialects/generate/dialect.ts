@@ -7,7 +7,7 @@
 import { toTemplateMessage } from "../chat_message.ts";
 import type { Dialect } from "../dialect.ts";
 import { HttpError } from "../http_error.ts";
-import { openAiError } from "../openai/error_shape.ts";
+import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
 import { present } from "../present.ts";
 import { toRequest } from "../request_fields.ts";
 import { GenerateAnswer, GenerateBody } from "./schema.ts";
@@ -37,6 +37,7 @@ export const generate: Dialect<GenerateBody> = {
   },
   writer: (_body, answering) => new GenerateWriter(answering),
   errorShape: openAiError,
+  errorSchema: ErrorAnswer,
   sse: { end: "[DONE]" },
 };
 
