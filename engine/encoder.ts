@@ -23,6 +23,9 @@ const SHORT_TEXT = 512;
 /** UTF-16 units; about 4 ms, less than a worker takes to start. */
 const MEDIUM_TEXT = 4 * 1024;
 
+/** Of a UTF-16 unit. */
+const MOST_UTF8_BYTES = 3;
+
 /** Of encoding a UTF-16 unit, about. */
 const MS_PER_UNIT = 1e-3;
 
@@ -208,10 +211,12 @@ export class Encoder {
   }
 }
 
+/** Making the bytes of a whole vocabulary takes 0.1 s and more: only a long text can have many. */
 function longestTokenBytes(tokenizer: Tokenizer): number {
   let longest = 1;
   for (let token = 0; token < tokenizer.vocabSize; token++) {
-    longest = Math.max(longest, tokenizer.tokenBytes(token).length);
+    const mostBytes = MOST_UTF8_BYTES * (tokenizer.tokenText(token)?.length ?? 0);
+    if (mostBytes > longest) longest = Math.max(longest, tokenizer.tokenBytes(token).length);
   }
   return longest;
 }

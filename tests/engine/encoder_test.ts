@@ -76,6 +76,7 @@ Deno.test("Encoder refuses a text that cannot fit without encoding it", async ()
   const encode = () => assert.fail("it was encoded");
   const tokenizer = Object.assign(Object.create(model.tokenizer) as Tokenizer, {
     vocabSize: 3,
+    tokenText: (token: number) => "xé世"[token],
     tokenBytes: (token: number) => new Uint8Array(token + 1),
     encode,
   });
