@@ -1,14 +1,20 @@
 /**
- * What a streamed token costs the server's main thread, of several trees in turns on one machine:
- * thread time by /proc, so that what runs beside it counts little.
+ * What a streamed token costs the server's main thread, and how many come a second, of several trees
+ * in turns on one machine: thread time by /proc, so that what runs beside it counts little.
  *
  *     deno run -A bench/http_cost.ts --tree ../old --tree . [--clients 64] [--tokens 400] [--rounds 3]
  *
- * A tree is a checkout with its library built. The model is tiny, so that steps cost next to nothing.
+ * A tree is a checkout with its library built. On the CPU the model is tiny, so that steps cost next
+ * to nothing; on a GPU a small one's shapes are enough (--model FOLDER --load-format dummy
+ * --device cuda). Each client sends its requests one after another (--requests), of random ids
+ * (--prompt-tokens) or of one short text; --client-threads read them.
  *
  * @module
  */
+import { once } from "node:events";
 import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+import type { Share, Tally } from "./stream_clients.ts";
 import { median, printTable } from "./table.ts";
 
 const { values: flags } = parseArgs({
@@ -16,14 +22,24 @@ const { values: flags } = parseArgs({
   options: {
     tree: { type: "string", multiple: true, default: ["."] },
     model: { type: "string", default: "tests/data/smollm2-bf16" },
+    "load-format": { type: "string", default: "auto" },
+    device: { type: "string", default: "cpu" },
     clients: { type: "string", default: "64" },
+    "client-threads": { type: "string", default: "1" },
+    requests: { type: "string", default: "1" },
+    "prompt-tokens": { type: "string", default: "0" },
     tokens: { type: "string", default: "400" },
     rounds: { type: "string", default: "3" },
     route: { type: "string", default: "/v1/chat/completions" },
   },
 });
 const numClients = Number(flags.clients), numTokens = Number(flags.tokens);
+const requestsEach = Number(flags.requests), promptTokens = Number(flags["prompt-tokens"]);
 const model = await Deno.realPath(flags.model);
+const readers = Array.from(
+  { length: Number(flags["client-threads"]) },
+  () => new Worker(new URL("./stream_clients.ts", import.meta.url)),
+);
 
 interface Cost {
   /** Of the main thread, a token. */
@@ -33,17 +49,25 @@ interface Cost {
   readonly eventsPerToken: number;
 }
 
-/** Reads one stream to its end, and counts its events by their ends. */
-async function readStream(address: string, body: string): Promise<number> {
-  const response = await fetch(address, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body,
-  });
-  if (!response.ok) throw new Error(await response.text());
-  let numLines = 0;
-  for await (const bytes of response.body!) for (const byte of bytes) if (byte === 10) numLines++;
-  return numLines / 2;
+/** All clients, shared among the readers. Returns the number of events. */
+async function readAll(address: string): Promise<number> {
+  const body = {
+    ...(flags.route.includes("chat")
+      ? { messages: [{ role: "user", content: "Hi" }] }
+      : { prompt: "Hi" }),
+    max_tokens: numTokens,
+    ignore_eos: true,
+    stream: true,
+  };
+  const tallies = await Promise.all(readers.map(async (reader, i) => {
+    const own = Math.floor((numClients + i) / readers.length); // all of them together
+    const share: Share = { address, numClients: own, requestsEach, body, promptTokens };
+    reader.postMessage(share);
+    return (await once(reader, "message"))[0] as Tally;
+  }));
+  const fault = tallies.flatMap(({ faults }) => faults)[0];
+  if (fault !== undefined) throw new Error(fault);
+  return tallies.reduce((sum, { events }) => sum + events, 0);
 }
 
 /** User and system time of a process's main thread, in seconds. */
@@ -54,9 +78,17 @@ async function mainThreadSeconds(pid: number): Promise<number> {
 }
 
 async function measure(tree: string): Promise<Cost> {
+  const options = Object.entries({
+    model,
+    port: 0,
+    device: flags.device,
+    "load-format": flags["load-format"],
+    "num-threads": 1,
+    "max-num-seqs": numClients,
+    "log-format": "off",
+  }).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const server = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "functions/serve.ts", "--model", model, "--port", "0", "--device", "cpu"]
-      .concat("--num-threads", "1", "--max-num-seqs", String(numClients), "--log-format", "off"),
+    args: ["run", "-A", "functions/serve.ts", ...options],
     cwd: tree,
     stdout: "piped",
   }).spawn();
@@ -69,25 +101,15 @@ async function measure(tree: string): Promise<Cost> {
       output += value;
     }
     const address = /listening on (\S+)/.exec(output)![1] + flags.route;
-    const body = JSON.stringify({
-      ...(flags.route.includes("chat")
-        ? { messages: [{ role: "user", content: "Hi" }] }
-        : { prompt: "Hi" }),
-      max_tokens: numTokens,
-      ignore_eos: true,
-      stream: true,
-    });
-    const all = () =>
-      Promise.all(Array.from({ length: numClients }, () => readStream(address, body)));
-    await all(); // warm
+    await readAll(address); // warm
     const [seconds, start] = [await mainThreadSeconds(server.pid), performance.now()];
-    const events = await all();
+    const events = await readAll(address);
     const used = await mainThreadSeconds(server.pid) - seconds;
-    const count = numClients * numTokens;
+    const count = numClients * requestsEach * numTokens;
     return {
       microseconds: used * 1e6 / count,
       tokensPerSecond: count * 1000 / (performance.now() - start),
-      eventsPerToken: events.reduce((sum, one) => sum + one, 0) / count,
+      eventsPerToken: events / count,
     };
   } finally {
     server.kill("SIGKILL");
