@@ -42,7 +42,11 @@ export interface NativeRequest extends ScalarFields {
   readonly badWords: readonly (readonly number[])[];
 }
 
-const EVENT_CAPACITY = 1024;
+/**
+ * Of one poll. Where the event loop cannot keep up, a poll finds several tokens of each sequence, and
+ * its readers get them as one: so many sequences times as many tokens can be told at a time.
+ */
+const EVENT_CAPACITY = 4096;
 const PAYLOAD_CAPACITY = 256 * 1024;
 const KEEP_ALL_TOKENS = 0xffff_ffff;
 
