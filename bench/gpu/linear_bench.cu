@@ -137,7 +137,7 @@ class Weights {
         view.pages = table_.entry(uint32_t(pages.size()));
         view.tiles_per_page = strips_per_page(shape);
         view.first_tiles = std::min(view.tiles_per_page, view.layout.num_tiles());
-        refs_.emplace_back(view);
+        views_.push_back(view);
         for (int32_t strip = 0; strip < view.layout.num_tiles(); strip += view.tiles_per_page) {
           pages.push_back(to + strip * view.layout.tile_bytes);
         }
@@ -149,8 +149,8 @@ class Weights {
   }
 
   int copies() const { return copies_; }
-  const WeightRef& ref(int copy, size_t output, size_t outputs) const {
-    return refs_[copy * outputs + output];
+  const WeightView& view(int copy, size_t output, size_t outputs) const {
+    return views_[copy * outputs + output];
   }
 
  private:
@@ -170,7 +170,7 @@ class Weights {
   int copies_;
   PageTable table_;
   Memory memory_;
-  std::vector<WeightRef> refs_;
+  std::vector<WeightView> views_;
 };
 
 // ----------------------------------------------------------------------------- the reference
@@ -245,8 +245,8 @@ class Case {
 
   int copies() const { return weights_.copies(); }
 
-  LinearArgs args(int tokens, int copy) const {
-    LinearArgs args;
+  LinearOp args(int tokens, int copy) const {
+    LinearOp args;
     args.x = x_.data();
     args.rows = tokens;
     args.cols = shape_.cols;
@@ -256,7 +256,9 @@ class Case {
     float* out = out_.as<float>();
     const float* bias = bias_.as<float>();
     for (int i = 0; i < args.num_outputs; ++i) {
-      args.outputs[i].weight = weights_.ref(copy, i, shape_.rows.size());
+      const WeightView& weight = weights_.view(copy, i, shape_.rows.size());
+      if (args.num_outputs == 1 && !args.has_activation) args.guess = guess_pages(weight);
+      args.outputs[i].weight = WeightRef(weight);
       args.outputs[i].bias = shape_.bias ? bias : nullptr;
       args.outputs[i].residual = shape_.kind == Shape::kResidual ? residual_.as<float>() : nullptr;
       args.outputs[i].out = out;
@@ -288,7 +290,7 @@ class Case {
     op.cols = shape_.cols;
     op.kind = shape_.kind;
     op.bias = shape_.bias;
-    const LinearArgs args = this->args(tokens, copy);
+    const LinearOp args = this->args(tokens, copy);
     for (size_t i = 0; i < shape_.rows.size(); ++i) {
       op.rows[i] = shape_.rows[i];
       op.seeds[i] = weight_seed(copy, i);

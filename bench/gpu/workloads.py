@@ -193,7 +193,7 @@ def llama_13b(wanted: set):
 
 def one_request(name: str, config: dict, lengths: list, max_tokens: int):
     with opened(name, Model(config), max_model_len=2048, max_num_seqs=16) as engine:
-        measure(engine, "warm-up", [16], 8)
+        measure(engine, "warm-up", [16], 32)
         for length in lengths:
             measure(engine, f"{name} {length}", [length], max_tokens)
 

@@ -11,8 +11,10 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "device.h"
+#include "weight.h"
 
 namespace hearth {
 
@@ -23,20 +25,22 @@ class PageTable {
 
   /// Pages from `first` on lie at these addresses from the ticket on. Ops see it behind
   /// Device::wait_for(). `after`: copies into the pages, and the last ops that read them where they
-  /// lay before. One call at a time for each page, and none before the last one's ticket is done.
+  /// lay before. One call at a time for each page, none before the last one's ticket is done, and
+  /// none while an op is being called. Memory in which a page lay stays memory of the device while
+  /// ops may run: they may look there too, and use nothing of it (cuda/linear_stream_sm90.cu).
   Ticket set(uint32_t first, std::span<std::byte* const> addresses, Ticket after = {});
 
-  /// The entry of a page, in device memory.
-  const std::byte* const* entry(uint32_t page) const {
-    return entries_.as<const std::byte* const>() + page;
+  PageEntry entry(uint32_t page) const {
+    return {entries_.as<const std::byte* const>() + page, places_.data() + page};
   }
   size_t device_bytes() const { return entries_.bytes(); }
   static size_t device_bytes(uint32_t num_pages) { return num_pages * sizeof(std::byte*); }
 
  private:
   Device& device_;
-  Memory host_;     // what the device's entries are copied from
-  Memory entries_;  // of the device
+  Memory host_;                           // what the device's entries are copied from
+  Memory entries_;                        // of the device
+  std::vector<const std::byte*> places_;  // the last that was set
 };
 
 }  // namespace hearth

@@ -23,15 +23,27 @@ struct WeightLayout {
   }
 };
 
+/// A page's entry in a PageTable, in both memories; those of the pages that follow lie behind it.
+struct PageEntry {
+  const std::byte* const* device = nullptr;  // by which kernels find the page
+  const std::byte* const* host = nullptr;    // where the page lies for what is enqueued next
+};
+
 /// A weight by name: its first page's entry in a PageTable. Its tiles lie behind one another, from
 /// first_offset on in that page and from the beginning of every page that follows; a tile never
 /// straddles two pages. Empty (rows 0) stands for "none".
 struct WeightView {
   WeightLayout layout;
-  const std::byte* const* pages = nullptr;  // device address
-  uint32_t first_offset = 0;                // bytes
-  int32_t first_tiles = 0;                  // tiles in the first page
-  int32_t tiles_per_page = 1;               // in every other one, but for the last
+  PageEntry pages;
+  uint32_t first_offset = 0;   // bytes
+  int32_t first_tiles = 0;     // tiles in the first page
+  int32_t tiles_per_page = 1;  // in every other one, but for the last
+
+  /// Pages that its tiles lie in.
+  constexpr int32_t num_pages() const {
+    const int32_t others = layout.num_tiles() - first_tiles;
+    return 1 + (others > 0 ? (others + tiles_per_page - 1) / tiles_per_page : 0);
+  }
 };
 
 /// y = W x + bias. bias: float[rows] on the device, or null.

@@ -28,10 +28,14 @@ struct Op {
   bool is_wide() const { return rows[0] >= kWideRows; }
 };
 
+/// What a launch may guess of where pages lie.
+enum class Guess { kNone, kRight, kWrong };
+
 /// A kernel and how it is cut.
 struct Kernel {
   std::string name;
   LinearChoice choice;
+  Guess guess = Guess::kNone;
 
   bool is_exact() const { return choice.kernel == LinearKernel::kExact; }
 };
@@ -77,6 +81,15 @@ std::vector<Kernel> kernels_for(const Stream& stream, const Options& options, DT
       choice.range_strips = 1;
       choice.max_ctas_each = 1;
     });
+    for (const Guess guess : {Guess::kRight, Guess::kWrong}) {
+      if (op.rows.size() > 1 || is_listed(options.skip, kernel_name(LinearKernel::kStreamSm90))) {
+        continue;
+      }
+      kernels.push_back(default_kernel(LinearKernel::kStreamSm90));
+      kernels.back().name += guess == Guess::kRight ? " betting" : " betting in vain";
+      kernels.back().guess = guess;
+      kernels.back().choice.bet_bytes = 0;
+    }
   }
   return kernels;
 }
@@ -116,7 +129,7 @@ class Case {
   const Op& op_;
   const DType dtype_, half_;
   std::vector<FileWeight> weights_;
-  std::vector<PagedWeight> paged_;
+  std::vector<PagedWeight> shuffled_, even_;
   std::vector<float> x_;
   std::vector<std::vector<float>> biases_;
   std::vector<Memory> device_biases_, device_residuals_;
@@ -130,9 +143,11 @@ Case::Case(CudaDevice& device, SourceFormat format, const Op& op, int most_token
   for (size_t i = 0; i < op.rows.size(); ++i) {
     weights_.emplace_back(format, op.rows[i], op.cols, uint32_t(seed + 10 * i));
     const int32_t strips = weights_[i].num_strips();
-    paged_.emplace_back(device, weights_[i], 1,
-                        op.strips_per_page > 0 ? op.strips_per_page : std::max(2, strips / 64),
-                        seed);
+    const int32_t strips_per_page =
+        op.strips_per_page > 0 ? op.strips_per_page : std::max(2, strips / 64);
+    shuffled_.emplace_back(device, weights_[i], 1, strips_per_page, PagedWeight::Order::kShuffled,
+                           seed);
+    even_.emplace_back(device, weights_[i], 1, strips_per_page, PagedWeight::Order::kEven, seed);
     biases_.emplace_back(op.rows[i]);
     for (int32_t r = 0; r < op.rows[i]; ++r) biases_[i][r] = random_value(seed + 6, r + 1000 * i);
     device_biases_.push_back(upload(device, biases_[i]));
@@ -183,7 +198,7 @@ Memory Case::upload_input(const Kernel& kernel, int tokens) const {
 
 Rows Case::run(const Kernel& kernel, int tokens) const {
   const Memory input = upload_input(kernel, tokens);
-  LinearArgs args;
+  LinearOp args;
   args.x = input.data();
   args.rows = tokens;
   args.cols = op_.cols;
@@ -193,7 +208,11 @@ Rows Case::run(const Kernel& kernel, int tokens) const {
   args.out_is_operand = op_.out_is_operand;
   std::vector<Memory> outs;
   for (size_t i = 0; i < op_.rows.size(); ++i) {
-    args.outputs[i].weight = paged_[i].ref;
+    const PagedWeight& weight = kernel.guess == Guess::kRight ? even_[i] : shuffled_[i];
+    args.outputs[i].weight = weight.ref;
+    if (op_.rows.size() == 1 && kernel.guess != Guess::kNone) {
+      args.guess = kernel.guess == Guess::kRight ? weight.guess : weight.wrong_guess;
+    }
     args.outputs[i].bias = op_.bias ? device_biases_[i].as<float>() : nullptr;
     if (i >= op_.num_outputs()) continue;
     args.outputs[i].residual = op_.residual ? device_residuals_[i].as<float>() : nullptr;

@@ -22,7 +22,7 @@ inline bool is_stream(cuda::LinearKernel kernel) {
 
 /// args.x must be in the form that the kernel reads.
 inline void run_linear(cuda::Stream& stream, const cuda::LinearChoice& choice, DType dtype,
-                       const cuda::LinearArgs& args) {
+                       const cuda::LinearOp& args) {
   switch (choice.kernel) {
     case cuda::LinearKernel::kExact: return linear_exact(stream, choice, dtype, args);
     case cuda::LinearKernel::kStreamSm80: return linear_stream_sm80(stream, choice, dtype, args);

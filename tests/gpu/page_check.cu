@@ -48,7 +48,7 @@ class MovingWeight {
     put(0);
   }
 
-  WeightRef ref() const { return WeightRef(view_); }
+  const WeightView& view() const { return view_; }
 
   /// Content i lies at place i, and the other place is poisoned, once this returns.
   void put(int i) {
@@ -76,6 +76,7 @@ class Op {
   Op(CudaDevice& device, const MovingWeight& weight, LinearKernel kernel, bool is_recorded)
       : device_(device), weight_(weight), recorder_(device.stream()) {
     choice_.kernel = kernel;
+    choice_.bet_bytes = 0;  // on a place that the page may have left
     if (kernel == LinearKernel::kExact) {
       std::vector<float> x;
       for (int i = 0; i < kTokens * kCols; ++i) x.push_back(exact_half(kInputSeed, i));
@@ -119,11 +120,12 @@ class Op {
   static constexpr RecordKey kKey{1, 1};
 
   void launch(const Memory& out) {
-    LinearArgs args;
+    LinearOp args;
     args.x = input_.data();
     args.rows = kTokens;
     args.cols = kCols;
-    args.outputs[0].weight = weight_.ref();
+    args.guess = guess_pages(weight_.view());
+    args.outputs[0].weight = WeightRef(weight_.view());
     args.outputs[0].out = out.data();
     run_linear(device_.stream(), choice_, DType::kF16, args);
   }

@@ -46,7 +46,8 @@ class Case {
     const int32_t num_heads[] = {heads.num_heads, heads.num_kv_heads, heads.num_kv_heads};
     for (int i = 0; i < 3; ++i) {
       const FileWeight weight(format, num_heads[i] * heads.head_dim, kCols, seed + 10 * i);
-      weights_.emplace_back(device, weight, 1, std::max(2, weight.num_strips() / 64), seed);
+      weights_.emplace_back(device, weight, 1, std::max(2, weight.num_strips() / 64),
+                            PagedWeight::Order::kShuffled, seed);
       biases_.push_back(upload_random(device, weight.rows(), seed + 40 + i));
     }
   }
@@ -92,7 +93,7 @@ class Case {
     kv.data = cache.data();
     const RopeAngles angles{inputs.cosines.as<float>(), inputs.sines.as<float>(),
                             heads_.has_rope ? heads_.head_dim / 2 : 0, false};
-    LinearArgs args;
+    LinearOp args;
     args.x = inputs.operand.data();
     if (norms_itself(inputs.tokens, kCols)) args.raw = inputs.raw.as<float>();
     args.rows = inputs.tokens;

@@ -84,7 +84,7 @@ std::vector<std::byte> pack_strips(const WeightLayout& layout, const std::vector
 }
 
 PagedWeight::PagedWeight(Device& device, const FileWeight& weight, int32_t first_strips,
-                         int32_t strips_per_page, uint32_t seed)
+                         int32_t strips_per_page, Order order, uint32_t seed)
     : table_(device, 1 + (std::max(weight.num_strips() - first_strips, 0) + strips_per_page - 1) /
                              strips_per_page) {
   constexpr uint32_t kFirstOffset = 192;  // a multiple of 64, and of nothing larger
@@ -92,9 +92,13 @@ PagedWeight::PagedWeight(Device& device, const FileWeight& weight, int32_t first
   const size_t page_bytes = kFirstOffset + std::max(first_strips, strips_per_page) * strip_bytes;
   std::vector<size_t> places(table_.device_bytes() / sizeof(std::byte*));
   std::iota(places.begin(), places.end(), 0);
-  std::shuffle(places.begin(), places.end(), std::mt19937(seed));
+  if (order == Order::kShuffled) {
+    std::shuffle(places.begin(), places.end(), std::mt19937(seed));
+  } else {
+    std::reverse(places.begin(), places.end());
+  }
 
-  std::vector<std::byte> pages(places.size() * page_bytes, std::byte(0xff));
+  std::vector<std::byte> pages(2 * places.size() * page_bytes, std::byte(0xff));
   int32_t strip = 0;
   for (size_t page = 0; page < places.size(); ++page) {
     const int32_t count =
@@ -116,6 +120,8 @@ PagedWeight::PagedWeight(Device& device, const FileWeight& weight, int32_t first
   view.first_tiles = std::min(first_strips, weight.num_strips());
   view.tiles_per_page = strips_per_page;
   ref = cuda::WeightRef(view);
+  guess = cuda::guess_pages(view);
+  wrong_guess = {pages_.data() + places.size() * page_bytes, ptrdiff_t(page_bytes)};
 }
 
 }  // namespace hearth::gpu_tests

@@ -1,4 +1,4 @@
-// Random weights as they lie in a file, and on the device in pages without an order.
+// Random weights as they lie in a file, and on the device in pages.
 #pragma once
 
 #include <vector>
@@ -30,13 +30,17 @@ std::vector<std::byte> pack_strips(const WeightLayout& layout, const std::vector
                                    int32_t first, int32_t count);
 
 /// A weight in pages: first_strips in the first one, behind bytes that are not its own, then
-/// strips_per_page each. The pages lie shuffled; what no strip fills is poisoned.
+/// strips_per_page each. The pages lie shuffled, or evenly; what no strip fills is poisoned.
 class PagedWeight {
  public:
+  enum class Order { kShuffled, kEven };
+
   PagedWeight(Device& device, const FileWeight& weight, int32_t first_strips,
-              int32_t strips_per_page, uint32_t seed);
+              int32_t strips_per_page, Order order, uint32_t seed);
 
   cuda::WeightRef ref;
+  cuda::PageGuess guess;        // right, where there is one
+  cuda::PageGuess wrong_guess;  // where there is only poison
 
  private:
   Memory pages_;

@@ -192,8 +192,11 @@ TEST("strip_address() finds every strip in its page, at any offset and in any nu
     for (int32_t covered = 0; covered < strips; covered += covered == 0 ? first : per_page) {
       pages.push_back(memory.data() + memory.size() - (pages.size() + 1) * size_t(per_page) * 4096);
     }
-    view.pages = pages.data();
+    CHECK_EQUAL(size_t(view.num_pages()), pages.size());
+    view.pages = {pages.data(), pages.data()};
     const WeightRef weight(view);
+    const PageGuess guess = guess_pages(view);
+    CHECK(guess.first == pages[0]);
     CHECK_EQUAL(weight.rows, view.layout.rows);
     CHECK_EQUAL(weight.slabs, 2);
     CHECK_EQUAL(weight.strip_bytes, 4096);
@@ -203,6 +206,15 @@ TEST("strip_address() finds every strip in its page, at any offset and in any nu
           rest < 0 ? pages[0] + 4096 + strip * 4096
                    : pages[size_t(1 + rest / per_page)] + rest % per_page * 4096;
       CHECK(strip_address(weight, strip) == expected);
+      const StripPlace place = strip_place(weight, strip);
+      CHECK(guess.page(place.page) + place.offset == expected);
+    }
+    // Where a page lies out of step, nothing is guessed.
+    for (size_t page = 0; pages.size() > 2 && page < pages.size(); ++page) {
+      std::vector<const std::byte*> moved = pages;
+      moved[page] += 64;
+      view.pages.host = moved.data();
+      CHECK(guess_pages(view).first == nullptr);
     }
   }
   CHECK_EQUAL(WeightRef().rows, 0);

@@ -278,10 +278,11 @@ void check_pages(Device& device) {
   const Ticket first = table.set(0, std::span(addresses).first(2));
   const Ticket rest = table.set(2, std::span(addresses).subspan(2));
   device.wait_for(first);
-  for (uint32_t i = 0; i < 2; ++i) CHECK(*table.entry(i) == addresses[i]);
+  for (uint32_t i = 0; i < 2; ++i) CHECK(*table.entry(i).device == addresses[i]);
   device.wait_for(rest);
-  for (uint32_t i = 0; i < kPages; ++i) CHECK(*table.entry(i) == addresses[i]);
-  CHECK(table.entry(4) == table.entry(0) + 4);
+  for (uint32_t i = 0; i < kPages; ++i) CHECK(*table.entry(i).device == addresses[i]);
+  CHECK(table.entry(4).device == table.entry(0).device + 4);
+  for (uint32_t i = 0; i < kPages; ++i) CHECK(table.entry(0).host[i] == addresses[i]);
   device.wait(rest);
   device.wait(first);
 
@@ -292,12 +293,13 @@ void check_pages(Device& device) {
     const Ticket copied = device.copy(next.data(), source.data(), kBytes, device.mark());
     std::byte* const address[] = {next.data()};
     const Ticket moved = table.set(3, address, copied);
+    CHECK(*table.entry(3).host == next.data());  // for what is enqueued behind it
     device.wait_for(moved);
-    CHECK(holds(*table.entry(3), 7));
+    CHECK(holds(*table.entry(3).device, 7));
     device.wait(moved);
     pages[3] = std::move(next);
   }
-  CHECK(*table.entry(2) == addresses[2] && *table.entry(4) == addresses[4]);
+  CHECK(*table.entry(2).device == addresses[2] && *table.entry(4).device == addresses[4]);
   CHECK(device.is_done(table.set(0, {}, {})));
 }
 
@@ -322,7 +324,7 @@ TEST("PageTable: an entry is not to be trusted before, nor set again") {
     const Memory page = device.allocate(kBytes);
     std::byte* const address[] = {page.data()};
     const Ticket ticket = table.set(0, address);
-    CHECK(*table.entry(0) != page.data());
+    CHECK(*table.entry(0).device != page.data());
     const Ticket again = table.set(0, address);
     device.wait(ticket);
     device.wait(again);

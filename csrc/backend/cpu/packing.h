@@ -45,10 +45,11 @@ inline TileSpan find_tiles(const WeightView& weight, int32_t tile, int32_t max_t
   const size_t tile_bytes = weight.layout.tile_bytes;
   const int32_t rest = tile - weight.first_tiles;
   if (rest < 0) {
-    return {weight.pages[0] + weight.first_offset + tile * tile_bytes, std::min(max_tiles, -rest)};
+    return {weight.pages.device[0] + weight.first_offset + tile * tile_bytes,
+            std::min(max_tiles, -rest)};
   }
   const int32_t within = rest % weight.tiles_per_page;
-  return {weight.pages[1 + rest / weight.tiles_per_page] + within * tile_bytes,
+  return {weight.pages.device[1 + rest / weight.tiles_per_page] + within * tile_bytes,
           std::min(max_tiles, weight.tiles_per_page - within)};
 }
 

@@ -233,7 +233,7 @@ const void* CudaOps::make_input(Tensor x, int32_t rows, const NormView& norm, DT
 
 // Runs a linear op whose outputs are in args. Its input is its kernel's own affair where it norms,
 // else made by one ahead of it.
-void CudaOps::run_linear(const LinearChoice& choice, DType dtype, LinearArgs& args, Tensor x,
+void CudaOps::run_linear(const LinearChoice& choice, DType dtype, LinearOp& args, Tensor x,
                          const NormView& norm) {
   if (choice.kernel == LinearKernel::kStreamSm90 && norms_itself(args.rows, x.cols) &&
       x.form == DType::kF32) {
@@ -254,9 +254,10 @@ void CudaOps::run_linear(const LinearChoice& choice, DType dtype, LinearArgs& ar
 void CudaOps::run_linear(Tensor x, int32_t rows, const NormView& norm, const LinearView& linear,
                          Tensor residual, Tensor out) {
   const WeightLayout& layout = linear.weight.layout;
-  LinearArgs args;
+  LinearOp args;
   args.rows = rows;
   args.cols = layout.cols;
+  args.guess = guess_pages(linear.weight);
   args.outputs[0].weight = WeightRef(linear.weight);
   args.outputs[0].bias = linear.bias;
   args.outputs[0].residual = floats(residual);
@@ -291,7 +292,7 @@ void CudaOps::qkv(Tensor x, const NormView& norm, const LinearView& q, const Lin
   // Weights of one dtype go together.
   for (int first = 0; first < 3;) {
     const DType dtype = views[first]->weight.layout.dtype;
-    LinearArgs args;
+    LinearOp args;
     args.rows = tokens;
     args.cols = x.cols;
     args.num_outputs = 0;
@@ -349,7 +350,7 @@ Tensor CudaOps::attention(Tensor q, const AttentionSpec& attention, Tensor out) 
 Tensor CudaOps::gate_up(Tensor x, const NormView& norm, const LinearView& gate,
                         const LinearView& up, Activation activation, Tensor out) {
   const DType dtype = up.weight.layout.dtype;
-  LinearArgs args;
+  LinearOp args;
   args.rows = step_.num_tokens;
   args.cols = x.cols;
   args.has_activation = true;

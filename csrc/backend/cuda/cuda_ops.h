@@ -84,7 +84,7 @@ class CudaOps final : public Ops {
   int32_t padded(int32_t num_rows) const;
   void run_linear(Tensor x, int32_t rows, const NormView& norm, const LinearView& linear,
                   Tensor residual, Tensor out);
-  void run_linear(const LinearChoice& choice, DType dtype, LinearArgs& args, Tensor x,
+  void run_linear(const LinearChoice& choice, DType dtype, LinearOp& args, Tensor x,
                   const NormView& norm);
   const void* make_input(Tensor x, int32_t rows, const NormView& norm, DType weight);
   Slot& slot(uint64_t step) { return slots_[step % kSlots]; }

@@ -54,6 +54,7 @@ struct LinearChoice {
   int32_t range_bytes = 384 << 10;  // of weights that a CTA takes at a time, at least
   int32_t range_strips = 3;         // and as few: fewer warps multiply slower than memory reads
   int32_t max_ctas_each = 2;        // on a multiprocessor, where tokens leave room for few strips
+  int32_t bet_bytes = 200 << 10;    // of weights a multiprocessor, above which a launch bets
   // kStreamSm80
   int32_t strip_warps = 8;  // that share a CTA's operand, at most
   // kGemmSm90

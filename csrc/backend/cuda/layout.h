@@ -111,19 +111,49 @@ struct WeightRef {
 
   constexpr WeightRef() = default;
   explicit constexpr WeightRef(const WeightView& view)
-      : pages(view.pages), rows(view.layout.rows),
+      : pages(view.pages.device), rows(view.layout.rows),
         slabs(round_up(view.layout.cols, kSlabCols) / kSlabCols),
         strip_bytes(int32_t(view.layout.tile_bytes)), first_offset(view.first_offset),
         first_strips(view.first_tiles), strips_per_page(view.tiles_per_page) {}
 };
 
+/// A page of a weight, and where in it a strip lies.
+struct StripPlace {
+  int32_t page;   // of the weight's
+  size_t offset;  // bytes
+};
+
+constexpr StripPlace strip_place(const WeightRef& weight, int32_t strip) {
+  const int32_t rest = strip - weight.first_strips;
+  if (rest < 0) return {0, weight.first_offset + size_t(strip) * weight.strip_bytes};
+  return {1 + rest / weight.strips_per_page,
+          size_t(rest % weight.strips_per_page) * weight.strip_bytes};
+}
+
 /// Where a strip lies now. A kernel may ask before wait_for_previous(): entries change by copies
 /// that are ordered with whole kernels (../device.h).
 constexpr const std::byte* strip_address(const WeightRef& weight, int32_t strip) {
-  const int32_t rest = strip - weight.first_strips;
-  if (rest < 0) return weight.pages[0] + weight.first_offset + size_t(strip) * weight.strip_bytes;
-  return weight.pages[1 + rest / weight.strips_per_page] +
-         size_t(rest % weight.strips_per_page) * weight.strip_bytes;
+  const StripPlace place = strip_place(weight, strip);
+  return weight.pages[place.page] + place.offset;
+}
+
+/// Where a weight's pages lay when an op was called, if they lay evenly. They may have moved before
+/// it runs: a recorded step's arguments stay.
+struct PageGuess {
+  const std::byte* first = nullptr;  // page; null: no guess
+  ptrdiff_t stride = 0;              // bytes from a page to the next
+
+  constexpr const std::byte* page(int32_t index) const { return first + index * stride; }
+};
+
+constexpr PageGuess guess_pages(const WeightView& view) {
+  const std::byte* const* const lie = view.pages.host;
+  const int32_t num_pages = view.num_pages();
+  PageGuess guess{lie[0], num_pages > 1 ? lie[1] - lie[0] : 0};
+  for (int32_t page = 2; page < num_pages; ++page) {
+    if (lie[page] != guess.page(page)) return {};
+  }
+  return guess;
 }
 
 }  // namespace hearth::cuda

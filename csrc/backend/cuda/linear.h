@@ -55,12 +55,19 @@ struct LinearArgs {
   constexpr bool has_qkv() const { return qkv.kv.data != nullptr; }
 };
 
+/// What a launch is told beside its kernel's arguments: each byte of those makes a short kernel
+/// begin later.
+struct LinearOp : LinearArgs {
+  /// Of outputs[0]'s weight, where it is the only one; linear_stream_sm90() may bet on it.
+  PageGuess guess;
+};
+
 /// Stream the weights once for up to kMaxStreamTokens (dispatch.h): for decode. By cp.async (8.0
 /// and up), or by bulk copies (9.0).
 void linear_stream_sm80(Stream& stream, const LinearChoice& choice, DType dtype,
                         const LinearArgs& args);
 void linear_stream_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
-                        const LinearArgs& args);
+                        const LinearOp& op);
 /// Whether linear_stream_sm90() takes args.raw: a kernel less where latency is all.
 constexpr bool norms_itself(int32_t rows, int32_t cols) {
   return rows == 1 && cols <= 1024 && cols % 4 == 0;

@@ -253,9 +253,8 @@ __device__ __forceinline__ void store_sums(const LinearArgs& args, const Place& 
 
 /// Calls run<dtype, warp_octets, strips>() for a launch; dtypes without tensor cores and more
 /// tokens than these kernels are for are refused.
-template <template <DType, int, int> class Run>
-void choose_stream(Stream& stream, const LinearChoice& choice, DType dtype,
-                   const LinearArgs& args) {
+template <template <DType, int, int> class Run, class Args>
+void choose_stream(Stream& stream, const LinearChoice& choice, DType dtype, const Args& args) {
   if (args.rows > kMaxStreamTokens) {
     throw Error(HEARTH_UNSUPPORTED, format("Cannot stream weights for %d tokens: at most %d",
                                            args.rows, kMaxStreamTokens));

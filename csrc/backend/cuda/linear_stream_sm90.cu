@@ -28,6 +28,11 @@
 //   Next      The next kernel begins when the last ring of stages, or the last round, is asked for:
 //             earlier its copies would delay CTAs that still have many of their own, later
 //             multiprocessors without work would wait for the last of them.
+//   Bet       The page table answers behind all copies that were asked for, the last kernel's too:
+//             of a short op of large shares, a tenth of its time. There a CTA copies its first ring
+//             from where the pages lay when the op was called (LinearOp::guess), and asks the
+//             table meanwhile. Nobody reads the ring before the table has agreed. Where a page has
+//             moved, these copies are awaited, and asked for once more.
 //   L2        Weights are the first to leave it, the operand the last: every CTA reads it.
 //   Norm      Of one short row every CTA makes the operand itself, by four warps: a kernel less.
 //   Same bits A row's sums are one chain over k, whatever the number of tokens.
@@ -85,15 +90,31 @@ __device__ __forceinline__ void norm_raw(const LinearArgs& args, std::byte* oper
   }
 }
 
-/// kIsQkv: pairs are of q, K or V, not of gate and up.
-template <DType dtype, int kOctets, int kStrips, bool kIsQkv>
+/// What a kernel is for; each that need not choose while it runs begins sooner.
+enum class StreamVariant {
+  kPlain,
+  kBets,  // on where the strips of its only output lie; one round
+  kQkv    // pairs are of q, K or V, not of gate and up
+};
+
+struct BetPlan : StreamPlan {
+  PageGuess guess;
+};
+
+template <StreamVariant variant>
+using PlanOf = std::conditional_t<variant == StreamVariant::kBets, BetPlan, StreamPlan>;
+
+template <DType dtype, int kOctets, int kStrips, StreamVariant variant>
 __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
-    stream_sm90_kernel(const __grid_constant__ LinearArgs args, StreamPlan plan) {
+    stream_sm90_kernel(const __grid_constant__ LinearArgs args, PlanOf<variant> plan) {
 #if HEARTH_HOPPER
   using Half = typename HalfOf<dtype>::type;
   constexpr int kStripStage = kStageSlabs * slab_bytes(dtype);
+  constexpr bool kIsQkv = variant == StreamVariant::kQkv, kBets = variant == StreamVariant::kBets;
   extern __shared__ __align__(128) std::byte shared[];
   __shared__ int32_t ranges[kMaxStages];  // of a round's first stage
+  __shared__ uint64_t verdict_barrier;    // of the bet
+  __shared__ int first_parity;            // of the barriers of the ring that it was on
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int num_warps = plan.strip_warps() * plan.token_warps;  // that multiply
@@ -106,13 +127,14 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
   const uint32_t full = shared_address(shared), empty = full + kMaxStages * 8;
   const bool norms = args.raw != nullptr;
   const int ring_at = kBarrierBytes + (norms ? norm_bytes(num_slabs) : 0);
-  const uint32_t ring = full + ring_at;
+  const uint32_t ring = full + ring_at, verdict = shared_address(&verdict_barrier);
 
   if (threadIdx.x == 0) {
     for (int i = 0; i < plan.stages; ++i) {
       barrier_init(full + i * 8, 1);
       barrier_init(empty + i * 8, num_warps * kWarpArrivals);
     }
+    if constexpr (kBets) barrier_init(verdict, 1);
     fence_barrier_init();
   }
   __syncthreads();
@@ -121,13 +143,22 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     // Lane i copies strip i of a round (of pairs: one and its other, then the next), two the
     // operand.
     const std::byte* weights = nullptr;
+    const std::byte *guessed = nullptr, *found = nullptr;  // pages; found: what the table says
     bool has_strip = false;
     int strips = 0;
     const auto begin_range = [&](int32_t range) {
       const StripRange own = find_range(plan, range);
       const Place place = find_place(args, own.first + lane / kStrips);
       has_strip = lane / kStrips < own.count && place.strip < count_strips(args, place.output);
-      if (has_strip) weights = find_strip(args, place.output, place.strip, lane % kStrips);
+      if constexpr (kBets) {
+        // Nothing is made of the table's answer here, or this would wait for it.
+        const WeightRef& weight = args.outputs[0].weight;
+        const StripPlace in = strip_place(weight, place.strip);
+        if (has_strip) found = weight.pages[in.page], guessed = plan.guess.page(in.page);
+        weights = guessed + in.offset;
+      } else {
+        if (has_strip) weights = find_strip(args, place.output, place.strip, lane % kStrips);
+      }
       strips = __popc(__ballot_sync(0xffffffff, has_strip));
     };
     const int32_t padded_rows = round_up(args.rows, 8);
@@ -171,6 +202,18 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
     if (plan.rounds == 1 && ahead >= last_ring) let_next_begin();
     wait_for_previous();
     for (int i = 0; i < ahead; ++i) copy_operand(i, i);
+    if constexpr (kBets) {
+      const bool is_lost = __any_sync(0xffffffff, guessed != found);
+      if (is_lost) {
+        for (int i = 0; i < ahead; ++i) barrier_wait(full + i * 8, 0);
+        weights += found - guessed;
+        for (int i = 0; i < ahead; ++i) announce(i, i), copy_operand(i, i);
+      }
+      if (lane == 0) {
+        first_parity = is_lost;
+        barrier_arrive(verdict);
+      }
+    }
     int32_t stage = ahead;  // the next one of a range
     if (stage == num_stages) take_range();
     int slot = ahead, parity = 1;
@@ -222,6 +265,10 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
       epilogue.load(args, place, warp_token, lane);
     }
 
+    if constexpr (kBets) {
+      barrier_wait(verdict, 0);
+      parity = first_parity;
+    }
     float sums[kStrips][kOctets][4] = {};
     Fragments<dtype, kOctets, kStrips> even, odd;
     for (int32_t stage = 0; stage < num_stages; ++stage) {
@@ -255,15 +302,15 @@ __global__ void __launch_bounds__((max_warps(kStrips) + 1) * 32, 1)
 
 template <DType dtype, int kOctets, int kStrips>
 struct StreamSm90 {
-  static void run(Stream& stream, const LinearChoice& choice, const LinearArgs& args) {
+  static void run(Stream& stream, const LinearChoice& choice, const LinearOp& args) {
     const int32_t num_multiprocessors = stream.num_multiprocessors;
     StreamPlan plan = count_work(args);
     const int32_t held = max_warps(kStrips) / plan.token_warps;  // strips of a CTA at a time
     const int32_t wanted = divide_up(plan.num_strips, num_multiprocessors * held);
     const int32_t ctas_each = plan.token_warps == 1 ? 1 : std::min(wanted, choice.max_ctas_each);
+    const int32_t strips_bytes = kStrips * args.outputs[0].weight.strip_bytes;
     int32_t most_strips = held;  // of a range
     if (plan.token_warps == 1 && wanted > 1) {
-      const int32_t strips_bytes = kStrips * args.outputs[0].weight.strip_bytes;
       most_strips = std::clamp(divide_up(choice.range_bytes, strips_bytes),
                                divide_up(choice.range_strips, kStrips), held);
     }
@@ -280,21 +327,33 @@ struct StreamSm90 {
     const bool norms = args.raw != nullptr;
     const size_t shared_bytes =
         kBarrierBytes + size_t(plan.stages) * stage_bytes + (norms ? norm_bytes(num_slabs) : 0);
-    auto kernel = stream_sm90_kernel<dtype, kOctets, kStrips, false>;
-    if constexpr (kStrips == 2) {
-      if (args.has_qkv()) kernel = stream_sm90_kernel<dtype, kOctets, kStrips, true>;
-    }
-    allow_shared_memory(kernel, shared_bytes);
     const int warps = std::max(plan.strip_warps() * plan.token_warps, norms ? kNormWarps : 1);
-    launch(stream, kernel, dim3(plan.ctas), dim3((warps + 1) * 32), shared_bytes, args, plan);
+    const auto launch_kernel = [&](auto kernel, const auto& cut) {
+      allow_shared_memory(kernel, shared_bytes);
+      launch(stream, kernel, dim3(cut.ctas), dim3((warps + 1) * 32), shared_bytes, args, cut);
+    };
+    if constexpr (kStrips == 2) {
+      if (args.has_qkv()) {
+        launch_kernel(stream_sm90_kernel<dtype, kOctets, kStrips, StreamVariant::kQkv>, plan);
+        return;
+      }
+    } else {
+      if (plan.rounds == 1 && args.guess.first != nullptr &&
+          ctas_each * plan.strip_warps() * strips_bytes > choice.bet_bytes) {
+        launch_kernel(stream_sm90_kernel<dtype, kOctets, kStrips, StreamVariant::kBets>,
+                      BetPlan{plan, args.guess});
+        return;
+      }
+    }
+    launch_kernel(stream_sm90_kernel<dtype, kOctets, kStrips, StreamVariant::kPlain>, plan);
   }
 };
 
 }  // namespace
 
 void linear_stream_sm90(Stream& stream, const LinearChoice& choice, DType dtype,
-                        const LinearArgs& args) {
-  choose_stream<StreamSm90>(stream, choice, dtype, args);
+                        const LinearOp& op) {
+  choose_stream<StreamSm90>(stream, choice, dtype, op);
 }
 
 }  // namespace hearth::cuda
