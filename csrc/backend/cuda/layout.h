@@ -131,10 +131,13 @@ constexpr StripPlace strip_place(const WeightRef& weight, int32_t strip) {
 }
 
 /// Where a strip lies now. A kernel may ask before wait_for_previous(): entries change by copies
-/// that are ordered with whole kernels (../device.h).
+/// that are ordered with whole kernels (../device.h). Not by strip_place(): the first page's entry
+/// is asked for before anything is divided, which a short kernel notices.
 constexpr const std::byte* strip_address(const WeightRef& weight, int32_t strip) {
-  const StripPlace place = strip_place(weight, strip);
-  return weight.pages[place.page] + place.offset;
+  const int32_t rest = strip - weight.first_strips;
+  if (rest < 0) return weight.pages[0] + weight.first_offset + size_t(strip) * weight.strip_bytes;
+  return weight.pages[1 + rest / weight.strips_per_page] +
+         size_t(rest % weight.strips_per_page) * weight.strip_bytes;
 }
 
 /// Where a weight's pages lay when an op was called, if they lay evenly. They may have moved before
