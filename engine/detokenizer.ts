@@ -1,32 +1,33 @@
 /**
  * Token ids to text, one at a time, without ever emitting half a character.
  *
- * A token's text depends on the one before (leading spaces, characters spread over tokens), so text is
- * the difference of two decodes of a short window, as vLLM does:
+ * A token is bytes, and a text is the bytes of its tokens one behind another; so what is held back is a
+ * character's beginning. Only where a text begins it may be otherwise: some tokenizers drop the space of
+ * its first word. There the tokenizer is asked for the text of all tokens so far.
  *
- *     tokens   ... | prefix ........ | read ......... | new
- *                  |<- text is out ->|<- text held ->|
- *
- * The window begins at `prefix`, where text went out the time before, and at first in the prompt: what
- * is generated continues the prompt's text.
+ * What is generated continues the prompt's text.
  *
  * @module
  */
 import type { Tokenizer } from "../model/spec.ts";
 
-/** Enough for the text of the next token to be what it would be after the whole prompt. */
-const PROMPT_TAIL = 6;
+const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Of a character. */
+const MOST_UTF8_BYTES = 4;
+
+/** Of tokens that are whole characters, by their bytes: a tokenizer makes those once. */
+const TEXTS = new WeakMap<Uint8Array, string>();
 
 /** Streaming decoder of one sequence. */
 export class Detokenizer {
   readonly #tokenizer: Tokenizer;
   readonly #skipSpecialTokens: boolean;
   readonly #kept: readonly number[];
-  #window: number[];
-  /** Tokens of the window whose text is out. */
-  #numRead: number;
-  /** Text of those. */
-  #readText: string;
+  /** All tokens of a text that has none yet; undefined where text is out. */
+  #first: number[] | undefined;
+  /** Bytes whose text is not out. */
+  #held: Uint8Array[] = [];
   readonly #utf8 = new Utf8Boundary();
 
   constructor(
@@ -41,40 +42,40 @@ export class Detokenizer {
     this.#tokenizer = tokenizer;
     this.#skipSpecialTokens = skipSpecialTokens;
     this.#kept = kept;
-    this.#window = this.#tail(promptTokens);
-    this.#numRead = this.#window.length;
-    for (const token of this.#window) this.#utf8.push(tokenizer.tokenBytes(token));
-    const text = this.#decode();
-    // A prompt that ends inside a character: the output completes it, so its U+FFFD is not out yet.
-    this.#readText = this.#utf8.insideCharacter ? text.replace(/\uFFFD+$/, "") : text;
+    const end = this.#endOf(promptTokens);
+    if (end.length === 0) this.#first = [];
+    for (const byte of end) this.#utf8.push(byte);
+    // A prompt that ends inside a character: the output completes it.
+    if (this.#utf8.insideCharacter) this.#held = [end.slice(-this.#utf8.numBytes)];
   }
 
   /** The text that is complete with this token; often all of the token's, sometimes none. */
   push(token: number): string {
     if (this.#isSkipped(token)) return "";
     const bytes = this.#tokenizer.tokenBytes(token);
-    if (bytes.length === 0) return ""; // of padded embeddings; the window would grow with each
-    this.#window.push(token);
-    this.#utf8.push(bytes);
-    if (this.#utf8.insideCharacter) return "";
-    return this.#advance();
+    if (bytes.length === 0) return ""; // of padded embeddings
+    this.#held.push(bytes);
+    this.#first?.push(token);
+    for (let i = 0; i < bytes.length; i++) this.#utf8.push(bytes[i]!);
+    return this.#utf8.insideCharacter ? "" : this.#release();
   }
 
   /** What is held at the end of the sequence: half a character as U+FFFD. */
   flush(): string {
-    return this.#window.length > this.#numRead ? this.#advance() : "";
+    return this.#held.length > 0 ? this.#release() : "";
   }
 
-  #advance(): string {
-    const text = this.#decode();
-    const added = text.slice(this.#readText.length);
-    // A token without text of its own must not become the context of the next one: the leading space
-    // of a sentence's first word is dropped, and the window would look like a sentence's beginning.
-    if (added === "") return "";
-    this.#window = this.#window.slice(this.#numRead);
-    this.#numRead = this.#window.length;
-    this.#readText = this.#decode();
-    return added;
+  #release(): string {
+    let text: string;
+    if (this.#first === undefined) {
+      text = textOf(this.#held);
+    } else {
+      text = this.#tokenizer.decode(this.#first, { skipSpecialTokens: false });
+      if (text === "") return ""; // the space that is dropped
+      this.#first = undefined;
+    }
+    this.#held = [];
+    return text;
   }
 
   #isSkipped(token: number): boolean {
@@ -82,23 +83,36 @@ export class Detokenizer {
       !this.#kept.includes(token);
   }
 
-  /** The prompt's last tokens that have text, from the beginning of a character on. */
-  #tail(promptTokens: readonly number[]): number[] {
-    const tail: number[] = [];
-    for (let i = promptTokens.length - 1; i >= 0; i--) {
-      const token = promptTokens[i]!;
-      if (this.#isSkipped(token)) continue;
-      tail.unshift(token);
-      if (tail.length < PROMPT_TAIL) continue;
-      if (!isContinuation(this.#tokenizer.tokenBytes(token)[0])) break;
+  /** The prompt's last bytes, as many as a character can have; none where it has no text. */
+  #endOf(promptTokens: readonly number[]): Uint8Array {
+    const pieces: Uint8Array[] = [];
+    for (let i = promptTokens.length - 1, size = 0; i >= 0 && size < MOST_UTF8_BYTES; i--) {
+      if (this.#isSkipped(promptTokens[i]!)) continue;
+      const bytes = this.#tokenizer.tokenBytes(promptTokens[i]!);
+      if (bytes.length === 0) continue;
+      pieces.unshift(bytes);
+      size += bytes.length;
     }
-    return tail;
+    return joined(pieces);
   }
+}
 
-  #decode(): string {
-    // What is to be skipped never comes into the window.
-    return this.#tokenizer.decode(this.#window, { skipSpecialTokens: false });
+function textOf(held: readonly Uint8Array[]): string {
+  if (held.length > 1) return UTF8.decode(joined(held));
+  const [bytes] = held as [Uint8Array];
+  let text = TEXTS.get(bytes);
+  if (text === undefined) TEXTS.set(bytes, text = UTF8.decode(bytes));
+  return text;
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let filled = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, filled);
+    filled += piece.length;
   }
+  return bytes;
 }
 
 function isContinuation(byte: number | undefined): boolean {
@@ -107,16 +121,21 @@ function isContinuation(byte: number | undefined): boolean {
 
 /** Follows bytes and tells whether they end in the beginning of a UTF-8 character. */
 class Utf8Boundary {
+  /** Of the last character, so far. */
+  numBytes = 0;
   #missing = 0;
 
   get insideCharacter(): boolean {
     return this.#missing > 0;
   }
 
-  push(bytes: Uint8Array): void {
-    for (const byte of bytes) {
-      if (this.#missing > 0 && isContinuation(byte)) this.#missing--;
-      else this.#missing = continuationBytes(byte);
+  push(byte: number): void {
+    if (this.#missing > 0 && isContinuation(byte)) {
+      this.#missing--;
+      this.numBytes++;
+    } else {
+      this.#missing = continuationBytes(byte);
+      this.numBytes = 1;
     }
   }
 }

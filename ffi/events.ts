@@ -46,62 +46,76 @@ export type NativeEvent =
   | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly error: EngineError };
 
-type EventStruct = ReturnType<typeof c.Event.decode>;
+const AT = c.Event.offsets;
 
 /**
- * The event at an offset of the event buffer; nothing of it stays in the buffers.
+ * The event at an offset of the event buffer; nothing of it stays in the buffers. One comes with each
+ * token, so that only what its kind has is read.
  *
  * @param payload the payload buffer of the same poll
  */
 export function decodeEvent(events: DataView, offset: number, payload: DataView): NativeEvent {
-  const event = c.Event.decode(events, offset);
-  const { request, sequence } = event;
-  const cachedTokens = event.cached_tokens;
-  switch (event.kind) {
+  const u32 = (at: number) => events.getUint32(offset + at, true);
+  const kind = u32(AT.kind);
+  const request = events.getBigUint64(offset + AT.request, true);
+  switch (kind) {
     case c.EventKind.start: {
-      const queueMicroseconds = Number(event.queue_microseconds);
-      return { kind: "start", request, cachedTokens, queueMicroseconds };
+      const queueMicroseconds = Number(events.getBigUint64(offset + AT.queue_microseconds, true));
+      return { kind: "start", request, cachedTokens: u32(AT.cached_tokens), queueMicroseconds };
     }
-    case c.EventKind.token: {
-      const tokens = tokensOf(event, payload);
-      const numOutputTokens = event.num_output_tokens;
-      return { kind: "token", request, sequence, tokens, cachedTokens, numOutputTokens };
-    }
+    case c.EventKind.token:
+      return {
+        kind: "token",
+        request,
+        sequence: u32(AT.sequence),
+        tokens: tokensOf(events, offset, payload),
+        cachedTokens: u32(AT.cached_tokens),
+        numOutputTokens: u32(AT.num_output_tokens),
+      };
     case c.EventKind.prompt_logprob: {
-      const [token] = tokensOf(event, payload);
-      return { kind: "prompt_logprob", request, position: sequence, token: token! };
+      const [token] = tokensOf(events, offset, payload);
+      return { kind: "prompt_logprob", request, position: u32(AT.sequence), token: token! };
     }
-    case c.EventKind.finish: {
-      const reason = nameOf(c.Finish, event.finish_reason);
-      return { kind: "finish", request, sequence, reason, cachedTokens };
-    }
+    case c.EventKind.finish:
+      return {
+        kind: "finish",
+        request,
+        sequence: u32(AT.sequence),
+        reason: nameOf(c.Finish, u32(AT.finish_reason)),
+        cachedTokens: u32(AT.cached_tokens),
+      };
     case c.EventKind.error:
-      return { kind: "error", request, error: failureOf(event, payload) };
+      return { kind: "error", request, error: errorAt(payload, u32(AT.payload_offset)) };
     case c.EventKind.ready:
       return { kind: "ready" };
     case c.EventKind.failed:
-      return { kind: "failed", error: failureOf(event, payload) };
+      return { kind: "failed", error: errorAt(payload, u32(AT.payload_offset)) };
     default:
-      throw new Error(`Cannot read event: kind ${event.kind} is unknown`);
+      throw new Error(`Cannot read event: kind ${kind} is unknown`);
   }
 }
 
 /** The layout that hearth.h draws: the first token is in the event, the rest in the payload. */
-function tokensOf(event: EventStruct, payload: DataView): PositionLogprobs[] {
-  const { payload_offset, num_tokens, num_top } = event;
+function tokensOf(events: DataView, offset: number, payload: DataView): PositionLogprobs[] {
+  const first = events.getUint32(offset + AT.payload_offset, true);
+  const numTokens = events.getUint32(offset + AT.num_tokens, true);
+  const numTop = events.getUint32(offset + AT.num_top, true);
   const entry = (index: number): TokenLogprob =>
-    c.TokenLogprob.decode(payload, payload_offset + index * c.TokenLogprob.byteLength);
+    c.TokenLogprob.decode(payload, first + index * c.TokenLogprob.byteLength);
   const tokens: PositionLogprobs[] = [];
-  let next = num_tokens - 1; // behind the tokens that the payload begins with
-  for (let i = 0; i < num_tokens; i++) {
-    const { token, logprob } = i === 0 ? event : entry(i - 1);
+  let next = numTokens - 1; // behind the tokens that the payload begins with
+  for (let i = 0; i < numTokens; i++) {
+    const { token, logprob } = i > 0 ? entry(i - 1) : {
+      token: events.getUint32(offset + AT.token, true),
+      logprob: events.getFloat32(offset + AT.logprob, true),
+    };
     const top: TokenLogprob[] = [];
-    while (top.length < num_top) top.push(entry(next++));
+    while (top.length < numTop) top.push(entry(next++));
     tokens.push({ token, logprob, top });
   }
   return tokens;
 }
 
-function failureOf({ payload_offset }: EventStruct, payload: DataView): EngineError {
-  return engineError(c.Error.decode(payload, payload_offset));
+function errorAt(payload: DataView, offset: number): EngineError {
+  return engineError(c.Error.decode(payload, offset));
 }

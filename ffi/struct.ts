@@ -48,6 +48,8 @@ export class Struct<F extends Record<string, FieldType>> {
   readonly byteLength: number;
   /** In C's order, `size` included. */
   readonly fields: readonly Field[];
+  /** Where each field lies, for readers that need few of them and often. */
+  readonly offsets: { readonly [K in keyof F]: number };
   /** Structs of hearth.h carry their size in front; plain pairs such as hearth_logit_bias do not. */
   readonly #sized: boolean;
 
@@ -70,6 +72,9 @@ export class Struct<F extends Record<string, FieldType>> {
       return { name, offset, element, count };
     });
     this.byteLength = Math.ceil(end / widest) * widest;
+    this.offsets = Object.fromEntries(this.fields.map(({ name, offset }) => [name, offset])) as {
+      [K in keyof F]: number;
+    };
   }
 
   /** Bytes of one struct. */
