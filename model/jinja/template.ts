@@ -9,17 +9,17 @@ import { Context } from "./frame.ts";
 import { GLOBALS } from "./globals.ts";
 import { parse } from "./parser.ts";
 import { type Budget, fail, Run, TemplateError } from "./run.ts";
-import { plain, type Span } from "./text.ts";
+import { plain, type TextSpan } from "./text.ts";
 import type { Value } from "./values.ts";
 
-export { type Budget, TemplateError } from "./run.ts";
-export { from, type Origin, type Span } from "./text.ts";
-export { fromJson, type Value } from "./values.ts";
+export type { TextOrigin, TextSpan } from "./text.ts";
 
 /** A rendered text, and which of its characters came with the variables. */
-export interface Rendered {
+export interface RenderedText {
+  /** All of it. */
   readonly text: string;
-  readonly spans: readonly Span[];
+  /** In order; all between them is the template's own. */
+  readonly spans: readonly TextSpan[];
 }
 
 /** How a template is rendered. */
@@ -44,7 +44,7 @@ export class Template {
    * @throws {TemplateError} where the template refuses, does what jinja2 does not allow, asks for what is
    * not supported here, or is not done within its budget
    */
-  render(variables: ReadonlyMap<string, Value>, { budget, now }: RenderOptions): Rendered {
+  render(variables: ReadonlyMap<string, Value>, { budget, now }: RenderOptions): RenderedText {
     const run = new Run(budget, now, BUILTINS);
     const text = guarded(() => this.#compiled(run, new Context(GLOBALS, variables)));
     return { text: plain(text), spans: typeof text === "string" ? [] : text.spans };

@@ -9,14 +9,17 @@
  */
 import type { Run } from "./run.ts";
 
-/** Where characters come from, in the words of whoever renders. */
-export type Origin = string;
+/** Who wrote characters: a caller, or an assistant in a turn that a caller hands back. */
+export type TextOrigin = "caller" | "assistant";
 
-/** UTF-16 offsets in a text, `end` excluded. */
-export interface Span {
+/** Characters of a text that have one origin. */
+export interface TextSpan {
+  /** UTF-16 offset of the first. */
   readonly start: number;
+  /** UTF-16 offset behind the last. */
   readonly end: number;
-  readonly origin: Origin;
+  /** Who wrote them. */
+  readonly origin: TextOrigin;
 }
 
 /** Characters of which some come from outside, or that are marked as safe HTML. */
@@ -28,7 +31,7 @@ export class Text {
    */
   constructor(
     readonly text: string,
-    readonly spans: readonly Span[],
+    readonly spans: readonly TextSpan[],
     readonly isMarkup: boolean = false,
   ) {}
 }
@@ -36,7 +39,7 @@ export class Text {
 /** A template's string. */
 export type Str = string | Text;
 
-const NO_SPANS: readonly Span[] = [];
+const NO_SPANS: readonly TextSpan[] = [];
 
 /** Whether a value is a string. */
 export function isStr(value: unknown): value is Str {
@@ -49,11 +52,11 @@ export function plain(value: Str): string {
 }
 
 /** A string of an origin as a whole. */
-export function from(text: string, origin: Origin): Str {
+export function from(text: string, origin: TextOrigin): Str {
   return text === "" ? text : new Text(text, [{ start: 0, end: text.length, origin }]);
 }
 
-function withSpans(text: string, spans: readonly Span[]): Str {
+function withSpans(text: string, spans: readonly TextSpan[]): Str {
   return spans.length === 0 ? text : new Text(text, spans);
 }
 
@@ -61,7 +64,7 @@ function withSpans(text: string, spans: readonly Span[]): Str {
 export function cut(value: Str, start: number, end: number): Str {
   if (typeof value === "string") return value.slice(start, end);
   if (start === 0 && end === value.text.length) return unmarked(value);
-  const spans: Span[] = [];
+  const spans: TextSpan[] = [];
   for (const span of value.spans) {
     if (span.end <= start) continue;
     if (span.start >= end) break;
@@ -77,7 +80,7 @@ export function cut(value: Str, start: number, end: number): Str {
 /** Joins strings one behind the other; spans that touch and have one origin become one. */
 export class Writer {
   #text = "";
-  #spans: Span[] | undefined;
+  #spans: TextSpan[] | undefined;
 
   /** Characters so far. */
   get length(): number {
@@ -122,7 +125,7 @@ export function join(run: Run, values: readonly Str[], between: Str = ""): Str {
 }
 
 /** Where it comes from as a whole: an origin that any part has, or none. */
-export function originOf(value: Str): Origin | undefined {
+export function originOf(value: Str): TextOrigin | undefined {
   return typeof value === "string" ? undefined : value.spans[0]?.origin;
 }
 

@@ -18,7 +18,7 @@
  */
 import type { Arguments } from "./arguments.ts";
 import { fail, type Run, TemplateError } from "./run.ts";
-import { from, isStr, type Origin, plain, type Str, Text } from "./text.ts";
+import { from, isStr, plain, type Str, Text, type TextOrigin } from "./text.ts";
 
 /** Any value of a template. */
 export type Value =
@@ -269,7 +269,7 @@ export function sizeOf(value: Exclude<Value, Str>): number | undefined {
 }
 
 /** A JSON value as a template's; texts, keys of objects too, come from `origin`. */
-export function fromJson(value: unknown, origin?: Origin): Value {
+export function fromJson(value: unknown, origin?: TextOrigin): Value {
   if (value === null || value === undefined || typeof value === "boolean") return value ?? null;
   if (typeof value === "string") return origin === undefined ? value : from(value, origin);
   if (typeof value === "number") {
