@@ -136,15 +136,24 @@ function stringAttribute(value: Str, name: string): Value | undefined {
   );
 }
 
-/** Markup's methods escape their arguments and give markup. */
-function markupMethod(run: Run, value: Str, name: string, args: Arguments): Value {
-  const safe = (item: Value): Value => {
-    if (isStr(item)) return unmarked(escape(run, item));
-    return Array.isArray(item) ? item.map(safe) : item;
+/** Of these methods of markup, the arguments that are escaped. */
+const ESCAPED: Readonly<Record<string, number>> = {
+  join: 0,
+  replace: 1,
+  center: 1,
+  ljust: 1,
+  rjust: 1,
+};
+
+/** Markup's methods give markup. */
+function markupMethod(run: Run, value: Str, name: string, { positional, named }: Arguments): Value {
+  const safe = (item: Value): Value => isStr(item) ? unmarked(escape(run, item)) : item;
+  const argument = (item: Value, index: number): Value => {
+    if (ESCAPED[name] !== index) return item;
+    return name === "join" ? [...itemsOf(run, item)].map(safe) : safe(item);
   };
-  const named = new Map([...args.named].map(([key, item]) => [key, safe(item)]));
   const result = callStringMethod(run, unmarked(value), name, {
-    positional: args.positional.map(safe),
+    positional: positional.map(argument),
     named,
   });
   const mark = (item: Value): Value => isStr(item) ? marked(item) : item;

@@ -23,6 +23,10 @@ export class TemplateReference extends Thing {
     this.#context = context;
   }
 
+  override repr(): string {
+    return "<TemplateReference None>";
+  }
+
   override attribute(_: Run, name: string): Value | undefined {
     const block = this.#blocks.get(name);
     if (block === undefined) return undefined;

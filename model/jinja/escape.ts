@@ -40,11 +40,14 @@ const NAMED: Readonly<Record<string, string>> = {
   nbsp: "\xa0",
 };
 
+/** Names that are entities without a semicolon too, and begin longer words. */
+const LEGACY =
+  /^(?:AElig|AMP|COPY|ETH|GT|LT|QUOT|REG|THORN|szlig|thorn|times|divide|aelig|eth|amp|copy|gt|lt|quot|reg|brvbar|cedil|cent|curren|deg|frac(?:12|14|34)|iexcl|iquest|laquo|macr|micro|middot|nbsp|not|ordf|ordm|para|plusmn|pound|raquo|sect|shy|sup[123]|yen|acute|uml|[AEIOUYaeiouy](?:acute|circ|grave|uml)|[ANOano]tilde|[Aa]ring|[Cc]cedil|[Oo]slash)/;
+
 /** The text without comments and tags, its white space as single spaces, its entities as characters. */
 export function stripTags(run: Run, value: Str): Str {
   return mapped(run, unmarked(value), (text) => {
-    const bare = withoutTags(withoutComments(text));
-    const spaced = bare.split(SPACES).filter((word) => word !== "").join(" ");
+    const spaced = withoutTags(text).split(SPACES).filter((word) => word !== "").join(" ");
     return spaced.replace(
       /&(?:#(\d{1,7});?|#[xX]([\da-fA-F]{1,6});?|([A-Za-z][A-Za-z0-9]*;?))/g,
       entity,
@@ -52,37 +55,35 @@ export function stripTags(run: Run, value: Str): Str {
   });
 }
 
-function withoutComments(text: string): string {
-  let result = "";
-  for (let at = 0;;) {
-    const start = text.indexOf("<!--", at);
-    const end = start < 0 ? -1 : text.indexOf("-->", start);
-    if (end < 0) return result + text.slice(at);
-    result += text.slice(at, start);
-    at = end + 3;
-  }
-}
-
+/** Up to the first comment or tag that nobody closes. */
 function withoutTags(text: string): string {
   let result = "";
-  for (let at = 0;;) {
+  let at = 0;
+  while (true) {
     const start = text.indexOf("<", at);
-    const end = start < 0 ? -1 : text.indexOf(">", start);
-    if (end < 0) return result + text.slice(at);
+    if (start < 0) break;
+    const isComment = text.startsWith("<!--", start);
+    const close = isComment ? "-->" : ">";
+    const end = text.indexOf(close, isComment ? start + 4 : start);
+    if (end < 0) break;
     result += text.slice(at, start);
-    at = end + 1;
+    at = end + close.length;
   }
+  return result + text.slice(at);
 }
 
 function entity(all: string, decimal?: string, hex?: string, name?: string): string {
   if (name !== undefined) {
     const character = NAMED[name.replace(";", "")];
-    return character !== undefined && name.endsWith(";")
-      ? character
-      : fail(`the filter striptags does not know the entity ${all}`);
+    if (character !== undefined && (name.endsWith(";") || name !== "apos")) return character;
+    return name.endsWith(";") || LEGACY.test(name) ? unknownEntity(all) : all;
   }
   const code = decimal === undefined ? parseInt(hex!, 16) : Number(decimal);
   return code >= 0xa0 && code <= 0x10ffff || code >= 0x20 && code < 0x7f
     ? String.fromCodePoint(code)
-    : fail(`the filter striptags does not know the entity ${all}`);
+    : unknownEntity(all);
+}
+
+function unknownEntity(name: string): never {
+  fail(`the entity ${name} is not supported by the filter striptags`);
 }

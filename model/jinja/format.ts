@@ -32,7 +32,7 @@ export function formatFields(run: Run, format: Str, args: Arguments, lookup: Fie
 
 /** @param depth formats within formats that may still come */
 function formatted(formatting: Formatting, format: Str, depth: number): Str {
-  if (depth === 0) fail("Max string recursion exceeded");
+  if (depth < 0) fail("Max string recursion exceeded");
   const text = plain(format);
   formatting.run.read(text);
   const writer = new Writer();

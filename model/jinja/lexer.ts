@@ -228,7 +228,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   v: "\v",
 };
 
-const ESCAPE = /\\(?:([0-7]{1,3})|x([\da-f]{2})|u([\da-f]{4})|U([\da-f]{8})|(.))/gis;
+const ESCAPE = /\\(?:([0-7]{1,3})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|(.))/gs;
 
 /** What a string literal says, in Python's escapes. */
 function unescape(text: string, line: number): string {

@@ -91,7 +91,8 @@ function fileSize(run: Run, value: Value, [binary]: Value[]): Value {
   const base = isBinary ? 1024 : 1000;
   if (bytes === 1) return "1 Byte";
   if (bytes < base) return `${Math.trunc(bytes)} Bytes`;
-  const index = PREFIXES.findIndex((_, i) => bytes < base ** (i + 2));
+  // A float is compared with the int itself, which no float need be.
+  const index = PREFIXES.findIndex((_, i) => bytes < BigInt(base) ** BigInt(i + 2));
   const at = index < 0 ? PREFIXES.length - 1 : index;
   const prefix = isBinary ? `${PREFIXES[at]!.toUpperCase()}i` : PREFIXES[at]!;
   const size = base * bytes / base ** (at + 2);
