@@ -29,7 +29,7 @@ function numeric(run: Run, value: Value): string | undefined {
   if (!isStr(value)) return undefined;
   run.read(plain(value));
   const text = plain(value).replace(ENDS, "");
-  if (/\P{ASCII}/u.test(text) && /\p{Nd}/u.test(text)) {
+  if (/(?=\P{ASCII})\p{Nd}/u.test(text)) {
     fail(`numbers must have ASCII digits: a text has ${text.slice(0, 20)}`);
   }
   return text;

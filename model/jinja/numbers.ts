@@ -146,10 +146,14 @@ function floats(operator: Operator, a: number, b: number): Float {
   }
 }
 
-/** What is left over is taken away first, so that the quotient is whole; 0 has the quotient's sign. */
+/** In the steps of Python's own, whose rounding shows. */
 function floorDivide(a: number, b: number): number {
-  const quotient = Math.round((a - modulo(a, b)) / b);
-  return quotient === 0 ? (a / b < 0 || Object.is(a / b, -0) ? -0 : 0) : quotient;
+  const remainder = a % b;
+  let quotient = (a - remainder) / b;
+  if (remainder !== 0 && remainder < 0 !== b < 0) quotient--;
+  if (quotient === 0) return a / b < 0 || Object.is(a / b, -0) ? -0 : 0;
+  const floor = Math.floor(quotient);
+  return quotient - floor > 0.5 ? floor + 1 : floor;
 }
 
 /** The remainder has the divisor's sign. */

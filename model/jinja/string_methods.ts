@@ -151,9 +151,7 @@ function words(text: string, max: number): Piece[] {
     while (at < text.length && !isSpaceAt(text, at)) at++;
     pieces.push([start, at]);
   }
-  let end = text.length;
-  while (isSpaceAt(text, end - 1)) end--;
-  pieces.push([at, end]);
+  pieces.push([at, text.length]); // what is left is left as it is
   return pieces;
 }
 
@@ -190,9 +188,7 @@ function lastWords(text: string, max: number): Piece[] {
     while (end > 0 && !isSpaceAt(text, end - 1)) end--;
     pieces.push([end, stop]);
   }
-  let start = 0;
-  while (isSpaceAt(text, start)) start++;
-  pieces.push([start, end]);
+  pieces.push([0, end]);
   return pieces;
 }
 

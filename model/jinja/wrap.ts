@@ -43,7 +43,7 @@ export function wrapLine(run: Run, line: Str, options: WrapOptions): Str[] {
       current.push(chunks.pop()!);
     }
     if (chunks.length > 0 && widthOf(chunks.at(-1)!) > width) {
-      breakLong(chunks, current, Math.max(1, width - used), options);
+      breakLong(chunks, current, width - used, options);
     }
     if (current.length > 0 && isBlank(current.at(-1)!)) current.pop();
     if (current.length > 0) lines.push(join(run, current));
