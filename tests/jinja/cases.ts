@@ -29,6 +29,9 @@ const NOW = new Date(2026, 10, 29, 15, 4, 5);
 
 const BUDGET = { steps: 3_000_000, characters: 30_000_000 };
 
+/** Templates that were parsed, by their text. */
+const parsed = new Map<string, Template>();
+
 /** What our templates make of a case. */
 export function render({ template, variables }: Pick<Case, "template" | "variables">): Outcome {
   const values = Object.entries(variables).map(([name, value]): [string, Value] => [
@@ -36,8 +39,9 @@ export function render({ template, variables }: Pick<Case, "template" | "variabl
     fromJson(value, "caller"),
   ]);
   try {
-    const rendered = new Template(template).render(new Map(values), { budget: BUDGET, now: NOW });
-    return { text: rendered.text };
+    const compiled = parsed.get(template) ?? new Template(template);
+    parsed.set(template, compiled);
+    return { text: compiled.render(new Map(values), { budget: BUDGET, now: NOW }).text };
   } catch (error) {
     if (!(error instanceof TemplateError)) throw error;
     return { refused: error.message };
