@@ -15,15 +15,10 @@ import { TEXT_FILTERS } from "./text_filters.ts";
 import { isMarkup, isStr, plain } from "./text.ts";
 import { Dict, Float, keyOf, Range, Thing, Tuple, Undefined, type Value } from "./values.ts";
 
-function unsupported(name: string, why: string): Filter {
-  return () => fail(`the filter ${name} is not supported: ${why}`);
-}
-
 const FILTERS: ReadonlyMap<string, Filter> = new Map(Object.entries({
   ...TEXT_FILTERS,
   ...SEQUENCE_FILTERS,
   ...NUMBER_FILTERS,
-  urlize: unsupported("urlize", "it makes HTML"),
 }));
 
 function test(

@@ -345,8 +345,15 @@ function swapCase(text: string): string {
 }
 
 function caseFold(text: string): string {
-  if (/\P{ASCII}/u.test(text)) fail("casefold() is supported for ASCII alone");
-  return text.toLowerCase();
+  return Array.from(text, foldPoint).join("");
+}
+
+/** Small letters of what a letter's capital is, which makes one of several forms. */
+function foldPoint(point: string): string {
+  if (point === "\u0131") return point; // a small i without its dot stays one
+  if (/[\u13a0-\u13fd\uab70-\uabbf]/.test(point)) return point.toUpperCase(); // Cherokee
+  const capital = point.toLowerCase().toUpperCase();
+  return Array.from(capital, (letter) => letter.toLowerCase()).join("");
 }
 
 for (const [name, pattern] of Object.entries(CLASSES)) {

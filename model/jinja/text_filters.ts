@@ -10,7 +10,8 @@ import { count, itemsOf, iterableOf } from "./items.ts";
 import { toJson } from "./json.ts";
 import { binary } from "./operators.ts";
 import { formatPercent } from "./percent.ts";
-import { repr, toText } from "./printing.ts";
+import { prettyPrint } from "./pretty.ts";
+import { toText } from "./printing.ts";
 import { asInt, toIndex } from "./numbers.ts";
 import { fail, type Filter, type Run } from "./run.ts";
 import { center, replace, splitLines, strip } from "./string_methods.ts";
@@ -31,6 +32,7 @@ import {
 import { Dict, isTrue, textOf, Tuple, typeName, Undefined, type Value } from "./values.ts";
 import { attributeGetter } from "./attribute_path.ts";
 import { filter } from "./filter.ts";
+import { urlize } from "./urlize.ts";
 import { wrapLine } from "./wrap.ts";
 
 /** Calls a method of a string as jinja2 does, which keeps markup markup. */
@@ -161,16 +163,27 @@ function json(run: Run, value: Value, args: Value[]): Value {
   });
 }
 
-/** Short values print as they do, with sorted keys; longer ones in lines, which nobody needs. */
-function prettyPrint(run: Run, value: Value): Value {
-  const hasDict = (item: Value): boolean =>
-    item instanceof Dict || (Array.isArray(item) && item.some(hasDict)) ||
-    (item instanceof Tuple && item.items.some(hasDict));
-  const text = repr(run, value);
-  if (plain(text).length > 80 || (hasDict(value) && !(value instanceof Dict && value.size < 2))) {
-    fail("the filter pprint is supported for short values without dicts alone");
+function links(run: Run, value: Value, args: Value[]): Value {
+  const [limit, nofollow, target, rel, extraSchemes] = args as [Value, Value, Value, Value, Value];
+  const rels = new Set(
+    rel === null ? [] : textOf(rel, "rel").split(/ +/).filter((one) => one !== ""),
+  );
+  if (isTrue(nofollow)) rels.add("nofollow");
+  rels.add("noopener");
+  const schemes = extraSchemes === null
+    ? []
+    : [...itemsOf(run, extraSchemes)].map((scheme) => textOf(scheme, "a scheme"));
+  for (const scheme of schemes) {
+    if (!/^[\p{L}\p{N}_.+-]{2,}:\/{0,2}$/u.test(scheme)) {
+      fail(`'${scheme}' is not a valid URI scheme prefix.`);
+    }
   }
-  return text;
+  return urlize(run, value, {
+    limit: limit === null ? undefined : toIndex(limit, "trim_url_limit"),
+    rel: [...rels].sort().join(" "),
+    target: target === null ? "" : textOf(target, "target"),
+    schemes,
+  });
 }
 
 function wordWrap(run: Run, value: Value, args: Value[]): Value {
@@ -220,7 +233,7 @@ export const TEXT_FILTERS: Readonly<Record<string, Filter>> = {
     return join(run, parts, unmarked(toText(run, d!)));
   }),
   lower: viaMethod("lower"),
-  pprint: filter("pprint", "", prettyPrint),
+  pprint: filter("pprint", "", (run, value) => prettyPrint(run, value)),
   replace: filter("replace", "old, new, count=None", (run, value, [old, by, limit]) => {
     const [text, wanted, other] = [value, old!, by!].map((item) => unmarked(toText(run, item)));
     const most = limit === null ? -1 : toIndex(limit!, "count");
@@ -245,6 +258,11 @@ export const TEXT_FILTERS: Readonly<Record<string, Filter>> = {
   truncate: filter("truncate", "length=255, killwords=False, end='...', leeway=None", truncate),
   upper: viaMethod("upper"),
   urlencode: filter("urlencode", "", urlEncode),
+  urlize: filter(
+    "urlize",
+    "trim_url_limit=None, nofollow=False, target=None, rel=None, extra_schemes=None",
+    links,
+  ),
   wordcount: filter("wordcount", "", (run, value) => {
     const text = plain(toText(run, value));
     run.read(text);

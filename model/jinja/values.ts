@@ -273,7 +273,11 @@ export function fromJson(value: unknown, origin?: TextOrigin): Value {
   if (value === null || value === undefined || typeof value === "boolean") return value ?? null;
   if (typeof value === "string") return origin === undefined ? value : from(value, origin);
   if (typeof value === "number") {
-    return Number.isSafeInteger(value) && !Object.is(value, -0) ? value : new Float(value);
+    if (!Number.isInteger(value) || Object.is(value, -0) || Math.abs(value) > 2 ** 64) {
+      return new Float(value);
+    }
+    // An int of 64 bits, which JSON's reader has rounded.
+    return Number.isSafeInteger(value) ? value : BigInt(value);
   }
   if (Array.isArray(value)) return value.map((item) => fromJson(item, origin));
   if (typeof value === "object") {

@@ -33,7 +33,7 @@ FILTERS = {
     "map('upper') | list": ["ls", "none"], "map(attribute='role') | list": ["msgs"], "map(attribute='x', default='-') | list": ["msgs"],
     "map(attribute='a.b') | list": ["[nested]"], "map('replace', 'a', 'b') | list": ["ls"], "map('nothing') | list": ["ls", "el"], "map | list": ["ls"],
     "max": ["l", "ls", "el"], "max(attribute='n')": ["msgs"], "min": ["l", "ls"], "min(case_sensitive=true)": ["ls"],
-    "pprint": ["l", "s"], "reject | list": ["mix"], "reject('odd') | list": ["l"], "rejectattr('x') | list": ["msgs"], "rejectattr('role', 'eq', 'user') | list": ["msgs"],
+    "pprint": ["l", "s", "msgs", "dd", "'word ' * 30", "{'text': 'word ' * 30, 'lines': lines * 9, 1: 2, none: [l] * 20}", "range(60) | list", "('x' * 90,)"], "reject | list": ["mix"], "reject('odd') | list": ["l"], "rejectattr('x') | list": ["msgs"], "rejectattr('role', 'eq', 'user') | list": ["msgs"],
     "replace('l', 'L')": ["s"], "replace('l', 'L', 1)": ["s"], "replace('', '-')": ["'ab'"], "replace(1, 2)": ["11"], "replace('a', undef)": ["'aba'"],
     "reverse": ["s", "u"], "reverse | list": ["l", "d", "range(3)"],
     "round": ["2.5", "3.5", "-2.5", "2", "0.5"], "round(1)": ["0.25", "0.35", "2.675"], "round(2, 'ceil')": ["1.001"], "round(2, 'floor')": ["1.009", "7"], "round(-2)": ["1250", "1350", "1234.5"], "round(0, 'x')": ["1"],
@@ -46,6 +46,8 @@ FILTERS = {
     "trim": ["ws", "none", "3"], "trim('Hd')": ["s"], "trim('')": ["s"], "truncate(9)": ["'foo bar baz qux'"], "truncate(9, true)": ["'foo bar baz qux'"], "truncate(11)": ["'foo bar baz qux'"], "truncate(11, False, '...', 0)": ["'foo bar baz qux'"], "truncate(2)": ["'foo bar baz qux'"],
     "unique | list": ["['a', 'A', 'b', 1, 1.0, true]"], "unique(true) | list": ["['a', 'A', 'b']"], "unique(attribute='role') | list": ["msgs"], "upper": ["'ß'", "'ﬁ'", "u", "none"],
     "urlencode": ["path", "{'a b': 'c/d', 'e': 1}", "[('a', 'b')]", "u", "3"], "wordcount": ["s", "'a-b c_d é'"], "wordwrap(5)": ["'hello wonderful world'"], "wordwrap(5, false)": ["'hello wonderful world'"], "wordwrap(8, wrapstring='|')": ["lines"], "wordwrap(6, break_on_hyphens=false)": ["'a-b-c-d e-f'"], "wordwrap(4)": ["'a-b-c-d e-f'"],
+    "urlize": ["'see http://a.b/c?d=e&f, (www.x.org) me@x.io <https://y.com/(z)> mailto:a@b.cd x.com 1.2'", "none"], "urlize(8, true)": ["'http://example.com/long'"],
+    "urlize(target='_blank', rel='a b')": ["'www.x.org'"], "urlize(extra_schemes=['tel:'])": ["'tel:1 ftp://x'"], "urlize(extra_schemes=['!'])": ["'x'"],
     "xmlattr": ["{'a': 1, 'b': none, 'c': '<'}", "{}", "{'a b': 1}"], "xmlattr(false)": ["{'a': 1}"], "upper(1)": ["s"], "nothing": ["s"],
 }
 TESTS = {
@@ -54,11 +56,11 @@ TESTS = {
 }
 METHODS = {
     "s": ["capitalize()", "casefold()", "center(20, '*')", "count('l')", "count('l', 3)", "count('')", "endswith('ld')", "endswith(('x', 'd'))", "endswith('')", "expandtabs(4)", "find('o')", "find('o', 5)", "find('o', -3, -1)", "find('z')", "index('z')", "index('W')", "isalnum()", "isalpha()", "isascii()", "isdecimal()", "isdigit()", "isidentifier()", "islower()", "isnumeric()", "isprintable()", "isspace()", "istitle()", "isupper()", "join(['a', 'b'])", "join('ab')", "join([1])", "ljust(15)", "ljust(15, '.')", "lower()", "lstrip('Hel')", "partition(', ')", "partition('z')", "removeprefix('He')", "removesuffix('ld')", "replace('l', 'L')", "replace('l', 'L', 1)", "rfind('o')", "rindex('o')", "rjust(15, '.')", "rpartition('o')", "rsplit('o', 1)", "rsplit()", "rstrip('dl')", "split()", "split('l')", "split('l', 1)", "split(sep='l', maxsplit=2)", "split('')", "split(1)", "splitlines()", "startswith('He')", "startswith('l', 2)", "startswith(('x', 'H'))", "startswith(['H'])", "strip('Hd')", "strip(none)", "strip(1)", "swapcase()", "title()", "upper()", "zfill(15)", "zfill()", "nothing()", "__class__", "_private", "format", "encode()", "upper(1)"],
-    "u": ["upper()", "lower()", "title()", "swapcase()", "isalpha()", "isprintable()", "center(12, '😀')", "find('x')", "split('😀')", "isascii()"],
+    "u": ["upper()", "lower()", "title()", "swapcase()", "isalpha()", "isprintable()", "center(12, '😀')", "find('x')", "split('😀')", "isascii()", "casefold()"],
     "ws": ["strip()", "lstrip()", "rstrip()", "split()", "isspace()", "splitlines()"],
     "lines": ["splitlines()", "splitlines(true)", "splitlines(keepends=false)", "split('\\n')"],
     "'²½٣五Ⅷ'": ["isdigit()", "isdecimal()", "isnumeric()", "isalnum()"], "'²'": ["isdigit()", "isdecimal()"], "'½'": ["isdigit()", "isnumeric()"], "'٣'": ["isdecimal()"], "'五'": ["isnumeric()", "isalpha()"],
-    "'-42'": ["zfill(6)", "lstrip('-')"], "'ǆ ßx ﬁ ᾳ'": ["title()", "capitalize()", "upper()"], "'ΑΣ ΑΣΑ'": ["lower()", "title()", "capitalize()"],
+    "'ßﬁςıꭰİ'": ["casefold()", "swapcase()"], "'-42'": ["zfill(6)", "lstrip('-')"], "'ǆ ßx ﬁ ᾳ'": ["title()", "capitalize()", "upper()"], "'ΑΣ ΑΣΑ'": ["lower()", "title()", "capitalize()"],
     "d": ["get('a')", "get('zz')", "get('zz', 1)", "get('zz', default=1)", "items()", "keys()", "values()", "items", "copy()", "pop('a')", "update({})", "clear()", "setdefault('a')", "a", "zz", "items()|list", "get([])"],
     "l": ["count(1)", "index(2)", "index(9)", "index(1, 2)", "copy()", "append(1)", "sort()", "reverse()", "0", "9"],
     "(1, 2)": ["count(1)", "index(2)"], "range(3)": ["start", "stop", "step", "count(1)", "index(2)"], "i": ["real", "imag", "bit_length()", "numerator", "denominator"], "fl": ["is_integer()", "real"],
