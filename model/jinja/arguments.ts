@@ -15,11 +15,6 @@ export interface Arguments {
 /** None at all. */
 export const NO_ARGUMENTS: Arguments = { positional: [], named: new Map() };
 
-/** The same with one more in front. */
-export function withFirst(first: Value, { positional, named }: Arguments): Arguments {
-  return { positional: [first, ...positional], named };
-}
-
 /** Takes a call's arguments in the order of a function's parameters. */
 export type Binder = (args: Arguments) => Value[];
 

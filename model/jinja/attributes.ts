@@ -97,7 +97,7 @@ export function attributeOf(run: Run, value: Value, name: string): Value | undef
   const kind = typeName(value);
   if (MUTATING[kind]?.includes(name)) return unsafe(value, name);
   if (UNSUPPORTED[kind]?.includes(name)) fail(`${kind}.${name} is not supported`);
-  const method = METHODS[kind]?.[name];
+  const method = METHODS[kind]?.get(name);
   if (method !== undefined) {
     return new Callable(name, (run, args) => method.call(run, value, method.bind(args)));
   }
@@ -116,7 +116,7 @@ function unsafe(value: Value, name: string): Undefined {
 }
 
 function isDictAttribute(name: string): boolean {
-  return METHODS["dict"]![name] !== undefined || MUTATING["dict"]!.includes(name) ||
+  return METHODS["dict"]!.has(name) || MUTATING["dict"]!.includes(name) ||
     UNSUPPORTED["dict"]!.includes(name) || PRIVATE.test(name);
 }
 
@@ -192,18 +192,14 @@ function method<T extends Value>(
   return { bind: binder(name, parameters), call: call as Method["call"] };
 }
 
-function sequenceOf(run: Run, value: Value): Iterable<Value> {
-  return itemsOf(run, value);
-}
-
 const COUNT = method("count", "value, /", (run, self, [wanted]) => {
   let count = 0;
-  for (const item of sequenceOf(run, self)) if (equals(run, item, wanted!)) count++;
+  for (const item of itemsOf(run, self)) if (equals(run, item, wanted!)) count++;
   return count;
 });
 
 const INDEX = method("index", "value, start=0, stop=9007199254740991, /", (run, self, args) => {
-  const items = [...sequenceOf(run, self)];
+  const items = [...itemsOf(run, self)];
   const border = (value: Value) => {
     const index = Number(asInt(value) ?? fail("slice indices must be integers"));
     return index < 0 ? Math.max(0, index + items.length) : Math.min(index, items.length);
@@ -214,11 +210,11 @@ const INDEX = method("index", "value, start=0, stop=9007199254740991, /", (run, 
   return fail("the value is not in the list");
 });
 
-const INT_METHODS: Readonly<Record<string, Method>> = {
+const INT_METHODS = byName({
   bit_length: method("bit_length", "", (_, self) => bits(self).length),
   bit_count: method("bit_count", "", (_, self) => bits(self).replaceAll("0", "").length),
   conjugate: method("conjugate", "", (_, self) => asInt(self)!),
-};
+});
 
 /** Binary digits of an int's size; none of 0. */
 function bits(self: Value): string {
@@ -226,9 +222,8 @@ function bits(self: Value): string {
   return value === 0n ? "" : (value < 0n ? -value : value).toString(2);
 }
 
-const METHODS: Readonly<Record<string, Readonly<Record<string, Method>>>> = {
-  dict: {
-    __proto__: null!,
+const METHODS: Readonly<Record<string, ReadonlyMap<string, Method>>> = {
+  dict: byName({
     get: method<Dict>("get", "key, default=None, /", (_, self, [key, otherwise]) => {
       const value = self.get(key!);
       return value === undefined ? otherwise! : value;
@@ -240,26 +235,28 @@ const METHODS: Readonly<Record<string, Readonly<Record<string, Method>>>> = {
       run.makeItems(self.size);
       return new Dict(self.entries());
     }),
-  },
-  list: {
-    __proto__: null!,
+  }),
+  list: byName({
     count: COUNT,
     index: INDEX,
     copy: method<Value[]>("copy", "", (run, self) => {
       run.makeItems(self.length);
       return [...self];
     }),
-  },
-  tuple: { __proto__: null!, count: COUNT, index: INDEX },
-  range: { __proto__: null!, count: COUNT, index: INDEX },
-  int: { __proto__: null!, ...INT_METHODS },
-  bool: { __proto__: null!, ...INT_METHODS },
-  float: {
-    __proto__: null!,
+  }),
+  tuple: byName({ count: COUNT, index: INDEX }),
+  range: byName({ count: COUNT, index: INDEX }),
+  int: INT_METHODS,
+  bool: INT_METHODS,
+  float: byName({
     is_integer: method<Float>("is_integer", "", (_, self) => Number.isInteger(self.value)),
     conjugate: method<Float>("conjugate", "", (_, self) => self),
-  },
-} as const;
+  }),
+};
+
+function byName(methods: Readonly<Record<string, Method>>): ReadonlyMap<string, Method> {
+  return new Map(Object.entries(methods));
+}
 
 function propertyOf(value: Value, name: string): Value | undefined {
   if (value instanceof Range && (name === "start" || name === "stop" || name === "step")) {

@@ -10,11 +10,7 @@ export const SPACE =
 
 const SPACE_AT = new RegExp(`[${SPACE}]`);
 
-/** Whether a UTF-16 unit is white space; all of it is one unit long. */
-export function isSpace(unit: string): boolean {
-  return SPACE_AT.test(unit);
-}
-
+/** All of them are one unit long. */
 const SPACE_CODES = new Set<number>();
 for (let code = 0; code <= 0x3000; code++) {
   if (SPACE_AT.test(String.fromCharCode(code))) SPACE_CODES.add(code);

@@ -6,7 +6,7 @@
 import { type Arguments, NO_ARGUMENTS } from "./arguments.ts";
 import type { CallArguments, Expression, ExpressionOf } from "./ast.ts";
 import { getAttribute, getItem } from "./attributes.ts";
-import { Frame } from "./frame.ts";
+import type { Frame } from "./frame.ts";
 import { itemsOf, sliceOf } from "./items.ts";
 import { failAt } from "./lexer.ts";
 import { binary, compare, unary } from "./operators.ts";
@@ -123,9 +123,13 @@ export function holderOf({ scope: owner }: Slot, scope: ExpressionScope): (frame
 
 function reader(slot: Slot, name: string, scope: ExpressionScope): Evaluate {
   const { index } = slot;
-  if (slot.scope === scope.owner) return ({ slots }) => Frame.valueOf(slots[index], name);
+  if (slot.scope === scope.owner) return ({ slots }) => valueOf(slots[index], name);
   const holder = holderOf(slot, scope);
-  return (frame) => Frame.valueOf(holder(frame).slots[index], name);
+  return (frame) => valueOf(holder(frame).slots[index], name);
+}
+
+function valueOf(value: Value | undefined, name: string): Value {
+  return value === undefined ? Undefined.named(name) : value;
 }
 
 function compileConditional(
@@ -227,7 +231,7 @@ export function compileCall(
 }
 
 /** Calls a value, as `value(…)` does. */
-export function callValue(run: Run, value: Value, args: Arguments): Value {
+function callValue(run: Run, value: Value, args: Arguments): Value {
   run.spend(1);
   if (value instanceof Undefined) value.fail();
   if (!(value instanceof Thing) || value.call === undefined) {

@@ -31,14 +31,14 @@ export function forceEscape(run: Run, value: Value): Text {
   );
 }
 
-const NAMED: Readonly<Record<string, string>> = {
-  amp: "&",
-  lt: "<",
-  gt: ">",
-  quot: '"',
-  apos: "'",
-  nbsp: "\xa0",
-};
+const NAMED: ReadonlyMap<string, string> = new Map([
+  ["amp", "&"],
+  ["lt", "<"],
+  ["gt", ">"],
+  ["quot", '"'],
+  ["apos", "'"],
+  ["nbsp", "\xa0"],
+]);
 
 /** Names that are entities without a semicolon too, and begin longer words. */
 const LEGACY =
@@ -74,7 +74,7 @@ function withoutTags(text: string): string {
 
 function entity(all: string, decimal?: string, hex?: string, name?: string): string {
   if (name !== undefined) {
-    const character = NAMED[name.replace(";", "")];
+    const character = NAMED.get(name.replace(";", ""));
     if (character !== undefined && (name.endsWith(";") || name !== "apos")) return character;
     return name.endsWith(";") || LEGACY.test(name) ? unknownEntity(all) : all;
   }

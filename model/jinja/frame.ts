@@ -6,7 +6,7 @@
 import type { FunctionScope } from "./scope.ts";
 import type { Run } from "./run.ts";
 import type { Str, Writer } from "./text.ts";
-import { Undefined, type Value } from "./values.ts";
+import type { Value } from "./values.ts";
 
 /** Names from outside, and those that the template sets at its top. */
 export class Context {
@@ -61,10 +61,5 @@ export class Frame {
     readonly parent?: Frame,
   ) {
     this.slots = Array<Value | undefined>(scope.slots).fill(undefined);
-  }
-
-  /** The value of a variable that may have none. */
-  static valueOf(value: Value | undefined, name: string): Value {
-    return value === undefined ? Undefined.named(name) : value;
   }
 }

@@ -47,7 +47,7 @@ export function toIndex(value: Value, what: string): number {
 }
 
 /** Whether an int is 0, of either kind. */
-export function isZero(value: Int): boolean {
+function isZero(value: Int): boolean {
   return value === 0 || value === 0n;
 }
 

@@ -226,7 +226,7 @@ function compareItems(
 }
 
 /** Python's `in`. */
-export function contains(run: Run, container: Value, item: Value): boolean {
+function contains(run: Run, container: Value, item: Value): boolean {
   if (isStr(container)) {
     if (!isStr(item)) {
       fail(`'in <string>' requires string as left operand, not ${typeName(item)}`);

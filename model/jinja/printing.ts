@@ -127,7 +127,7 @@ export function asciiOnly(text: string): string {
 }
 
 /** `\xe9`, `\u2028`, `\U0001f600`. */
-export function hexEscape(point: string): string {
+function hexEscape(point: string): string {
   const code = point.codePointAt(0)!;
   const hex = code.toString(16);
   if (code <= 0xff) return `\\x${hex.padStart(2, "0")}`;

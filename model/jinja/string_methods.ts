@@ -16,7 +16,7 @@ import {
   title,
 } from "./characters.ts";
 import { itemsOf } from "./items.ts";
-import { asInt, toIndex } from "./numbers.ts";
+import { toIndex } from "./numbers.ts";
 import { fail, type Run } from "./run.ts";
 import {
   countPoints,
@@ -461,9 +461,4 @@ for (const name of ["encode", "maketrans", "translate"]) {
     bind: () => fail(`str.${name}() is not supported`),
     method: () => null,
   });
-}
-
-/** The int that a method's argument is, where it may be left out. */
-export function optionalInt(value: Value): number | undefined {
-  return value === null ? undefined : Number(asInt(value) ?? fail("an integer is required"));
 }

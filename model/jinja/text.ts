@@ -125,7 +125,7 @@ export function join(run: Run, values: readonly Str[], between: Str = ""): Str {
 }
 
 /** Where it comes from as a whole: an origin that any part has, or none. */
-export function originOf(value: Str): TextOrigin | undefined {
+function originOf(value: Str): TextOrigin | undefined {
   return typeof value === "string" ? undefined : value.spans[0]?.origin;
 }
 
