@@ -87,9 +87,15 @@ function toValue(message: TemplateMessage): Value {
   return value;
 }
 
-/** Ordinary templates take some thousand steps, and go over a message's text a few times. */
+/**
+ * Ordinary templates take up to 300 steps a message and go over its text a few times; some look back at
+ * all messages from each, which a thousand of them must not forbid.
+ */
 function budgetFor(messages: readonly TemplateMessage[]): Budget {
   const texts = messages.flatMap((message) => Object.values(message));
   const characters = texts.reduce((sum, text) => sum + text.length, 0);
-  return { steps: 1_000_000 + 2 * characters, characters: 4_000_000 + 16 * characters };
+  return {
+    steps: 1_000_000 + 4_000 * messages.length + 2 * characters,
+    characters: 4_000_000 + 8_000 * messages.length + 16 * characters,
+  };
 }

@@ -21,7 +21,7 @@ export type Comparison = "==" | "!=" | "<" | "<=" | ">" | ">=" | "in" | "not in"
 export function binary(run: Run, operator: BinaryOperator, a: Value, b: Value): Value {
   run.spend(1);
   if (operator === "+" && typeof a === "string" && typeof b === "string") {
-    run.make(a.length + b.length);
+    run.make(Math.min(a.length, b.length)); // the longer one is not copied
     return a + b;
   }
   if (a instanceof Undefined) a.fail();

@@ -111,11 +111,19 @@ export class Writer {
   }
 }
 
-/** The strings one behind the other, with something between; never markup. */
+/**
+ * The strings one behind the other, with something between; never markup. What is prolonged is not copied,
+ * so that the longest costs nothing but its spans.
+ */
 export function join(run: Run, values: readonly Str[], between: Str = ""): Str {
-  let size = plain(between).length * values.length;
-  for (const value of values) size += plain(value).length;
-  run.make(size);
+  let [size, longest] = [plain(between).length * values.length, 0];
+  for (const value of values) {
+    const { length } = plain(value);
+    size += length;
+    longest = Math.max(longest, length);
+    if (typeof value !== "string") size += 8 * value.spans.length;
+  }
+  run.make(size - longest);
   const writer = new Writer();
   for (const [i, value] of values.entries()) {
     if (i > 0) writer.write(between);

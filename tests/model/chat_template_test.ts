@@ -90,6 +90,14 @@ Deno.test("a hostile template is refused within bounded time", () => {
   }
 });
 
+Deno.test("a thousand messages may each look back at all others", () => {
+  const template = "{% set ns = namespace(text='') %}{% for m in messages %}" +
+    "{% for other in messages[:loop.index] | reverse %}{% if other.content == m.content %}{% break %}{% endif %}{% endfor %}" +
+    "{% set ns.text = ns.text ~ m.content %}{{ messages[loop.index:] | length }};{% endfor %}{{ ns.text }}";
+  const many = Array.from({ length: 1000 }, () => ({ role: "user", content: "hi " }));
+  assert.ok(render(template, many).endsWith("1;0;" + "hi ".repeat(1000)));
+});
+
 Deno.test("a model whose chat template does not parse is there for prompts and tokens", async () => {
   const folder = await Deno.makeTempDir();
   try {
