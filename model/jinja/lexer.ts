@@ -143,6 +143,7 @@ class Lexer {
 
   #raw(length: number): void {
     this.#advance(this.#at + length);
+    if (this.#at === this.#source.length) return; // nothing is left that could miss its end
     const end = this.#match(RAW_END) ?? failAt(this.#line, "Missing end of raw directive");
     this.#data(this.#source.slice(this.#at, end.index), end[1]!, false);
     this.#advance(end.index + end[0].length);
@@ -150,6 +151,7 @@ class Lexer {
 
   #comment(content: number): void {
     this.#advance(content);
+    if (this.#at === this.#source.length) return; // likewise
     const end = this.#match(COMMENT_END) ?? failAt(this.#line, "Missing end of comment tag");
     this.#advance(end.index + end[0].length);
   }

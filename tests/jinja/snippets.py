@@ -241,7 +241,7 @@ OTHERS = r"""
 a {% if true %} b {% endif %} c
 """
 # With line breaks.
-LINES = ["a\r\nb\rc\n", "a\n", "a\n\n", "\n", "", " ", "  {% if true %}\r\n  x\r\n  {% endif %}\r\ny", "{{ 'a\r\nb' }}",
+LINES = ["x{#", "x{% raw %}", "x{# ", "x{% raw %} ", "x{%", "x{{", "a\r\nb\rc\n", "a\n", "a\n\n", "\n", "", " ", "  {% if true %}\r\n  x\r\n  {% endif %}\r\ny", "{{ 'a\r\nb' }}",
          "  {# c #}\n  x", "x {# c #}\ny", "{#- c #}\n\n x", "\n\n  {%- if true %} x{% endif %}", "{% if true %}\n\nx{% endif %}",
          "{% if true -%}\n\n x{% endif %}", "\ufeff{{ 1 }}", "\u00a0{%- if true %}x{% endif %}", "\u2003{% if true %}x{% endif %}", "a{% raw %}\n{{ x }}\n{% endraw %}\nb",
          "{%- raw %}\n a {%- endraw %}", "{{ x\n}}{{\n1 }}", "{%\nif true\n%}x{%\nendif\n%}", "{{+ 1 }}{{- -1 }}", "{{ [\n1,\n2\n] }}",
