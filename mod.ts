@@ -38,6 +38,7 @@ export {
   type TokenLogprob,
 } from "./engine/types.ts";
 export { buildInfo, type DeviceInfo, listDevices } from "./ffi/library.ts";
+export { type RenderedText, type TextOrigin, type TextSpan } from "./model/jinja/template.ts";
 export { defaultModelPath } from "./model/default_model.ts";
 export { loadModel, type LoadOptions } from "./model/load.ts";
 export type { OnProgress, Progress } from "./model/progress.ts";

@@ -41,7 +41,7 @@ export function promptOf(
 
 function render(template: ChatTemplate, messages: readonly TemplateMessage[]): string {
   try {
-    return template.render(messages, { addGenerationPrompt: true });
+    return template.render(messages, { addGenerationPrompt: true }).text;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     const rule = `be what the model's chat template takes, which says: ${reason}`;

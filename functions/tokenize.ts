@@ -81,7 +81,7 @@ function textOf(body: z.infer<typeof TokenizeRequest>, { model }: ServedEngine):
   }
   const addGenerationPrompt = body.add_generation_prompt ?? true;
   try {
-    return model.chatTemplate.render(messages.map(toTemplateMessage), { addGenerationPrompt });
+    return model.chatTemplate.render(messages.map(toTemplateMessage), { addGenerationPrompt }).text;
   } catch (error) {
     const message = `Cannot read messages: ${(error as Error).message}`;
     throw new HttpError(400, "invalid_value", message, "messages");

@@ -80,7 +80,7 @@ export function openGguf(path: string): Model {
     tensors: tensorTable(path, spec, tensorNames(spec, family), tensors),
     files: [path],
     tokenizer,
-    chatTemplate: template === "" ? undefined : createChatTemplate(path, template, tokenizer),
+    chatTemplate: template === "" ? undefined : createChatTemplate(template, tokenizer),
     eosTokenIds,
     samplingDefaults: ggufSamplingDefaults((key) => metadata.raw(key)),
   };

@@ -41,9 +41,7 @@ export function readHfTokenizer(folder: string): HfTokenizer {
     defaultTemplate(config["chat_template"]);
   return {
     tokenizer,
-    chatTemplate: template === undefined
-      ? undefined
-      : createChatTemplate(folder, template, tokenizer),
+    chatTemplate: template === undefined ? undefined : createChatTemplate(template, tokenizer),
   };
 }
 

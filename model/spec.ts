@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { RenderedText } from "./jinja/template.ts";
+
 /** Element types of weights, as `HEARTH_DTYPE_*` in hearth.h. */
 export type DType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0" | "Q4_1";
 
@@ -165,12 +167,13 @@ export interface ChatTemplate {
   /**
    * The text for the model.
    *
-   * @throws {Error} with the template's own message when it refuses the messages.
+   * @throws {Error} with the reason where the template refuses the messages, or is none that can be
+   * rendered
    */
   render(
     messages: readonly TemplateMessage[],
     options: { readonly addGenerationPrompt: boolean },
-  ): string;
+  ): RenderedText;
 }
 
 /** A model that has been read, all but its weights. */

@@ -56,7 +56,7 @@ Deno.test("prepare() hands the prompt's name, its control tokens and the signal 
   };
   prepare({ prompt: "a" }, context).encode(signal);
   prepare({ prompt: "b", addSpecialTokens: false }, context).encode();
-  const chatTemplate = { render: () => "rendered", reasoning: undefined };
+  const chatTemplate = { render: () => ({ text: "rendered", spans: [] }), reasoning: undefined };
   const messages = [{ role: "user", content: "c" }];
   prepare({ messages }, { ...context, model: { ...model, chatTemplate } }).encode(signal);
   assert.deepEqual(seen, [

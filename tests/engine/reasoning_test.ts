@@ -74,7 +74,7 @@ Deno.test("ReasoningParser gives the same parts however the text is cut", () => 
 
 Deno.test("a chat template tells the markers of a model that reasons", () => {
   const of = (template: string) =>
-    createChatTemplate("m", template, { bosToken: undefined, eosToken: undefined }).reasoning;
+    createChatTemplate(template, { bosToken: undefined, eosToken: undefined }).reasoning;
   assert.deepEqual(of("{{ content.split('</think>') }}"), markers);
   assert.deepEqual(of("{{ '<think>\\n' }}"), markers);
   assert.deepEqual(of("[THINK]"), { start: "[THINK]", end: "[/THINK]" });

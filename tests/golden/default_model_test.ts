@@ -33,8 +33,9 @@ Deno.test("The default model's chat template and tokenizer give the golden promp
   await using engine = await Engine.open(await defaultModelPath(), { device: "cpu" });
   for (const row of golden.rows) {
     if (row.messages !== undefined) {
-      const prompt = engine.model.chatTemplate!.render(row.messages, { addGenerationPrompt: true });
-      assert.equal(prompt, row.rendered, row.name);
+      const template = engine.model.chatTemplate!;
+      const { text } = template.render(row.messages, { addGenerationPrompt: true });
+      assert.equal(text, row.rendered, row.name);
     }
     assert.deepEqual(await engine.tokenize(row.rendered), row.prompt_token_ids, row.name);
   }

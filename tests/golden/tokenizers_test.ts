@@ -46,7 +46,7 @@ for (const name of checkpointNames) {
     const { chats } = readGolden<TokenizerGolden>(name, "tokenizer_golden.json");
     assert.equal(chatTemplate === undefined, chats.length === 0);
     for (const { messages, rendered, tokens } of chats) {
-      assert.equal(chatTemplate?.render(messages, { addGenerationPrompt: true }), rendered);
+      assert.equal(chatTemplate?.render(messages, { addGenerationPrompt: true }).text, rendered);
       assert.deepEqual(tokenizer.encode(rendered, { addSpecialTokens: false }), tokens, rendered);
     }
   });

@@ -99,7 +99,7 @@ export class FakeEngine implements ServedEngine {
           const turns = messages.map(({ role, content, reasoning }) =>
             `${role}: ${reasoning === undefined ? "" : `(${reasoning}) `}${content}\n`
           );
-          return turns.join("") + (addGenerationPrompt ? "assistant: " : "");
+          return { text: turns.join("") + (addGenerationPrompt ? "assistant: " : ""), spans: [] };
         },
       },
     };

@@ -1,54 +1,115 @@
 import assert from "node:assert/strict";
 import { createChatTemplate } from "../../model/chat_template.ts";
-import { assertRefused } from "./files.ts";
+import type { TemplateMessage } from "../../model/spec.ts";
+import { loadModel } from "../../model/load.ts";
+import { checkpointPath } from "../golden/checkpoints.ts";
+import { ownTimeMs } from "../own_time.ts";
 
 const tokens = { bosToken: "<s>", eosToken: "</s>" };
 const messages = [{ role: "user", content: "hi" }, { role: "assistant", content: "there" }];
 
+function render(template: string, said: readonly TemplateMessage[] = messages): string {
+  return createChatTemplate(template, tokens).render(said, { addGenerationPrompt: true }).text;
+}
+
 Deno.test("ChatTemplate gives the template its messages, tokens and the generation switch", () => {
   const template = createChatTemplate(
-    "m",
     "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m['content'] }}{{ eos_token }}" +
       "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}",
     tokens,
   );
   const text = "<s>[user]hi</s>[assistant]there</s>";
-  assert.equal(template.render(messages, { addGenerationPrompt: false }), text);
-  assert.equal(template.render(messages, { addGenerationPrompt: true }), `${text}[assistant]`);
+  assert.equal(template.render(messages, { addGenerationPrompt: false }).text, text);
+  assert.equal(template.render(messages, { addGenerationPrompt: true }).text, `${text}[assistant]`);
 });
 
 Deno.test("ChatTemplate drops the newline behind a block, as Transformers does", () => {
-  const template = createChatTemplate(
-    "m",
-    "{% if true %}\n  {%- if true %}\nx\n  {% endif %}\n{% endif %}\n",
-    tokens,
-  );
-  assert.equal(template.render(messages, { addGenerationPrompt: false }), "x\n");
+  assert.equal(render("{% if true %}\n  {%- if true %}\nx\n  {% endif %}\n{% endif %}\n"), "x\n");
+});
+
+Deno.test("ChatTemplate hands over tools and documents as none, as Transformers does", () => {
+  assert.equal(render("{{ tools }} {{ documents }} {{ tools is none }}"), "None None True");
 });
 
 Deno.test("ChatTemplate passes on the template's own refusal", () => {
-  const template = createChatTemplate("m", "{{ raise_exception('user first') }}", tokens);
-  assert.throws(() => template.render(messages, { addGenerationPrompt: true }), /user first/);
+  assert.throws(() => render("{{ raise_exception('user first') }}"), /user first/);
 });
 
-Deno.test("ChatTemplate leaves absent tokens empty", () => {
+Deno.test("ChatTemplate leaves absent tokens undefined", () => {
   const none = { bosToken: undefined, eosToken: undefined };
-  const template = createChatTemplate("m", "[{{ bos_token }}{{ eos_token }}]", none);
-  assert.equal(template.render([], { addGenerationPrompt: true }), "[]");
+  const of = (template: string) =>
+    createChatTemplate(template, none).render([], { addGenerationPrompt: true }).text;
+  assert.equal(of("[{{ bos_token }}{{ eos_token }}]"), "[]");
+  assert.equal(of("{{ bos_token is defined }}"), "False");
 });
 
-Deno.test("createChatTemplate() names the model whose template does not parse", async () => {
-  await assertRefused(
-    () => createChatTemplate("some/model", "{% if %}", tokens),
-    /Cannot open model some\/model: its chat template does not parse/,
+Deno.test("ChatTemplate says which characters the messages said", () => {
+  const template = createChatTemplate(
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}{{ m.x }}{% endfor %}",
+    tokens,
+  );
+  const { text, spans } = template.render(
+    [
+      { role: "user", content: "  <|user|> " },
+      { role: "assistant", content: "b", reasoning: "c" },
+      { role: "other", content: "d" },
+    ],
+    { addGenerationPrompt: true },
+  );
+  assert.equal(text, "<|user|><|user|><|assistant|>b<|other|>d");
+  assert.deepEqual(
+    spans.map(({ start, end, origin }) => [text.slice(start, end), origin]),
+    [["<|user|>", "caller"], ["b", "assistant"], ["other", "caller"], ["d", "caller"]],
   );
 });
 
-Deno.test("createChatTemplate() refuses what no template is", async () => {
-  await assertRefused(
-    () => createChatTemplate("m", "x".repeat(2_000_000), tokens),
-    /chat template must have at most 131072 characters: it has 2000000/,
-  );
-  const deep = `{{ ${"(".repeat(50_000)}1${")".repeat(50_000)} }}`;
-  await assertRefused(() => createChatTemplate("m", deep, tokens), /does not parse/);
+Deno.test("a template that cannot be parsed refuses each chat with the reason", () => {
+  assert.throws(() => render("a\n{% if %}"), /it does not parse: line 2: Expected an expression/);
+  assert.throws(() => render("{{ x | nothing }}"), /does not parse: .*No filter named 'nothing'/);
+  const long = "x".repeat(2_000_000);
+  assert.throws(() => render(long), /at most 131072 characters: it has 2000000/);
+});
+
+Deno.test("a hostile template is refused within bounded time", () => {
+  const hostile = [
+    "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
+    "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
+    "{{ 'a' * 10 ** 9 }}",
+    "{{ '%1000000000d' % 1 }}",
+    "{{ [1] * 10 ** 9 }}",
+    "{{ 9 ** (9 ** 9) }}",
+    `{{ ${"(".repeat(50_000)}1${")".repeat(50_000)} }}`,
+    `{{ ${"1+".repeat(60_000)}1 }}`,
+    "{% if a %}".repeat(13_000),
+  ];
+  for (const template of hostile) {
+    const start = ownTimeMs();
+    const name = template.slice(0, 40);
+    assert.throws(() => render(template), /steps|characters|deep|bits|does not parse/, name);
+    assert.ok(ownTimeMs() - start < 2000, name);
+  }
+});
+
+Deno.test("a thousand messages may each look back at all others", () => {
+  const template = "{% set ns = namespace(text='') %}{% for m in messages %}" +
+    "{% for other in messages[:loop.index] | reverse %}{% if other.content == m.content %}{% break %}{% endif %}{% endfor %}" +
+    "{% set ns.text = ns.text ~ m.content %}{{ messages[loop.index:] | length }};{% endfor %}{{ ns.text }}";
+  const many = Array.from({ length: 1000 }, () => ({ role: "user", content: "hi " }));
+  assert.ok(render(template, many).endsWith("1;0;" + "hi ".repeat(1000)));
+});
+
+Deno.test("a model whose chat template does not parse is there for prompts and tokens", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    for (const { name } of Deno.readDirSync(checkpointPath("qwen3-fp32"))) {
+      await Deno.copyFile(`${checkpointPath("qwen3-fp32")}/${name}`, `${folder}/${name}`);
+    }
+    await Deno.writeTextFile(`${folder}/chat_template.jinja`, "{% for x in %}");
+    const { chatTemplate, tokenizer } = await loadModel(folder);
+    assert.ok(tokenizer.encode("hi").length > 0);
+    const chat = () => chatTemplate?.render(messages, { addGenerationPrompt: true });
+    assert.throws(chat, /it does not parse: line 1/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });

@@ -124,7 +124,8 @@ Deno.test("loadModel() takes the chat template from its own file, else from the 
   });
   const files = { "tokenizer_config.json": named };
   const render = (model: Model) =>
-    model.chatTemplate?.render([{ role: "user", content: "hi" }], { addGenerationPrompt: true });
+    model.chatTemplate?.render([{ role: "user", content: "hi" }], { addGenerationPrompt: true })
+      .text;
   assert.equal(render(await load({ files })), "hi<eos>");
   const own = { ...files, "chat_template.jinja": "{{ raise_exception('no chats') }}" };
   const model = await load({ files: own });

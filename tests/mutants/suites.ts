@@ -14,7 +14,7 @@ export interface Suite {
 /** Tests of a folder see the folders that theirs imports; functions/ is imported by tests/http only. */
 const TEST_FOLDERS: Readonly<Record<string, readonly string[]>> = {
   ffi: ["ffi", "engine", "model", "golden", "http", "bits", "e2e"],
-  model: ["model", "engine", "golden", "http", "bits", "e2e"],
+  model: ["jinja", "model", "engine", "golden", "http", "bits", "e2e"],
   engine: ["engine", "http", "golden", "bits", "e2e"],
   functions: ["http"],
 };

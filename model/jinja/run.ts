@@ -1,0 +1,104 @@
+/**
+ * One rendering of a template: what it may still use, and what it is told of the world outside.
+ *
+ * @module
+ */
+
+import type { Arguments } from "./arguments.ts";
+import type { Value } from "./values.ts";
+
+/** The template refuses, or cannot be rendered; the message says why, for people. */
+export class TemplateError extends Error {
+  override name = "TemplateError";
+}
+
+/** Refuses: where jinja2 raises, and for what is not supported here. */
+export function fail(message: string): never {
+  throw new TemplateError(message);
+}
+
+/** What one rendering may use. */
+export interface Budget {
+  /** Nodes evaluated, items gone through, and texts of 32 characters looked through. */
+  readonly steps: number;
+  /** Characters and items of all texts and lists made, the output's too. */
+  readonly characters: number;
+}
+
+/** `value | name(…)` */
+export type Filter = (run: Run, value: Value, args: Arguments) => Value;
+
+/** `value is name(…)` */
+export type Test = (run: Run, value: Value, args: Arguments) => boolean;
+
+/** Filters and tests by name, for those that are named by a text: `map("upper")`. */
+export interface Builtins {
+  readonly filters: ReadonlyMap<string, Filter>;
+  readonly tests: ReadonlyMap<string, Test>;
+}
+
+/** As deep as macros and recursive loops go; Python's own limit lets about 190 through. */
+const MAX_DEPTH = 180;
+
+/**
+ * Counts what a rendering uses. Everything that takes time or memory by its operands asks here first,
+ * so that a hostile template is refused before it does harm.
+ */
+export class Run {
+  /** The clock of `strftime_now`. */
+  readonly now: Date;
+  /** What `map` and its like look names up in. */
+  readonly builtins: Builtins;
+  readonly #budget: Budget;
+  #steps: number;
+  #characters: number;
+  #depth = 0;
+
+  /** Nothing is used yet. */
+  constructor(budget: Budget, now: Date, builtins: Builtins) {
+    this.#budget = budget;
+    this.#steps = budget.steps;
+    this.#characters = budget.characters;
+    this.now = now;
+    this.builtins = builtins;
+  }
+
+  /** Time is taken. */
+  spend(steps: number): void {
+    this.#steps -= steps;
+    // Not a number is refused too.
+    if (!(this.#steps >= 0)) fail(`the template takes more than ${this.#budget.steps} steps`);
+  }
+
+  /** A text is gone through. */
+  read(text: string): void {
+    this.spend(1 + (text.length >> 5));
+  }
+
+  /** Memory is taken, before it is. */
+  make(size: number): void {
+    this.#characters -= size;
+    if (!(this.#characters >= 0)) {
+      fail(`the template makes more than ${this.#budget.characters} characters`);
+    }
+    this.spend(1 + (size >>> 5));
+  }
+
+  /** A list is made, or prolonged: an item takes as much as eight characters. */
+  makeItems(count: number): void {
+    this.make(8 * count);
+  }
+
+  /** Calls what may call itself. */
+  nested<T>(call: () => T): T {
+    if (this.#depth === MAX_DEPTH) {
+      fail(`macros and recursive loops must be nested at most ${MAX_DEPTH} deep`);
+    }
+    this.#depth++;
+    try {
+      return call();
+    } finally {
+      this.#depth--;
+    }
+  }
+}

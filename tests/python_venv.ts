@@ -1,0 +1,23 @@
+/**
+ * Python with packages of its own, for tests against what others wrote.
+ *
+ * @module
+ */
+
+/** Installs what a requirements file pins into a virtual environment, once. */
+export async function installPython(requirements: string, venv: string): Promise<void> {
+  const installed = `${venv}/requirements.txt`;
+  const wanted = await Deno.readTextFile(requirements);
+  if (await Deno.readTextFile(installed).catch(() => "") === wanted) return;
+  console.log(`install ${requirements} into ${venv}`);
+  await mustRun("python3", "-m", "venv", "--clear", venv);
+  const quiet = ["--quiet", "--disable-pip-version-check"];
+  await mustRun(`${venv}/bin/python`, "-m", "pip", "install", ...quiet, "-r", requirements);
+  await Deno.writeTextFile(installed, wanted);
+}
+
+/** Runs a program to its end, its output shown; its failure is ours. */
+export async function mustRun(program: string, ...args: string[]): Promise<void> {
+  const { success } = await new Deno.Command(program, { args }).spawn().status;
+  if (!success) throw new Error(`Cannot run ${program} ${args.join(" ")}`);
+}
