@@ -107,6 +107,18 @@ Deno.test("loadModel() of a Hub id fetches what the model needs, and no more", a
   assert.equal(server.transfers.length, 3, "the second time nothing is fetched");
 });
 
+Deno.test("fetchFromHub() fetches each file that a model may be made of", async () => {
+  const names = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
+    .concat("special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt")
+    .concat("model.safetensors");
+  await using setup = hub(Object.fromEntries(names.map((name) => [name, `of ${name}`])));
+  const folder = await fetchFromHub(named("org/name"), quick);
+  for (const name of names) {
+    assert.equal(await Deno.readTextFile(join(folder, name)), `of ${name}`);
+  }
+  assert.equal(setup.server.transfers.length, names.length);
+});
+
 Deno.test("loadModel() fetches one GGUF file of a repository", async () => {
   await using setup = hub();
   const model = await loadModel("org/name:tiny.gguf");
