@@ -16,7 +16,7 @@ const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 /** Of a character. */
 const MOST_UTF8_BYTES = 4;
 
-/** Of tokens that are whole characters, by their bytes: a tokenizer makes those once. */
+/** Of single tokens, by their bytes: a tokenizer gives the same array each time. */
 const TEXTS = new WeakMap<Uint8Array, string>();
 
 /** Streaming decoder of one sequence. */
@@ -26,6 +26,8 @@ export class Detokenizer {
   readonly #kept: readonly number[];
   /** All tokens of a text that has none yet; undefined where text is out. */
   #first: number[] | undefined;
+  /** Half a character at the prompt's end: text of the output once a token continues it. */
+  #begun: Uint8Array | undefined;
   /** Bytes whose text is not out. */
   #held: Uint8Array[] = [];
   readonly #utf8 = new Utf8Boundary();
@@ -45,8 +47,7 @@ export class Detokenizer {
     const end = this.#endOf(promptTokens);
     if (end.length === 0) this.#first = [];
     for (const byte of end) this.#utf8.push(byte);
-    // A prompt that ends inside a character: the output completes it.
-    if (this.#utf8.insideCharacter) this.#held = [end.slice(-this.#utf8.numBytes)];
+    if (this.#utf8.insideCharacter) this.#begun = end.slice(-this.#utf8.numBytes);
   }
 
   /** The text that is complete with this token; often all of the token's, sometimes none. */
@@ -54,6 +55,8 @@ export class Detokenizer {
     if (this.#isSkipped(token)) return "";
     const bytes = this.#tokenizer.tokenBytes(token);
     if (bytes.length === 0) return ""; // of padded embeddings
+    if (this.#begun !== undefined) this.#held.push(this.#begun);
+    this.#begun = undefined;
     this.#held.push(bytes);
     this.#first?.push(token);
     for (let i = 0; i < bytes.length; i++) this.#utf8.push(bytes[i]!);

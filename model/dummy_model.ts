@@ -77,6 +77,8 @@ function weightType(config: Fields): readonly [DType, number] {
   );
 }
 
+const BYTES = Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte));
+
 /** A token is a byte of text, or, beyond 256, some printable character: every output has text. */
 class ByteTokenizer implements Tokenizer {
   readonly bosToken = undefined;
@@ -89,7 +91,7 @@ class ByteTokenizer implements Tokenizer {
   }
 
   decode(tokens: readonly number[]): string {
-    return new TextDecoder().decode(Uint8Array.from(tokens, byteOf));
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(tokens, byteOf));
   }
 
   tokenText(token: number): string | undefined {
@@ -97,7 +99,7 @@ class ByteTokenizer implements Tokenizer {
   }
 
   tokenBytes(token: number): Uint8Array {
-    return Uint8Array.of(byteOf(token));
+    return BYTES[byteOf(token)]!;
   }
 
   isSpecial(): boolean {

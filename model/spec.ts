@@ -128,11 +128,17 @@ export interface Tokenizer {
    * the text already begins with is never doubled.
    */
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
-  /** Text of token ids. Bytes that are no valid UTF-8 become U+FFFD. */
+  /**
+   * Text of token ids: their bytes one behind another, but for the space that some tokenizers drop where
+   * a text begins. Bytes that are no valid UTF-8 become U+FFFD.
+   */
   decode(tokens: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
   /** The vocabulary's own string of one id (for logprobs), or undefined out of range. */
   tokenText(token: number): string | undefined;
-  /** Raw bytes of one id (for logprobs' `bytes`); may be half a character. */
+  /**
+   * Raw bytes of one id; may be half a character. Best the same array each time: what is made of a token
+   * is remembered by it. Nobody changes it.
+   */
   tokenBytes(token: number): Uint8Array;
   /** True for control tokens that `skipSpecialTokens` leaves out. */
   isSpecial(token: number): boolean;

@@ -91,7 +91,7 @@ Deno.test("Detokenizer decodes a few tokens at a time, whatever has no text", ()
     }
   }
   const it = new Counting([""]);
-  const tokens = [0x41, ...new Array<number>(1000).fill(it.idOf("")), 0x42];
+  const tokens = [...new Array<number>(1000).fill(it.idOf("")), 0x41, 0x42];
   assert.equal(stream(it, tokens).join(""), "AB");
   assert.ok(longest <= 3, `${longest} tokens at a time`);
 });
@@ -101,8 +101,30 @@ Deno.test("Detokenizer passes a genuine U+FFFD on at once", () => {
 });
 
 Deno.test("Detokenizer completes a character that the prompt began", () => {
-  const [first, ...rest] = tokenizer.encode("€");
-  assert.deepEqual(stream(tokenizer, rest, { prompt: [0x41, first!] }), ["", "€", ""]);
+  const bytes = tokenizer.encode("😀");
+  for (const numBegun of [1, 2, 3]) {
+    const [prompt, rest] = [[0x41, ...bytes.slice(0, numBegun)], bytes.slice(numBegun)];
+    const pieces = stream(tokenizer, rest, { prompt });
+    assert.deepEqual(pieces, [...new Array(rest.length - 1).fill(""), "😀", ""]);
+  }
+});
+
+Deno.test("Detokenizer leaves a character to the prompt that no token continues", () => {
+  const [first] = tokenizer.encode("€");
+  assert.deepEqual(stream(tokenizer, [], { prompt: [0x41, first!] }), [""]);
+  assert.deepEqual(stream(tokenizer, [tokenizer.idOf("<end>")], { prompt: [first!] }), ["", ""]);
+  assert.deepEqual(stream(tokenizer, [0x42], { prompt: [0x41, first!] }), ["\uFFFDB", ""]);
+});
+
+Deno.test("Detokenizer keeps a mark that other readers of text take for an order of bytes", () => {
+  const mark = tokenizer.encode("\uFEFF");
+  assert.deepEqual(stream(tokenizer, mark, { prompt: [0x41] }), ["", "", "\uFEFF", ""]);
+});
+
+Deno.test("Detokenizer passes on the special tokens that it is told to keep", () => {
+  const end = tokenizer.idOf("<end>");
+  const detokenizer = new Detokenizer(tokenizer, [], { skipSpecialTokens: true, kept: [end] });
+  assert.equal(detokenizer.push(end), "<end>");
 });
 
 Deno.test("Detokenizer keeps the space of a word after a special token", () => {
@@ -120,4 +142,6 @@ Deno.test("Detokenizer drops the first word's space only where the text begins",
   const [hello, world] = ["▁Hello", "▁world"].map((word) => sentences.idOf(word));
   assert.deepEqual(stream(sentences, [world!]), ["world", ""]);
   assert.deepEqual(stream(sentences, [world!], { prompt: [hello!] }), [" world", ""]);
+  const prompt = [sentences.idOf("<end>")]; // it has no text
+  assert.deepEqual(stream(sentences, [world!], { prompt }), ["world", ""]);
 });

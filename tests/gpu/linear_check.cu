@@ -210,6 +210,9 @@ Rows Case::run(const Kernel& kernel, int tokens) const {
   for (size_t i = 0; i < op_.rows.size(); ++i) {
     const PagedWeight& weight = kernel.guess == Guess::kRight ? even_[i] : shuffled_[i];
     args.outputs[i].weight = weight.ref;
+    if (kernel.guess == Guess::kRight && weight.guess.first == nullptr) {
+      fail("%s: pages that lie evenly give no guess", kernel.name.c_str());
+    }
     if (op_.rows.size() == 1 && kernel.guess != Guess::kNone) {
       args.guess = kernel.guess == Guess::kRight ? weight.guess : weight.wrong_guess;
     }

@@ -149,6 +149,7 @@ struct PageGuess {
   constexpr const std::byte* page(int32_t index) const { return first + index * stride; }
 };
 
+/// view: not empty.
 constexpr PageGuess guess_pages(const WeightView& view) {
   const std::byte* const* const lie = view.pages.host;
   const int32_t num_pages = view.num_pages();

@@ -29,8 +29,8 @@
 //             earlier its copies would delay CTAs that still have many of their own, later
 //             multiprocessors without work would wait for the last of them.
 //   Bet       The page table answers behind all copies that were asked for, the last kernel's too:
-//             of a short op of large shares, a tenth of its time. There a CTA copies its first ring
-//             from where the pages lay when the op was called (LinearOp::guess), and asks the
+//             of a short op of large shares up to 8 % of its time. There a CTA copies its first
+//             ring from where the pages lay when the op was called (LinearOp::guess), and asks the
 //             table meanwhile. Nobody reads the ring before the table has agreed. Where a page has
 //             moved, these copies are awaited, and asked for once more.
 //   L2        Weights are the first to leave it, the operand the last: every CTA reads it.
@@ -338,7 +338,8 @@ struct StreamSm90 {
         return;
       }
     } else {
-      if (plan.rounds == 1 && args.guess.first != nullptr &&
+      // More tokens make the table's answer a smaller part of the op.
+      if (plan.rounds == 1 && plan.token_warps == 1 && args.guess.first != nullptr &&
           ctas_each * plan.strip_warps() * strips_bytes > choice.bet_bytes) {
         launch_kernel(stream_sm90_kernel<dtype, kOctets, kStrips, StreamVariant::kBets>,
                       BetPlan{plan, args.guess});
