@@ -28,6 +28,7 @@ export {
   type FinishReason,
   type GenerateChunk,
   type GenerateRequest,
+  type Message,
   type Part,
   type PositionLogprobs,
   type Run,
@@ -35,7 +36,9 @@ export {
   type RunResult,
   type SamplingParameters,
   type SequenceResult,
+  type TextPart,
   type TokenLogprob,
+  type ToolCall,
 } from "./engine/types.ts";
 export { buildInfo, type DeviceInfo, listDevices } from "./ffi/library.ts";
 export { type RenderedText, type TextOrigin, type TextSpan } from "./model/jinja/template.ts";
@@ -50,7 +53,7 @@ export {
   type ModelSpec,
   type ReasoningMarkers,
   type SamplingDefaults,
-  type TemplateMessage,
+  type TemplateVariables,
   type TensorEntry,
   type TensorRole,
   type Tokenizer,

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { ChatTemplate, Model, TemplateMessage } from "../model/spec.ts";
+import type { Model } from "../model/spec.ts";
+import { renderConversation } from "./conversation/render.ts";
 import type { ReasoningStart } from "./reasoning.ts";
-import { refuse, SUBMITTING } from "./refuse.ts";
 import type { GenerateRequest } from "./types.ts";
 
 /** Token ids as they are, or text to encode. */
@@ -27,24 +27,9 @@ export function promptOf(
   if (request.prompt !== undefined) {
     return { text: request.prompt, addSpecialTokens: request.addSpecialTokens ?? true };
   }
-  const { chatTemplate, name } = model;
-  if (chatTemplate === undefined) {
-    const rule = `be absent, as ${name} carries no chat template: use a prompt`;
-    refuse(SUBMITTING, "messages", rule, undefined);
-  }
-  const text = render(chatTemplate, request.messages ?? []);
-  const { reasoning: markers } = chatTemplate;
+  const { text, template } = renderConversation({ messages: request.messages ?? [] }, model);
+  const { reasoning: markers } = template;
   if (markers === undefined) return { text, addSpecialTokens: false };
   const isOpen = text.trimEnd().endsWith(markers.start);
   return { text, addSpecialTokens: false, reasoning: { markers, isOpen } };
-}
-
-function render(template: ChatTemplate, messages: readonly TemplateMessage[]): string {
-  try {
-    return template.render(messages, { addGenerationPrompt: true }).text;
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    const rule = `be what the model's chat template takes, which says: ${reason}`;
-    refuse(SUBMITTING, "messages", rule, undefined);
-  }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import type { FinishReason, PositionLogprobs } from "../ffi/types.ts";
-import type { TemplateMessage } from "../model/spec.ts";
+import type { Message } from "./conversation/message.ts";
 
 export {
   EngineError,
@@ -20,6 +20,7 @@ export type {
   PositionLogprobs,
   TokenLogprob,
 } from "../ffi/types.ts";
+export type { Message, TextPart, ToolCall } from "./conversation/message.ts";
 
 /** How tokens are chosen. Every field is optional; defaults in brackets. */
 export interface SamplingParameters {
@@ -79,7 +80,7 @@ export interface GenerateRequest extends SamplingParameters {
   /** The same as token ids. */
   readonly tokens?: readonly number[];
   /** A chat, to be rendered by the model's template. */
-  readonly messages?: readonly TemplateMessage[];
+  readonly messages?: readonly Message[];
   // #region WHOLE_REQUEST_FIELDS
   /** Add BOS and the like to `prompt`. [true; messages: the template decides] */
   readonly addSpecialTokens?: boolean;

@@ -4,7 +4,8 @@
  * @module
  */
 import { OpenAPIHono, z } from "@hono/zod-openapi";
-import { Messages, toTemplateMessage } from "./dialects/chat_message.ts";
+import { renderConversation } from "../engine/conversation/render.ts";
+import { Messages } from "./dialects/chat_message.ts";
 import { HttpError } from "./dialects/http_error.ts";
 import { tokenString } from "./dialects/values.ts";
 import { readBody } from "./server/body.ts";
@@ -75,15 +76,6 @@ function textOf(body: z.infer<typeof TokenizeRequest>, { model }: ServedEngine):
     const message = "Cannot read request: give exactly one of prompt and messages";
     throw new HttpError(400, "invalid_value", message, "prompt");
   }
-  if (model.chatTemplate === undefined) {
-    const message = "Cannot read messages: the model has no chat template; send prompt instead";
-    throw new HttpError(400, "unsupported", message, "messages");
-  }
   const addGenerationPrompt = body.add_generation_prompt ?? true;
-  try {
-    return model.chatTemplate.render(messages.map(toTemplateMessage), { addGenerationPrompt }).text;
-  } catch (error) {
-    const message = `Cannot read messages: ${(error as Error).message}`;
-    throw new HttpError(400, "invalid_value", message, "messages");
-  }
+  return renderConversation({ messages, addGenerationPrompt }, model).text;
 }

@@ -3,11 +3,11 @@
  *
  * @module
  */
+import { takesParts } from "./content_format.ts";
 import { Template } from "./jinja/template.ts";
 import { type Budget, TemplateError } from "./jinja/run.ts";
-import { from, type TextOrigin } from "./jinja/text.ts";
-import { Dict, fromJson, type Value } from "./jinja/values.ts";
-import type { ChatTemplate, ReasoningMarkers, TemplateMessage, Tokenizer } from "./spec.ts";
+import { fromJson, Said } from "./jinja/values.ts";
+import type { ChatTemplate, ReasoningMarkers, TemplateVariables, Tokenizer } from "./spec.ts";
 
 const MAX_TEMPLATE_LENGTH = 1 << 17; // the longest in use have about 20,000
 
@@ -18,15 +18,6 @@ const REASONING_MARKERS: readonly ReasoningMarkers[] = [
   { start: "<seed:think>", end: "</seed:think>" },
   { start: "◁think▷", end: "◁/think▷" }, // Kimi
 ];
-
-/** Roles that templates make control tokens of: `<|user|>`. A role of the caller's own is a text. */
-const ROLES: ReadonlySet<string> = new Set([
-  "assistant",
-  "developer",
-  "system",
-  "tool",
-  "user",
-]);
 
 /**
  * Compile a chat template. One that does not parse renders nothing: its model is there for prompts and
@@ -40,22 +31,20 @@ export function createChatTemplate(
   tokenizer: Pick<Tokenizer, "bosToken" | "eosToken">,
 ): ChatTemplate {
   const compiled = compile(template);
-  const tokens = new Map<string, Value>();
-  if (tokenizer.bosToken !== undefined) tokens.set("bos_token", tokenizer.bosToken);
-  if (tokenizer.eosToken !== undefined) tokens.set("eos_token", tokenizer.eosToken);
+  const tokens = Object.entries({ bos_token: tokenizer.bosToken, eos_token: tokenizer.eosToken })
+    .filter(([, token]) => token !== undefined);
   return {
     // A template that opens the reasoning itself has the first marker alone, one that only takes it out
     // of the history the second.
     reasoning: REASONING_MARKERS.find(({ start, end }) =>
       template.includes(start) || template.includes(end)
     ),
-    render(messages, { addGenerationPrompt }) {
+    takesParts: compiled instanceof Template && takesParts(compiled.statements),
+    render(variables) {
       if (compiled instanceof TemplateError) throw compiled;
-      // Transformers hands over both where there are none, too.
-      const variables = new Map<string, Value>([["tools", null], ["documents", null], ...tokens]);
-      variables.set("messages", messages.map(toValue));
-      variables.set("add_generation_prompt", addGenerationPrompt);
-      return compiled.render(variables, { budget: budgetFor(messages), now: new Date() });
+      const values = [...tokens, ...Object.entries(variables)]
+        .map(([name, json]) => [name, fromJson(json)] as const);
+      return compiled.render(new Map(values), { budget: budgetFor(variables), now: new Date() });
     },
   };
 }
@@ -76,26 +65,25 @@ function compile(template: string): Template | TemplateError {
   }
 }
 
-/** Its texts know who wrote them. */
-function toValue(message: TemplateMessage): Value {
-  const origin: TextOrigin = message.role === "assistant" ? "assistant" : "caller";
-  const { role, ...rest } = message;
-  const value = new Dict([["role", ROLES.has(role) ? role : from(role, origin)]]);
-  for (const [key, field] of Object.entries(rest)) {
-    if (field !== undefined) value.set(key, fromJson(field, origin));
-  }
-  return value;
-}
-
 /**
  * Ordinary templates take up to 300 steps a message and go over its text a few times; some look back at
  * all messages from each, which a thousand of them must not forbid.
  */
-function budgetFor(messages: readonly TemplateMessage[]): Budget {
-  const texts = messages.flatMap((message) => Object.values(message));
-  const characters = texts.reduce((sum, text) => sum + text.length, 0);
+function budgetFor(variables: TemplateVariables): Budget {
+  const { messages } = variables;
+  const count = Array.isArray(messages) ? messages.length : 0;
+  const characters = charactersOf(variables);
   return {
-    steps: 1_000_000 + 4_000 * messages.length + 2 * characters,
-    characters: 4_000_000 + 8_000 * messages.length + 16 * characters,
+    steps: 1_000_000 + 4_000 * count + 2 * characters,
+    characters: 4_000_000 + 8_000 * count + 16 * characters,
   };
+}
+
+/** Of all texts in it, the keys of objects too. */
+function charactersOf(json: unknown): number {
+  if (typeof json === "string") return json.length;
+  if (typeof json !== "object" || json === null) return 0;
+  if (json instanceof Said) return charactersOf(json.json);
+  const keys = Array.isArray(json) ? [] : Object.keys(json);
+  return [...keys, ...Object.values(json)].reduce((sum, item) => sum + charactersOf(item), 0);
 }

@@ -144,20 +144,6 @@ export interface Tokenizer {
   isSpecial(token: number): boolean;
 }
 
-/** One chat message in the shape that chat templates read. */
-export interface TemplateMessage {
-  /** `system`, `user`, `assistant`, or what else the template knows. */
-  readonly role: string;
-  /** The text said. */
-  readonly content: string;
-  /** Who said it, for templates that tell several users apart. */
-  readonly name?: string;
-  /** What the assistant thought before it said this; templates know it by one of two names. */
-  readonly reasoning?: string;
-  /** The same. */
-  readonly reasoning_content?: string;
-}
-
 /** What stands around the reasoning that begins a model's outputs. */
 export interface ReasoningMarkers {
   /** e.g. `<think>` */
@@ -166,20 +152,24 @@ export interface ReasoningMarkers {
   readonly end: string;
 }
 
-/** Renders messages to the text that the model was trained on. */
+/**
+ * What a template computes with, by name: JSON. What is wrapped in a `Said` (`model/jinja/values.ts`) comes
+ * from outside, all else counts as the template's own.
+ */
+export type TemplateVariables = Readonly<Record<string, unknown>>;
+
+/** Renders conversations to the text that the model was trained on. */
 export interface ChatTemplate {
   /** Of a model that reasons before it answers; undefined for others. */
   readonly reasoning: ReasoningMarkers | undefined;
+  /** Whether it goes through a message's content as a list of parts; others take it as a text. */
+  readonly takesParts: boolean;
   /**
-   * The text for the model.
+   * The text for the model. The template knows the tokenizer's BOS and EOS beside the variables.
    *
-   * @throws {Error} with the reason where the template refuses the messages, or is none that can be
-   * rendered
+   * @throws {Error} with the reason where the template refuses, or is none that can be rendered
    */
-  render(
-    messages: readonly TemplateMessage[],
-    options: { readonly addGenerationPrompt: boolean },
-  ): RenderedText;
+  render(variables: TemplateVariables): RenderedText;
 }
 
 /** A model that has been read, all but its weights. */

@@ -11,6 +11,8 @@ export const MAX_ITEMS = {
   messages: 2048,
   /** Of one message's content. */
   parts: 256,
+  /** Of one message. */
+  toolCalls: 256,
   prompts: 128,
   logitBias: 1024,
   stop: 16,

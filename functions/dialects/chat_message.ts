@@ -1,10 +1,10 @@
 /**
- * Messages of a conversation, as OpenAI writes them and as chat templates read them.
+ * Messages of a conversation, as OpenAI writes them and as the engine takes them.
  *
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import type { TemplateMessage } from "../../model/spec.ts";
+import { asSent } from "./as_sent.ts";
 import { boundedList, MAX_ITEMS } from "./bounded.ts";
 import { unsupported } from "./unsupported.ts";
 
@@ -12,31 +12,36 @@ const TextPart = z.object({ type: z.literal("text"), text: z.string() });
 
 const Content = z.union([z.string(), boundedList(TextPart, MAX_ITEMS.parts, 1)], {
   error: "must be a string or an array of text parts",
-}).openapi({ description: "A string, or an array of text parts, which are joined" });
+}).openapi({
+  description: "A string, or an array of text parts: a line each for templates that take no parts",
+});
+
+const ToolCall = z.looseObject({
+  id: z.string().optional(),
+  type: z.literal("function").optional(),
+  function: z.looseObject({
+    name: z.string(),
+    arguments: z.union([z.string(), z.record(z.string(), z.unknown())], {
+      error: "must be a string or an object",
+    }).nullish(),
+  }),
+});
 
 export const Message = z.object({
-  role: z.enum(["system", "developer", "user", "assistant"])
-    .describe("`developer` is read as `system`; `tool` is not supported"),
-  content: Content,
+  role: z.enum(["system", "developer", "user", "assistant", "tool"])
+    .describe("`developer` is read as `system`"),
+  content: Content.nullish().describe("Needed but beside tool_calls"),
   name: z.string().max(256).nullish(),
   reasoning: z.string().nullish().describe("What the assistant thought before it said this"),
   reasoning_content: z.string().nullish().describe("Older name of reasoning"),
-  tool_calls: unsupported("tool calls", (value) => Array.isArray(value) && value.length === 0),
-  function_call: unsupported("tool calls"),
+  tool_calls: asSent(boundedList(ToolCall, MAX_ITEMS.toolCalls), {
+    type: "array",
+    items: { type: "object" },
+    description: "What the assistant asked tools for",
+  }).nullish(),
+  tool_call_id: z.string().max(256).nullish().describe("The call that a tool's message answers"),
+  function_call: unsupported("calls but in tool_calls"),
 }).openapi("ChatMessage");
 
 /** Those of a conversation. */
 export const Messages = boundedList(Message, MAX_ITEMS.messages, 1);
-
-/** `developer` is OpenAI's newer name of `system`; chat templates know the older one. */
-export function toTemplateMessage(
-  { role, content, name, ...message }: z.infer<typeof Message>,
-): TemplateMessage {
-  const reasoning = message.reasoning ?? message.reasoning_content ?? undefined;
-  return {
-    role: role === "developer" ? "system" : role,
-    content: typeof content === "string" ? content : content.map(({ text }) => text).join(""),
-    ...(name !== null && name !== undefined && { name }),
-    ...(reasoning !== undefined && { reasoning, reasoning_content: reasoning }),
-  };
-}

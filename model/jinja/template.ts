@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Statement } from "./ast.ts";
 import { BUILTINS } from "./builtins.ts";
 import { compile, type Template as Compiled } from "./compile.ts";
 import { Context } from "./frame.ts";
@@ -31,11 +32,15 @@ export interface RenderOptions {
 
 /** A template, parsed once, rendered often. */
 export class Template {
+  /** What it consists of. */
+  readonly statements: readonly Statement[];
   readonly #compiled: Compiled;
 
   /** @throws {TemplateError} where it is no template */
   constructor(source: string) {
-    this.#compiled = guarded(() => compile(parse(source), BUILTINS));
+    const statements = guarded(() => parse(source));
+    this.statements = statements;
+    this.#compiled = guarded(() => compile(statements, BUILTINS));
   }
 
   /**

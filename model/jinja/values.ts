@@ -268,8 +268,15 @@ export function sizeOf(value: Exclude<Value, Str>): number | undefined {
   return value instanceof Undefined ? 0 : lengthOf(value);
 }
 
-/** A JSON value as a template's; texts, keys of objects too, come from `origin`. */
+/** JSON whose texts, keys of objects too, come from outside. */
+export class Said {
+  /** @param origin who wrote it */
+  constructor(readonly json: unknown, readonly origin: TextOrigin) {}
+}
+
+/** A JSON value as a template's; its texts are the template's own, or come from `origin`. */
 export function fromJson(value: unknown, origin?: TextOrigin): Value {
+  if (value instanceof Said) return fromJson(value.json, value.origin);
   if (value === null || value === undefined || typeof value === "boolean") return value ?? null;
   if (typeof value === "string") return origin === undefined ? value : from(value, origin);
   if (typeof value === "number") {

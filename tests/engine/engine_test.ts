@@ -355,7 +355,8 @@ Deno.test("A chat template's refusal reaches the caller", async () => {
   const render = () => {
     throw new Error("roles must alternate");
   };
-  const model = { ...await loadModel(tiny), chatTemplate: { render, reasoning: undefined } };
+  const chatTemplate = { render, reasoning: undefined, takesParts: false };
+  const model = { ...await loadModel(tiny), chatTemplate };
   await using engine = await Engine.open(model, onTestDevice);
   assert.throws(() => engine.generate({ messages: [{ role: "user", content: "Hello" }] }), {
     field: "messages",

@@ -56,7 +56,8 @@ Deno.test("prepare() hands the prompt's name, its control tokens and the signal 
   };
   prepare({ prompt: "a" }, context).encode(signal);
   prepare({ prompt: "b", addSpecialTokens: false }, context).encode();
-  const chatTemplate = { render: () => ({ text: "rendered", spans: [] }), reasoning: undefined };
+  const rendered = { text: "rendered", spans: [] };
+  const chatTemplate = { render: () => rendered, reasoning: undefined, takesParts: false };
   const messages = [{ role: "user", content: "c" }];
   prepare({ messages }, { ...context, model: { ...model, chatTemplate } }).encode(signal);
   assert.deepEqual(seen, [

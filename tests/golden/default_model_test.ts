@@ -5,14 +5,15 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { renderConversation } from "../../engine/conversation/render.ts";
 import { Engine } from "../../engine/engine.ts";
-import type { TemplateMessage } from "../../model/spec.ts";
+import type { Message } from "../../engine/types.ts";
 import { defaultModelPath } from "../../model/default_model.ts";
 import { testOnCuda } from "../test_device.ts";
 
 interface GoldenRow {
   readonly name: string;
-  readonly messages?: readonly TemplateMessage[];
+  readonly messages?: readonly Message[];
   readonly rendered: string;
   readonly prompt_token_ids: readonly number[];
   readonly output_token_ids: readonly number[];
@@ -33,8 +34,7 @@ Deno.test("The default model's chat template and tokenizer give the golden promp
   await using engine = await Engine.open(await defaultModelPath(), { device: "cpu" });
   for (const row of golden.rows) {
     if (row.messages !== undefined) {
-      const template = engine.model.chatTemplate!;
-      const { text } = template.render(row.messages, { addGenerationPrompt: true });
+      const { text } = renderConversation({ messages: row.messages }, engine.model);
       assert.equal(text, row.rendered, row.name);
     }
     assert.deepEqual(await engine.tokenize(row.rendered), row.prompt_token_ids, row.name);

@@ -6,7 +6,8 @@
  */
 import assert from "node:assert/strict";
 import { loadModel } from "../../model/load.ts";
-import type { TemplateMessage } from "../../model/spec.ts";
+import { renderConversation } from "../../engine/conversation/render.ts";
+import type { Message } from "../../engine/types.ts";
 import { checkpointNames, checkpointPath, readGolden } from "./checkpoints.ts";
 
 interface TokenizerGolden {
@@ -19,7 +20,7 @@ interface TokenizerGolden {
     readonly decoded?: string;
   }[];
   readonly chats: readonly {
-    readonly messages: readonly TemplateMessage[];
+    readonly messages: readonly Message[];
     readonly rendered: string;
     readonly tokens: readonly number[];
   }[];
@@ -42,12 +43,16 @@ for (const name of checkpointNames) {
   });
 
   Deno.test(`Chat template of ${name} renders the golden prompts`, async () => {
-    const { chatTemplate, tokenizer } = await loadModel(checkpointPath(name));
+    const model = await loadModel(checkpointPath(name));
     const { chats } = readGolden<TokenizerGolden>(name, "tokenizer_golden.json");
-    assert.equal(chatTemplate === undefined, chats.length === 0);
+    assert.equal(model.chatTemplate === undefined, chats.length === 0);
     for (const { messages, rendered, tokens } of chats) {
-      assert.equal(chatTemplate?.render(messages, { addGenerationPrompt: true }).text, rendered);
-      assert.deepEqual(tokenizer.encode(rendered, { addSpecialTokens: false }), tokens, rendered);
+      assert.equal(renderConversation({ messages }, model).text, rendered);
+      assert.deepEqual(
+        model.tokenizer.encode(rendered, { addSpecialTokens: false }),
+        tokens,
+        rendered,
+      );
     }
   });
 }

@@ -181,11 +181,30 @@ const refusals: Refusal[] = [
     message: /messages\[1\]\.role must be "system" or .*: current value is "wizard"/,
   },
   {
-    what: "the role tool",
+    what: "a message without content",
     path: CHAT,
-    body: { messages: [{ role: "tool", content: "x", tool_call_id: "1" }] },
-    param: "messages[0].role",
-    message: /current value is "tool"/,
+    body: { messages: [...hello, { role: "assistant", content: null, tool_calls: [] }] },
+    param: "messages[1].content",
+    message: /messages\[1\]\.content must be there, as there are no tool calls/,
+  },
+  {
+    what: "a tool call without a function",
+    path: CHAT,
+    body: { messages: [{ role: "assistant", tool_calls: [{ id: "1", type: "function" }] }] },
+    param: "messages[0].tool_calls[0].function",
+    message: /messages\[0\]\.tool_calls\[0\]\.function is missing/,
+  },
+  {
+    what: "a tool call whose arguments are no JSON",
+    path: CHAT,
+    body: {
+      messages: [{
+        role: "assistant",
+        tool_calls: [{ id: "1", type: "function", function: { name: "f", arguments: "{" } }],
+      }],
+    },
+    param: "messages[0].tool_calls[0].function.arguments",
+    message: /function\.arguments must be JSON: current value is \{/,
   },
   {
     what: "content that is a number",

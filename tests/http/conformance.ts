@@ -107,13 +107,13 @@ export function testConformance(under: EngineUnderTest): void {
     assert.equal((await harness.json(CHAT, body)).usage.completion_tokens, 3);
   });
 
-  test("developer is system, parts of content are joined", async (harness) => {
+  test("developer is system, parts of content are lines", async (harness) => {
     const count = async (content: unknown, role: string) => {
       const body = { messages: [{ role, content }, ...messages], max_tokens: 1 };
       return (await harness.json(CHAT, body)).usage.prompt_tokens;
     };
-    const parts = [{ type: "text", text: "Be " }, { type: "text", text: "brief" }];
-    assert.equal(await count(parts, "developer"), await count("Be brief", "system"));
+    const parts = [{ type: "text", text: "Be" }, { type: "text", text: "brief" }];
+    assert.equal(await count(parts, "developer"), await count("Be\nbrief", "system"));
   });
 
   test("fields that OpenAI has and we do not know are ignored", async (harness) => {

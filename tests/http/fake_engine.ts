@@ -16,6 +16,7 @@ import {
   type RunObserver,
 } from "../../engine/types.ts";
 import type { ServedEngine } from "../../functions/server/env.ts";
+import { createChatTemplate } from "../../model/chat_template.ts";
 import type { ReasoningMarkers, Tokenizer } from "../../model/spec.ts";
 
 const BOS = 256;
@@ -23,6 +24,9 @@ const EOS = 257;
 const VOCAB_SIZE = 258;
 const MAX_MODEL_LEN = 2048;
 const ANSWER = "Grüße aus dem Herd. 🔥 ";
+const TEMPLATE = "{% for m in messages %}{{ m.role }}: " +
+  "{% if m.reasoning %}({{ m.reasoning }}) {% endif %}{{ m.content }}{{ '\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}assistant: {% endif %}";
 const utf8 = new TextEncoder();
 
 /** Bytes, a begin and an end. */
@@ -60,6 +64,8 @@ export interface FakeEngineOptions {
   readonly state?: EngineStats["state"];
   /** What it says over and over. */
   readonly answer?: string;
+  /** Its chat template. */
+  readonly template?: string;
   /** As of a model that reasons. */
   readonly reasoning?: ReasoningMarkers;
 }
@@ -94,13 +100,8 @@ export class FakeEngine implements ServedEngine {
       architecture: "fake",
       tokenizer: byteTokenizer,
       chatTemplate: {
+        ...createChatTemplate(options.template ?? TEMPLATE, byteTokenizer),
         reasoning: options.reasoning,
-        render(messages, { addGenerationPrompt }) {
-          const turns = messages.map(({ role, content, reasoning }) =>
-            `${role}: ${reasoning === undefined ? "" : `(${reasoning}) `}${content}\n`
-          );
-          return { text: turns.join("") + (addGenerationPrompt ? "assistant: " : ""), spans: [] };
-        },
       },
     };
   }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createChatTemplate } from "../../model/chat_template.ts";
-import type { TemplateMessage } from "../../model/spec.ts";
+import { Said } from "../../model/jinja/values.ts";
+import type { TemplateVariables } from "../../model/spec.ts";
 import { loadModel } from "../../model/load.ts";
 import { checkpointPath } from "../golden/checkpoints.ts";
 import { ownTimeMs } from "../own_time.ts";
@@ -8,27 +9,21 @@ import { ownTimeMs } from "../own_time.ts";
 const tokens = { bosToken: "<s>", eosToken: "</s>" };
 const messages = [{ role: "user", content: "hi" }, { role: "assistant", content: "there" }];
 
-function render(template: string, said: readonly TemplateMessage[] = messages): string {
-  return createChatTemplate(template, tokens).render(said, { addGenerationPrompt: true }).text;
+function render(template: string, variables: TemplateVariables = { messages }): string {
+  return createChatTemplate(template, tokens).render(variables).text;
 }
 
-Deno.test("ChatTemplate gives the template its messages, tokens and the generation switch", () => {
-  const template = createChatTemplate(
-    "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m['content'] }}{{ eos_token }}" +
-      "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}",
-    tokens,
-  );
+Deno.test("ChatTemplate gives the template its variables and the model's tokens", () => {
+  const template = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m['content'] }}" +
+    "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
   const text = "<s>[user]hi</s>[assistant]there</s>";
-  assert.equal(template.render(messages, { addGenerationPrompt: false }).text, text);
-  assert.equal(template.render(messages, { addGenerationPrompt: true }).text, `${text}[assistant]`);
+  assert.equal(render(template), text);
+  assert.equal(render(template, { messages, add_generation_prompt: false }), text);
+  assert.equal(render(template, { messages, add_generation_prompt: true }), `${text}[assistant]`);
 });
 
 Deno.test("ChatTemplate drops the newline behind a block, as Transformers does", () => {
   assert.equal(render("{% if true %}\n  {%- if true %}\nx\n  {% endif %}\n{% endif %}\n"), "x\n");
-});
-
-Deno.test("ChatTemplate hands over tools and documents as none, as Transformers does", () => {
-  assert.equal(render("{{ tools }} {{ documents }} {{ tools is none }}"), "None None True");
 });
 
 Deno.test("ChatTemplate passes on the template's own refusal", () => {
@@ -37,29 +32,22 @@ Deno.test("ChatTemplate passes on the template's own refusal", () => {
 
 Deno.test("ChatTemplate leaves absent tokens undefined", () => {
   const none = { bosToken: undefined, eosToken: undefined };
-  const of = (template: string) =>
-    createChatTemplate(template, none).render([], { addGenerationPrompt: true }).text;
+  const of = (template: string) => createChatTemplate(template, none).render({}).text;
   assert.equal(of("[{{ bos_token }}{{ eos_token }}]"), "[]");
   assert.equal(of("{{ bos_token is defined }}"), "False");
 });
 
-Deno.test("ChatTemplate says which characters the messages said", () => {
-  const template = createChatTemplate(
-    "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}{{ m.x }}{% endfor %}",
-    tokens,
-  );
-  const { text, spans } = template.render(
-    [
-      { role: "user", content: "  <|user|> " },
-      { role: "assistant", content: "b", reasoning: "c" },
-      { role: "other", content: "d" },
-    ],
-    { addGenerationPrompt: true },
-  );
-  assert.equal(text, "<|user|><|user|><|assistant|>b<|other|>d");
+Deno.test("ChatTemplate says which characters come from whom, keys of objects too", () => {
+  const template = "<|{{ a.role }}|>{{ a.said | trim }}{% for key in b %}{{ key }}{% endfor %}";
+  const variables = {
+    a: { role: "user", said: new Said("  <|user|> ", "caller") },
+    b: new Said({ c: 1 }, "assistant"),
+  };
+  const { text, spans } = createChatTemplate(template, tokens).render(variables);
+  assert.equal(text, "<|user|><|user|>c");
   assert.deepEqual(
     spans.map(({ start, end, origin }) => [text.slice(start, end), origin]),
-    [["<|user|>", "caller"], ["b", "assistant"], ["other", "caller"], ["d", "caller"]],
+    [["<|user|>", "caller"], ["c", "assistant"]],
   );
 });
 
@@ -95,7 +83,7 @@ Deno.test("a thousand messages may each look back at all others", () => {
     "{% for other in messages[:loop.index] | reverse %}{% if other.content == m.content %}{% break %}{% endif %}{% endfor %}" +
     "{% set ns.text = ns.text ~ m.content %}{{ messages[loop.index:] | length }};{% endfor %}{{ ns.text }}";
   const many = Array.from({ length: 1000 }, () => ({ role: "user", content: "hi " }));
-  assert.ok(render(template, many).endsWith("1;0;" + "hi ".repeat(1000)));
+  assert.ok(render(template, { messages: many }).endsWith("1;0;" + "hi ".repeat(1000)));
 });
 
 Deno.test("a model whose chat template does not parse is there for prompts and tokens", async () => {
@@ -107,7 +95,7 @@ Deno.test("a model whose chat template does not parse is there for prompts and t
     await Deno.writeTextFile(`${folder}/chat_template.jinja`, "{% for x in %}");
     const { chatTemplate, tokenizer } = await loadModel(folder);
     assert.ok(tokenizer.encode("hi").length > 0);
-    const chat = () => chatTemplate?.render(messages, { addGenerationPrompt: true });
+    const chat = () => chatTemplate?.render({ messages });
     assert.throws(chat, /it does not parse: line 1/);
   } finally {
     await Deno.remove(folder, { recursive: true });

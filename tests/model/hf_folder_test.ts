@@ -124,8 +124,7 @@ Deno.test("loadModel() takes the chat template from its own file, else from the 
   });
   const files = { "tokenizer_config.json": named };
   const render = (model: Model) =>
-    model.chatTemplate?.render([{ role: "user", content: "hi" }], { addGenerationPrompt: true })
-      .text;
+    model.chatTemplate?.render({ messages: [{ role: "user", content: "hi" }] }).text;
   assert.equal(render(await load({ files })), "hi<eos>");
   const own = { ...files, "chat_template.jinja": "{{ raise_exception('no chats') }}" };
   const model = await load({ files: own });

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { toTemplateMessage } from "../chat_message.ts";
 import type { Dialect } from "../dialect.ts";
 import { refuseBody } from "../http_error.ts";
 import { refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
@@ -28,7 +27,7 @@ export const chat: Dialect<ChatBody> = {
       refuseBody("top_logprobs", "needs logprobs to be true");
     }
     return [{
-      messages: body.messages.map(toTemplateMessage),
+      messages: body.messages,
       ...toRequest(body),
       ...present({
         maxTokens: body.max_completion_tokens ?? body.max_tokens,

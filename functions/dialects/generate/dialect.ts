@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { toTemplateMessage } from "../chat_message.ts";
 import type { Dialect } from "../dialect.ts";
 import { HttpError } from "../http_error.ts";
 import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
@@ -28,7 +27,7 @@ export const generate: Dialect<GenerateBody> = {
       ...present({
         prompt: body.prompt,
         tokens: body.tokens,
-        messages: body.messages?.map(toTemplateMessage),
+        messages: body.messages,
         maxTokens: body.max_tokens,
         logprobs: body.logprobs,
         addSpecialTokens: body.add_special_tokens,
