@@ -20,6 +20,7 @@
  */
 export { Engine, type OpenOptions } from "./engine/engine.ts";
 export {
+  type ConversationOptions,
   EngineError,
   type EngineErrorCode,
   type EngineErrorDetails,

@@ -15,7 +15,7 @@ export type Prompt =
     readonly text: string;
     readonly addSpecialTokens: boolean;
     /** Of a chat with a model that reasons. */
-    readonly reasoning?: ReasoningStart;
+    readonly reasoning?: ReasoningStart | undefined;
   };
 
 /** @throws {EngineError} `invalid_argument` where the model has no chat template or it refuses */
@@ -27,9 +27,7 @@ export function promptOf(
   if (request.prompt !== undefined) {
     return { text: request.prompt, addSpecialTokens: request.addSpecialTokens ?? true };
   }
-  const { text, template } = renderConversation({ messages: request.messages ?? [] }, model);
-  const { reasoning: markers } = template;
-  if (markers === undefined) return { text, addSpecialTokens: false };
-  const isOpen = text.trimEnd().endsWith(markers.start);
-  return { text, addSpecialTokens: false, reasoning: { markers, isOpen } };
+  const { messages = [] } = request;
+  const { text, reasoning } = renderConversation({ ...request, messages }, model);
+  return { text, addSpecialTokens: false, reasoning };
 }

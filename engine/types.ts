@@ -5,7 +5,7 @@
  * @module
  */
 import type { FinishReason, PositionLogprobs } from "../ffi/types.ts";
-import type { Message } from "./conversation/message.ts";
+import type { ConversationOptions, Message } from "./conversation/types.ts";
 
 export {
   EngineError,
@@ -20,7 +20,7 @@ export type {
   PositionLogprobs,
   TokenLogprob,
 } from "../ffi/types.ts";
-export type { Message, TextPart, ToolCall } from "./conversation/message.ts";
+export type { ConversationOptions, Message, TextPart, ToolCall } from "./conversation/types.ts";
 
 /** How tokens are chosen. Every field is optional; defaults in brackets. */
 export interface SamplingParameters {
@@ -73,8 +73,11 @@ export interface SamplingParameters {
   // #endregion
 }
 
-/** A request: exactly one of `prompt`, `tokens` and `messages`. */
-export interface GenerateRequest extends SamplingParameters {
+/**
+ * A request: exactly one of `prompt`, `tokens` and `messages`; what says how messages become a text, with
+ * those alone.
+ */
+export interface GenerateRequest extends SamplingParameters, ConversationOptions {
   /** Text to continue. */
   readonly prompt?: string;
   /** The same as token ids. */

@@ -8,6 +8,7 @@ import type { NativeRequest } from "../ffi/native_engine.ts";
 import { REQUEST_FIELDS } from "../ffi/request_fields.ts";
 import { maxBadWordIds, maxLogitBiases, maxStopIds } from "../ffi/structs.ts";
 import type { Model } from "../model/spec.ts";
+import { CONVERSATION_FIELDS } from "./conversation/fields.ts";
 import { checkField, contextRule, refuse as refuseField, SUBMITTING } from "./refuse.ts";
 import { saltBits } from "./salt.ts";
 import type { EngineErrorCode, EngineStats, GenerateRequest } from "./types.ts";
@@ -142,6 +143,10 @@ function checkSource(request: GenerateRequest): void {
     refuse(given[1] ?? "prompt", "be the only one of prompt, tokens and messages", found);
   }
   const field = given[0]!;
+  for (const name of Object.keys(CONVERSATION_FIELDS) as (keyof typeof CONVERSATION_FIELDS)[]) {
+    if (field === "messages" || request[name] === undefined) continue;
+    refuse(name, "be absent, as there are no messages", JSON.stringify(request[name]).slice(0, 80));
+  }
   if (request[field]!.length === 0) refuse(field, "not be empty", "empty");
 }
 

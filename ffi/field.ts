@@ -45,7 +45,10 @@ export type FieldKind =
   /** Lists of tokens, of words in tokens, of tokens with what is added to their logits. */
   | { readonly kind: "tokens" }
   | { readonly kind: "words" }
-  | { readonly kind: "biases"; readonly min: number; readonly max: number };
+  | { readonly kind: "biases"; readonly min: number; readonly max: number }
+  /** JSON of a form that the reader of the field does not look into. */
+  | { readonly kind: "object" }
+  | { readonly kind: "objects" };
 
 /** Whatever its kind. Names are those of the table unless it says others. */
 interface FieldDetails {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { CONVERSATION_FIELDS } from "../engine/conversation/fields.ts";
 import { ENGINE_OPTIONS } from "../ffi/engine_options.ts";
 import { boundsOf, describeField, type Field, type Fields } from "../ffi/field.ts";
 import { SAMPLING_FIELDS, WHOLE_REQUEST_FIELDS } from "../ffi/request_fields.ts";
@@ -23,6 +24,10 @@ const INTERFACES: Readonly<Record<string, Made>> = {
   ENGINE_OPTIONS: { path: "ffi/types.ts", fields: ENGINE_OPTIONS },
   SAMPLING_FIELDS: { path: "engine/types.ts", fields: SAMPLING_FIELDS },
   WHOLE_REQUEST_FIELDS: { path: "engine/types.ts", fields: WHOLE_REQUEST_FIELDS },
+  CONVERSATION_FIELDS: {
+    path: "engine/conversation/types.ts",
+    fields: CONVERSATION_FIELDS,
+  },
   INSTANCE_OPTIONS: {
     path: "functions/server/instance.ts",
     fields: INSTANCE_OPTIONS,
@@ -99,6 +104,10 @@ function typeOf(field: Field): string {
       return "readonly (readonly number[])[]";
     case "biases":
       return "ReadonlyMap<number, number>";
+    case "object":
+      return "Readonly<Record<string, unknown>>";
+    case "objects":
+      return "readonly Readonly<Record<string, unknown>>[]";
   }
 }
 

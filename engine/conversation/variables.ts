@@ -7,12 +7,17 @@ import type { TextOrigin } from "../../model/jinja/text.ts";
 import { Said } from "../../model/jinja/values.ts";
 import type { ChatTemplate } from "../../model/spec.ts";
 import { refuse, SUBMITTING } from "../refuse.ts";
-import type { Message, ToolCall } from "./message.ts";
+import type { Message, ToolCall } from "./types.ts";
 
 /** Roles that templates make control tokens of: `<|user|>`. A role of the caller's own is a text. */
 const ROLES: ReadonlySet<string> = new Set(["assistant", "system", "tool", "user"]);
 
-type Variable = Record<string, unknown>;
+/** A message as a template reads it, with fields that are there only where they say something. */
+export interface MessageVariable {
+  readonly role: string | Said;
+  readonly content: Said | readonly { readonly type: "text"; readonly text: Said }[];
+  readonly [field: string]: unknown;
+}
 
 /**
  * The `messages` of a template.
@@ -22,7 +27,7 @@ type Variable = Record<string, unknown>;
 export function messageVariables(
   messages: readonly Message[],
   { takesParts }: Pick<ChatTemplate, "takesParts">,
-): Variable[] {
+): MessageVariable[] {
   return messages.map((message, i) => {
     const where = `messages[${i}]`;
     const role = roleOf(message);
@@ -31,7 +36,7 @@ export function messageVariables(
     const parts = partsOf(message, where);
     // A tool's answer is a text for every template.
     const content = takesParts && role !== "tool"
-      ? parts.map((text) => ({ type: "text", text: said(text) }))
+      ? parts.map((text) => ({ type: "text" as const, text: said(text) }))
       : said(parts.join("\n"));
     return {
       role: ROLES.has(role) ? role : said(role),
@@ -61,7 +66,7 @@ function partsOf({ role, content, tool_calls }: Message, where: string): string[
 }
 
 /** Templates know the reasoning by one of three names. No calls are none, for templates that look. */
-function assistantFields(message: Message, where: string, said: (json: unknown) => Said): Variable {
+function assistantFields(message: Message, where: string, said: (json: unknown) => Said) {
   const reasoning = message.reasoning ?? message.reasoning_content;
   const calls = message.tool_calls?.map((call, i) =>
     withArguments(call, `${where}.tool_calls[${i}]`)
@@ -90,7 +95,11 @@ function argumentsOf(written: string | object | null | undefined, where: string)
   }
 }
 
-function givenFields(fields: Variable, said: (json: unknown) => Said): Variable {
+/** Those that say something. */
+function givenFields(
+  fields: Readonly<Record<string, unknown>>,
+  said: (json: unknown) => Said,
+): Record<string, Said> {
   return Object.fromEntries(
     Object.entries(fields).filter(([, field]) => field !== undefined && field !== null)
       .map(([name, field]) => [name, said(field)]),

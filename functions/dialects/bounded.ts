@@ -13,6 +13,8 @@ export const MAX_ITEMS = {
   parts: 256,
   /** Of one message. */
   toolCalls: 256,
+  tools: 1024,
+  documents: 1024,
   prompts: 128,
   logitBias: 1024,
   stop: 16,

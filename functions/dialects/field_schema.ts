@@ -4,15 +4,19 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import { boundsOf, describeField, type Field, type SnakeCase, snakeCase } from "../../ffi/field.ts";
-import type { REQUEST_FIELDS } from "../../ffi/request_fields.ts";
+import {
+  boundsOf,
+  describeField,
+  type Field,
+  type Fields,
+  type SnakeCase,
+  snakeCase,
+} from "../../ffi/field.ts";
 import { boundedList, boundedRecord, MAX_ITEMS, tokenIds } from "./bounded.ts";
 
 const MAX_TEXT = 1024;
 /** Tokens of a word that may not appear. */
 const MAX_WORD = 64;
-
-type Table = typeof REQUEST_FIELDS;
 
 /** What JSON has for each kind. */
 interface JsonOf {
@@ -25,15 +29,19 @@ interface JsonOf {
   tokens: number[];
   words: number[][];
   biases: Record<string, number>;
+  object: Record<string, unknown>;
+  objects: Record<string, unknown>[];
 }
 
-type WireName<K extends keyof Table> = Table[K] extends { wire: { name: infer Name } } ? Name
+type WireName<K extends string, Entry> = Entry extends { wire: { name: infer Name } } ? Name
   : SnakeCase<K>;
 
-/** Schemas of all entries that every route has, by their names in JSON. */
-export type FieldSchemas = {
-  [K in keyof Table as Table[K] extends { wire: null } ? never : WireName<K> & string]:
-    z.ZodOptional<z.ZodNullable<z.ZodType<JsonOf[Table[K]["kind"]]>>>;
+/** Schemas of a table's entries, by their names in JSON, but of those that each route has by itself. */
+export type FieldSchemas<Table extends Fields> = {
+  [
+    K in keyof Table & string as Table[K] extends { wire: null } ? never
+      : WireName<K, Table[K]> & string
+  ]: z.ZodOptional<z.ZodNullable<z.ZodType<JsonOf[Table[K]["kind"] & keyof JsonOf]>>>;
 };
 
 /** null is as good as absent. */
@@ -73,6 +81,10 @@ function kindSchema(name: string, field: Field): z.ZodType {
         z.number().min(field.min).max(field.max),
         most,
       );
+    case "object":
+      return z.looseObject({});
+    case "objects":
+      return boundedList(z.looseObject({}), most);
     default:
       throw new Error(`Cannot describe ${name}: requests hold no ${field.kind}`);
   }

@@ -32,6 +32,8 @@ const refused: [keyof GenerateRequest, RegExp, unknown[]][] = [
   ["logitBias", /at most 16384 tokens: current value is 16385/, [
     new Map(idsTo(16_385).map((token) => [token, 1])),
   ]],
+  ["tools", /be absent, as there are no messages: current value is \[{}\]/, [[{}]]],
+  ["addGenerationPrompt", /be absent, as there are no messages/, [true, false]],
   ["stopTokenIds", /token ids from 0 to 99: current value is/, [[100], [-1], [1.5]]],
   ["badWords", /an empty word/, [[[1], []]]],
   ["badWords", /token ids from 0 to 99/, [[[1.5]], [[1, 100]]]],

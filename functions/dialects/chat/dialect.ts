@@ -8,7 +8,7 @@ import { refuseBody } from "../http_error.ts";
 import { refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
 import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
 import { present } from "../present.ts";
-import { toRequest } from "../request_fields.ts";
+import { toConversation, toRequest } from "../request_fields.ts";
 import { type ChatBody, ChatCompletion, ChatCompletionRequest } from "./schema.ts";
 import { ChatWriter } from "./writer.ts";
 
@@ -26,8 +26,10 @@ export const chat: Dialect<ChatBody> = {
     if (typeof body.top_logprobs === "number" && !body.logprobs) {
       refuseBody("top_logprobs", "needs logprobs to be true");
     }
+    refuseToolCalls(body);
     return [{
       messages: body.messages,
+      ...toConversation(body),
       ...toRequest(body),
       ...present({
         maxTokens: body.max_completion_tokens ?? body.max_tokens,
@@ -42,3 +44,9 @@ export const chat: Dialect<ChatBody> = {
   errorSchema: ErrorAnswer,
   sse: { end: "[DONE]" },
 };
+
+/** Where nothing is said OpenAI's default is "auto", and whoever sends that waits for calls. */
+function refuseToolCalls({ tools, tool_choice }: ChatBody): void {
+  if (!tools?.length || tool_choice === "none") return;
+  refuseBody("tool_choice", 'must be "none" beside tools: no calls are read out of answers');
+}

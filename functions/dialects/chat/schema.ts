@@ -6,7 +6,7 @@
 import { z } from "@hono/zod-openapi";
 import { Messages } from "../chat_message.ts";
 import { StreamOptions, Usage } from "../openai/answer.ts";
-import { maxTokensField, requestFields } from "../request_fields.ts";
+import { conversationFields, maxTokensField, requestFields } from "../request_fields.ts";
 import { isEmpty, isFalse, unsupported, unsupportedFields } from "../unsupported.ts";
 
 export const ChatCompletionRequest = z.object({
@@ -23,18 +23,15 @@ export const ChatCompletionRequest = z.object({
   ...requestFields,
   include_reasoning: z.boolean().nullish()
     .describe("Of a model that reasons: tell what it thought, too [true]"),
-  add_generation_prompt: z.boolean().nullish().refine((value) => value !== false, {
-    error: "must be true",
-  }),
+  ...conversationFields,
   return_token_ids: z.boolean().nullish(),
-  tools: unsupported("tool calls", isEmpty),
-  tool_choice: unsupported("tool calls", (value) => value === "none" || value === "auto"),
+  tool_choice: unsupported(
+    "tool calls; none tells the template of tools",
+    (value) => value === "none" || value === "auto",
+  ),
   functions: unsupported("tool calls", isEmpty),
   function_call: unsupported("tool calls", (value) => value === "none" || value === "auto"),
   ...unsupportedFields,
-  continue_final_message: unsupported("going on with the last message", isFalse),
-  chat_template_kwargs: unsupported("arguments of templates", isEmpty),
-  documents: unsupported("documents", isEmpty),
   modalities: unsupported("audio", (value) => JSON.stringify(value) === '["text"]'),
   audio: unsupported("audio"),
   prediction: unsupported("predicted outputs"),

@@ -8,7 +8,7 @@ import type { Dialect } from "../dialect.ts";
 import { HttpError } from "../http_error.ts";
 import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
 import { present } from "../present.ts";
-import { toRequest } from "../request_fields.ts";
+import { toConversation, toRequest } from "../request_fields.ts";
 import { GenerateAnswer, GenerateBody } from "./schema.ts";
 import { GenerateWriter } from "./writer.ts";
 
@@ -24,6 +24,7 @@ export const generate: Dialect<GenerateBody> = {
     requireOneSource(body);
     return [{
       ...toRequest(body),
+      ...toConversation(body),
       ...present({
         prompt: body.prompt,
         tokens: body.tokens,

@@ -6,7 +6,7 @@
 import { z } from "@hono/zod-openapi";
 import { tokenIds } from "../bounded.ts";
 import { Messages } from "../chat_message.ts";
-import { maxTokensField, requestFields } from "../request_fields.ts";
+import { conversationFields, maxTokensField, requestFields } from "../request_fields.ts";
 
 export const GenerateBody = z.strictObject({
   model: z.string().nullish(),
@@ -19,6 +19,7 @@ export const GenerateBody = z.strictObject({
   ),
   logprobs: z.int().min(0).max(20).nullish().describe("Of so many of the likeliest tokens"),
   ...requestFields,
+  ...conversationFields,
   add_special_tokens: z.boolean().nullish().describe("BOS and the like before `prompt` [true]"),
 }).openapi("GenerateRequest");
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type Conversation, renderConversation } from "../../../engine/conversation/render.ts";
+import { renderConversation } from "../../../engine/conversation/render.ts";
+import type { Conversation } from "../../../engine/conversation/types.ts";
 import type { Message } from "../../../engine/types.ts";
 import { createChatTemplate } from "../../../model/chat_template.ts";
 
@@ -128,4 +129,101 @@ Deno.test("spans say who wrote what, names and calls too", () => {
     spans.map(({ start, end, origin }) => [text.slice(start, end), origin]),
     [["hin", "caller"], ["bcf", "assistant"]],
   );
+});
+
+Deno.test("tools, documents and the caller's own variables reach the template, as the caller's", () => {
+  const template =
+    "{{ tools[0].b }}{{ documents[0].c }}{{ enable_thinking }} {{ other is defined }}";
+  const { text, spans } = rendered(template, {
+    tools: [{ b: "B" }],
+    documents: [{ c: "C" }],
+    chatTemplateKwargs: { enable_thinking: false, unused: "x" },
+  });
+  assert.equal(text, "BCFalse False");
+  assert.deepEqual(spans, [{ start: 0, end: 2, origin: "caller" }]);
+  const empty = rendered("{{ tools }}{{ documents }}", { tools: [], documents: [] });
+  assert.equal(empty.text, "NoneNone");
+});
+
+Deno.test("what a template is given otherwise cannot be its caller's own variable", () => {
+  const names = [
+    "messages",
+    "tools",
+    "documents",
+    "add_generation_prompt",
+    "bos_token",
+    "eos_token",
+  ];
+  for (const name of [...names, "chat_template", "tokenize", "continue_final_message", "padding"]) {
+    assert.throws(() => rendered("x", { chatTemplateKwargs: { [name]: "y" } }), {
+      code: "invalid_argument",
+      field: `chatTemplateKwargs.${name}`,
+      message: /must be absent, as chat templates are given it otherwise/,
+    });
+  }
+});
+
+const TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{{ '\\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}<assistant>{% endif %}";
+
+/** `messages` and the text of the last one. */
+function continued(template: string, content: Message["content"], role = "assistant") {
+  return rendered(template, { messages: [user, { role, content }], continueFinalMessage: true });
+}
+
+Deno.test("a last message that is gone on with ends the text, as in Transformers", () => {
+  assert.equal(continued(TURNS, "So ").text, "<user>hi</>\n<assistant>So ");
+  const trimmed = TURNS.replace("m.content", "m.content | trim");
+  assert.equal(continued(trimmed, " So ").text, "<user>hi</>\n<assistant>So");
+  assert.equal(continued(TURNS, "", "user").text, "<user>hi</>\n<user>");
+  const parts = [{ type: "text", text: "a" }, { type: "text", text: "b" }] as const;
+  assert.equal(continued(TURNS, parts).text, "<user>hi</>\n<assistant>a\nb");
+  const loop =
+    "{% for m in messages %}{% for p in m.content %}[{{ p.text }}]{% endfor %}{% endfor %}";
+  assert.equal(continued(loop, parts).text, "[hi][a][b");
+});
+
+Deno.test("spans of a text that is gone on with end where it does", () => {
+  const { text, spans } = continued("{{ messages[1].content | trim }}>", "So ");
+  assert.equal(text, "So");
+  assert.deepEqual(spans, [{ start: 0, end: 2, origin: "assistant" }]);
+});
+
+Deno.test("a last message cannot be gone on with where the template changes it, or it has no text", () => {
+  const field = "messages";
+  assert.throws(() => continued("{{ messages[0].content }}", "So"), {
+    field,
+    message: /leaves as it is/,
+  });
+  const cleaned = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}";
+  assert.throws(() => continued(cleaned, "<think>a</think>b"), {
+    field,
+    message: /leaves as it is/,
+  });
+  const messages: Message[] = [{ role: "assistant", tool_calls: [{ function: { name: "f" } }] }];
+  const loop =
+    "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}";
+  assert.throws(
+    () => rendered(loop, { messages, continueFinalMessage: true }),
+    { field, message: /end with a text to go on with/ },
+  );
+});
+
+Deno.test("a last message is gone on with or answered, not both", () => {
+  const both = { addGenerationPrompt: true, continueFinalMessage: true };
+  assert.throws(() => rendered(TURNS, both), { field: "addGenerationPrompt", message: /be false/ });
+  assert.equal(rendered(TURNS, { ...both, addGenerationPrompt: false }).text, "<user>hi");
+  assert.equal(
+    rendered(TURNS, { ...both, continueFinalMessage: false }).text,
+    "<user>hi</>\n<assistant>",
+  );
+});
+
+Deno.test("a last message that is gone on with may have opened the reasoning", () => {
+  const template = `${TURNS}{# <think> #}`;
+  const isOpen = (content: string) => continued(template, content).reasoning?.isOpen;
+  assert.equal(isOpen("<think>hm"), true);
+  assert.equal(isOpen("<think>hm</think>So"), false);
+  assert.equal(isOpen("So"), false);
+  assert.equal(continued(TURNS, "<think>").reasoning, undefined);
 });

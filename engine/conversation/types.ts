@@ -1,5 +1,5 @@
 /**
- * Messages of a conversation, as OpenAI writes them.
+ * Conversations, their messages as OpenAI writes them.
  *
  * @module
  */
@@ -43,4 +43,26 @@ export interface Message {
   readonly tool_calls?: readonly ToolCall[] | null | undefined;
   /** The call that a tool answers. */
   readonly tool_call_id?: string | null | undefined;
+}
+
+/** How messages become a text. Every field is optional; defaults in brackets. */
+export interface ConversationOptions {
+  // #region CONVERSATION_FIELDS
+  /** Tools that the chat template is told of, as OpenAI writes them. [none] */
+  readonly tools?: readonly Readonly<Record<string, unknown>>[];
+  /** Documents that the chat template is told of. [none] */
+  readonly documents?: readonly Readonly<Record<string, unknown>>[];
+  /** Further variables of the chat template: enable_thinking. [none] */
+  readonly chatTemplateKwargs?: Readonly<Record<string, unknown>>;
+  /** Open the assistant's turn. [true, but with `continueFinalMessage`] */
+  readonly addGenerationPrompt?: boolean;
+  /** Go on with the last message instead of answering it. [false] */
+  readonly continueFinalMessage?: boolean;
+  // #endregion
+}
+
+/** Messages, and how they become a text. */
+export interface Conversation extends ConversationOptions {
+  /** At least one. */
+  readonly messages: readonly Message[];
 }
