@@ -7,6 +7,8 @@ import { OpenAPIHono, z } from "@hono/zod-openapi";
 import { renderConversation } from "../engine/conversation/render.ts";
 import { Messages } from "./dialects/chat_message.ts";
 import { HttpError } from "./dialects/http_error.ts";
+import { conversationFields, toConversation } from "./dialects/request_fields.ts";
+import { unsupported } from "./dialects/unsupported.ts";
 import { tokenString } from "./dialects/values.ts";
 import { readBody } from "./server/body.ts";
 import { bodyErrors } from "./server/described_responses.ts";
@@ -19,7 +21,8 @@ export const TokenizeRequest = z.object({
   messages: Messages.nullish(),
   add_special_tokens: z.boolean().nullish()
     .describe("BOS and the like [true; for messages false, the template has them]"),
-  add_generation_prompt: z.boolean().nullish().describe("Open the assistant's turn [true]"),
+  ...conversationFields,
+  chat_template: unsupported("templates of the caller's"),
   return_token_strs: z.boolean().nullish(),
 }).openapi("TokenizeRequest");
 
@@ -76,6 +79,5 @@ function textOf(body: z.infer<typeof TokenizeRequest>, { model }: ServedEngine):
     const message = "Cannot read request: give exactly one of prompt and messages";
     throw new HttpError(400, "invalid_value", message, "prompt");
   }
-  const addGenerationPrompt = body.add_generation_prompt ?? true;
-  return renderConversation({ messages, addGenerationPrompt }, model).text;
+  return renderConversation({ messages, ...toConversation(body) }, model).text;
 }

@@ -241,39 +241,39 @@ const refusals: Refusal[] = [
       message: new RegExp(`${field} is not supported`),
     }))
   ),
-  {
+  ...[CHAT, "/tokenize"].map((path) => ({
     what: "a chat template of the caller's",
-    path: CHAT,
+    path,
     body: chat({ chat_template: "{{ messages }}" }),
     param: "chat_template",
     message: /chat_template is not supported/,
-  },
-  ...([[CHAT, chat], ["/generate", chat]] as const).flatMap(([path, withFields]) => [
+  })),
+  ...[CHAT, "/generate", "/tokenize"].flatMap((path) => [
     {
       what: "a reserved variable",
       path,
-      body: withFields({ chat_template_kwargs: { bos_token: "x" } }),
+      body: chat({ chat_template_kwargs: { bos_token: "x" } }),
       param: "chat_template_kwargs.bos_token",
       message: /chat_template_kwargs\.bos_token must be absent, as chat templates are given it/,
     },
     {
       what: "a last message to go on with and to answer",
       path,
-      body: withFields({ continue_final_message: true, add_generation_prompt: true }),
+      body: chat({ continue_final_message: true, add_generation_prompt: true }),
       param: "add_generation_prompt",
       message: /add_generation_prompt must be false, as the last message is gone on with/,
     },
     {
       what: "documents that are none",
       path,
-      body: withFields({ documents: [{}, "x"] }),
+      body: chat({ documents: [{}, "x"] }),
       param: "documents[1]",
       message: /documents\[1\] must be an object: current value is "x"/,
     },
     {
       what: "variables in a list",
       path,
-      body: withFields({ chat_template_kwargs: [1] }),
+      body: chat({ chat_template_kwargs: [1] }),
       param: "chat_template_kwargs",
       message: /chat_template_kwargs must be an object/,
     },

@@ -20,6 +20,7 @@ async function assertPrompt(expected: string, fields: object, chatFields: object
   assert.equal((await harness.json("/detokenize", { tokens })).prompt, expected);
   const { usage } = await harness.json("/generate", { ...body, max_tokens: 1 });
   assert.equal(usage.prompt_tokens, expected.length);
+  assert.deepEqual((await harness.json("/tokenize", body)).tokens, tokens);
 }
 
 Deno.test("what is not given is none, and an empty list is nothing", async () => {
