@@ -4,7 +4,7 @@
  * @module
  */
 import type { NativeRequest } from "../ffi/native_engine.ts";
-import type { Model } from "../model/spec.ts";
+import type { TemplatesOf } from "./conversation/render.ts";
 import { promptOf } from "./prompt.ts";
 import type { ReasoningStart } from "./reasoning.ts";
 import type { OutputSettings } from "./request_output.ts";
@@ -34,7 +34,7 @@ export type Encode<Tokens> = (
 
 /** The engine's side of {@linkcode prepare}. */
 export interface PrepareContext<Tokens> {
-  readonly model: Pick<Model, "name" | "chatTemplate">;
+  readonly model: TemplatesOf;
   readonly limits: Limits;
   readonly encode: Encode<Tokens>;
 }

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import type { Model } from "../model/spec.ts";
-import { renderConversation } from "./conversation/render.ts";
+import { renderConversation, type TemplatesOf } from "./conversation/render.ts";
 import type { ReasoningStart } from "./reasoning.ts";
 import type { GenerateRequest } from "./types.ts";
 
@@ -21,7 +20,7 @@ export type Prompt =
 /** @throws {EngineError} `invalid_argument` where the model has no chat template or it refuses */
 export function promptOf(
   request: GenerateRequest,
-  model: Pick<Model, "name" | "chatTemplate">,
+  model: TemplatesOf,
 ): Prompt {
   if (request.tokens !== undefined) return { tokens: request.tokens };
   if (request.prompt !== undefined) {

@@ -13,6 +13,7 @@ import { rope, type RopeScaling, yarnAttentionFactor } from "./rope.ts";
 import { ggufSamplingDefaults } from "./sampling_defaults.ts";
 import type { Model, ModelSpec } from "./spec.ts";
 import { type TensorNames, type TensorPatterns, tensorTable } from "./tensor_table.ts";
+import { TOOL_USE } from "./tool_use_template.ts";
 
 const ATTENTION_NORMS: TensorPatterns = {
   q_norm_weight: "blk.{}.attn_q_norm.weight",
@@ -72,7 +73,10 @@ export function openGguf(path: string): Model {
   };
   const tensors = header.tensors.map((tensor) => ({ ...tensor, file: 0 }));
   const { tokenizer, eosTokenIds } = ggufTokenizer(metadata, spec.vocabSize);
-  const template = metadata.string("tokenizer.chat_template", "");
+  const templateOf = (key: string) => {
+    const template = metadata.string(key, "");
+    return template === "" ? undefined : createChatTemplate(template, tokenizer);
+  };
   return {
     name: (path.split("/").at(-1) ?? path).replace(/\.gguf$/i, ""),
     architecture,
@@ -80,7 +84,8 @@ export function openGguf(path: string): Model {
     tensors: tensorTable(path, spec, tensorNames(spec, family), tensors),
     files: [path],
     tokenizer,
-    chatTemplate: template === "" ? undefined : createChatTemplate(template, tokenizer),
+    chatTemplate: templateOf("tokenizer.chat_template"),
+    toolUseTemplate: templateOf(`tokenizer.chat_template.${TOOL_USE}`),
     eosTokenIds,
     samplingDefaults: ggufSamplingDefaults((key) => metadata.raw(key)),
   };

@@ -48,6 +48,7 @@ const MODEL_FILES = new Set([
   "tokenizer_config.json",
   "special_tokens_map.json",
   "chat_template.jinja",
+  "additional_chat_templates/tool_use.jinja",
   "vocab.json",
   "merges.txt",
 ]);

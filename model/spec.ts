@@ -188,6 +188,8 @@ export interface Model {
   readonly tokenizer: Tokenizer;
   /** Absent where the model carries none: chat requests are then an error. */
   readonly chatTemplate: ChatTemplate | undefined;
+  /** Takes its place in conversations with tools, where the model has one for them (`tool_use`). */
+  readonly toolUseTemplate?: ChatTemplate | undefined;
   /** Ids that end a text: eos, and what generation_config or the chat turn's end adds. */
   readonly eosTokenIds: readonly number[];
   /** What its makers recommend; the engine does not apply it by itself, the server does. */

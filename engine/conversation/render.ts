@@ -45,14 +45,19 @@ export interface RenderedConversation extends RenderedText {
   readonly reasoning: ReasoningStart | undefined;
 }
 
+/** What a conversation is rendered with. */
+export type TemplatesOf = Pick<Model, "name" | "chatTemplate" | "toolUseTemplate">;
+
 /**
  * @throws {EngineError} `invalid_argument` where the model has no chat template or it refuses, and for fields
  * that do not go together
  */
 export function renderConversation(
   conversation: Conversation,
-  { chatTemplate: template, name }: Pick<Model, "name" | "chatTemplate">,
+  { chatTemplate, toolUseTemplate, name }: TemplatesOf,
 ): RenderedConversation {
+  const hasTools = conversation.tools !== undefined && conversation.tools.length > 0;
+  const template = hasTools ? toolUseTemplate ?? chatTemplate : chatTemplate;
   if (template === undefined) {
     const rule = `be absent, as ${name} carries no chat template: use a prompt`;
     return refuse(SUBMITTING, "messages", rule, undefined);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { TemplatesOf } from "../../engine/conversation/render.ts";
 import type { Model } from "../../model/spec.ts";
 import type {
   EngineError,
@@ -19,10 +20,7 @@ import type { RequestRecord } from "./request_record.ts";
 
 /** The part of `Engine` that functions use, so that tests can put another one in its place. */
 export interface ServedEngine {
-  readonly model: Pick<
-    Model,
-    "name" | "architecture" | "tokenizer" | "chatTemplate" | "samplingDefaults"
-  >;
+  readonly model: TemplatesOf & Pick<Model, "architecture" | "tokenizer" | "samplingDefaults">;
   /** Prompt and output together, in tokens. */
   readonly maxModelLen: number;
   /** Of engines with one fingerprint, equal requests with equal seeds get equal tokens. */

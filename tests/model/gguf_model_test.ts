@@ -48,6 +48,15 @@ Deno.test("loadModel() gives each GGUF tensor its role, row-major shape and plac
   assert.equal(byRole.get("o_weight")?.dtype, "BF16");
 });
 
+Deno.test("loadModel() takes the templates of a GGUF model, one for tools beside the default", async () => {
+  const { chatTemplate, toolUseTemplate } = await load();
+  assert.ok(chatTemplate);
+  assert.equal(toolUseTemplate, undefined);
+  const key = "tokenizer.chat_template.tool_use";
+  const model = await load({ metadata: withKeys({ [key]: [gguf.string, "{{ tools }}"] }) });
+  assert.equal(model.toolUseTemplate?.render({ tools: [1] }).text, "[1]");
+});
+
 Deno.test("loadModel() takes an lm_head of its own", async () => {
   const tensors = withTensors({ "output.weight": { dims: [64, 288] } });
   const { spec, tensors: table } = await load({ tensors });

@@ -131,6 +131,25 @@ Deno.test("loadModel() takes the chat template from its own file, else from the 
   assert.throws(() => render(model), /no chats/);
 });
 
+Deno.test("loadModel() takes the template for tools from its own file, else from the tokenizer", async () => {
+  const files = {
+    "tokenizer_config.json": JSON.stringify({
+      eos_token: "<eos>",
+      chat_template: [
+        { name: "tool_use", template: "listed{{ eos_token }}" },
+        { name: "default", template: "default" },
+      ],
+    }),
+  };
+  const toolUse = async (more: Record<string, string>) =>
+    (await load({ files: { ...files, ...more } })).toolUseTemplate?.render({}).text;
+  assert.equal(await toolUse({}), "listed<eos>");
+  assert.equal(await toolUse({ "chat_template.jinja": "own" }), undefined);
+  const own = { "additional_chat_templates/tool_use.jinja": "own for tools" };
+  assert.equal(await toolUse(own), "own for tools");
+  assert.equal(await toolUse({ "tokenizer_config.json": '{"chat_template": "one"}' }), undefined);
+});
+
 Deno.test("loadModel() reads GPT-2's two-file tokenizer", async () => {
   const json = tinyTokenizer() as { model: { vocab: Record<string, number>; merges: string[] } };
   const vocab: Record<string, number> = { ...json.model.vocab, "<bos>": 0, "<eos>": 1 };

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { renderConversation } from "../../../engine/conversation/render.ts";
+import { renderConversation, type TemplatesOf } from "../../../engine/conversation/render.ts";
 import type { Conversation } from "../../../engine/conversation/types.ts";
 import type { Message } from "../../../engine/types.ts";
 import { createChatTemplate } from "../../../model/chat_template.ts";
@@ -226,4 +226,22 @@ Deno.test("a last message that is gone on with may have opened the reasoning", (
   assert.equal(isOpen("<think>hm</think>So"), false);
   assert.equal(isOpen("So"), false);
   assert.equal(continued(TURNS, "<think>").reasoning, undefined);
+});
+
+Deno.test("tools are rendered by the template for them, where the model has one", () => {
+  const template = (text: string) => createChatTemplate(text, tokens);
+  const model = {
+    name: "test",
+    chatTemplate: template("default"),
+    toolUseTemplate: template("tools"),
+  };
+  const of = (fields: Partial<Conversation>, templates: TemplatesOf = model) =>
+    renderConversation({ messages: [user], ...fields }, templates).text;
+  assert.equal(of({}), "default");
+  assert.equal(of({ tools: [] }), "default");
+  assert.equal(of({ tools: [{}] }), "tools");
+  assert.equal(of({ tools: [{}] }, { ...model, toolUseTemplate: undefined }), "default");
+  const alone = { ...model, chatTemplate: undefined };
+  assert.equal(of({ tools: [{}] }, alone), "tools");
+  assert.throws(() => of({}, alone), { field: "messages", message: /carries no chat template/ });
 });
