@@ -110,6 +110,7 @@ Deno.test("loadModel() of a Hub id fetches what the model needs, and no more", a
 Deno.test("fetchFromHub() fetches each file that a model may be made of", async () => {
   const names = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
     .concat("special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt")
+    .concat("additional_chat_templates/tool_use.jinja")
     .concat("model.safetensors");
   await using setup = hub(Object.fromEntries(names.map((name) => [name, `of ${name}`])));
   const folder = await fetchFromHub(named("org/name"), quick);
