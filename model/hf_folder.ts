@@ -109,7 +109,9 @@ export function eosTokenIds(
   const generation = generationConfig(folder);
   const ids: unknown[] = [generation["eos_token_id"] ?? config["eos_token_id"] ?? []].flat();
   if (tokenizer.eosToken !== undefined) {
-    ids.push(...tokenizer.encode(tokenizer.eosToken, { addSpecialTokens: false }).slice(0, 1));
+    const own = tokenizer.encode(tokenizer.eosToken, { addSpecialTokens: false });
+    // A text that the vocabulary does not have is cut into pieces, of which none ends a text.
+    if (own.length === 1 && tokenizer.tokenText(own[0]!) === tokenizer.eosToken) ids.push(own[0]);
   }
   return [...new Set(ids)].filter((id) => Number.isInteger(id)) as number[];
 }

@@ -109,6 +109,13 @@ Deno.test("loadModel() takes the sampling that generation_config.json recommends
     repetitionPenalty: 1.05,
   });
   const usual = { temperature: 1, top_p: 1, top_k: 50, min_p: 0, repetition_penalty: 1 };
+Deno.test("loadModel() ends no text at a piece of an EOS text that is no token", async () => {
+  const files = {
+    "tokenizer_config.json": JSON.stringify({ bos_token: "<bos>", eos_token: "<|im_end|>" }),
+  };
+  assert.deepEqual((await load({ files })).eosTokenIds, [1]);
+});
+
   assert.deepEqual(await defaultsOf(usual), {}, "what Transformers does anyhow");
   const wrong = { temperature: -1, top_p: 0, top_k: 1.5, min_p: "0.1", repetition_penalty: null };
   assert.deepEqual(await defaultsOf(wrong), {});
