@@ -26,8 +26,11 @@ export type UnnamedSpec = Omit<ModelSpec, "fingerprint">;
 export interface HfConfig {
   readonly architecture: string;
   readonly spec: UnnamedSpec;
-  /** @param prefix before the names of the decoder's tensors */
-  readonly tensorNames: (prefix: string) => TensorNames;
+  /**
+   * @param prefix before the names of the decoder's tensors
+   * @param tied the token embedding is the lm_head too
+   */
+  readonly tensorNames: (prefix: string, tied: boolean) => TensorNames;
   /** Prefixes in use for this family, the usual one first. */
   readonly prefixes: readonly string[];
 }
@@ -159,7 +162,7 @@ function readLlama(config: Fields, architecture: string, family: LlamaFamily): H
     architecture,
     spec,
     prefixes: ["model.", ""],
-    tensorNames: (prefix) => named(prefix, required, spec.tiedEmbeddings),
+    tensorNames: (prefix, tied) => named(prefix, required, tied),
   };
 }
 
@@ -211,7 +214,7 @@ function readOpt(config: Fields): HfConfig {
     architecture: "opt",
     spec,
     prefixes: ["model.decoder.", "decoder."],
-    tensorNames: (prefix) => named(prefix, required, spec.tiedEmbeddings),
+    tensorNames: (prefix, tied) => named(prefix, required, tied),
   };
 }
 

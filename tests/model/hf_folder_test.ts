@@ -80,6 +80,21 @@ Deno.test("loadModel() ignores RoPE buffers and the lm_head of tied embeddings",
   assert.ok(!tensors.some(({ role }) => role === "lm_head"));
 });
 
+Deno.test("loadModel() uses an lm_head that differs from the embedding it is said to be tied to", async () => {
+  using folder = new ScratchFolder();
+  const path = writeTinyFolder(folder, { config: { tie_word_embeddings: true } });
+  const headOf = (model: Model) => model.tensors.find(({ role }) => role === "lm_head");
+  const tied = await loadModel(path);
+  assert.equal(headOf(tied), undefined, "equal: one of them is enough");
+
+  using file = Deno.openSync(`${path}/model.safetensors`, { write: true });
+  file.seekSync(-1, Deno.SeekMode.End); // lm_head.weight is the last
+  file.writeSync(Uint8Array.of(1));
+  const own = await loadModel(path);
+  assert.equal(headOf(own)?.name, "lm_head.weight");
+  assert.equal(own.spec.tiedEmbeddings, false);
+});
+
 Deno.test("loadModel() reads a checkpoint without the `model.` prefix", async () => {
   const weights: Record<string, ReturnType<typeof tinyWeights>[string] | undefined> = {};
   for (const [name, tensor] of Object.entries(tinyWeights())) {
