@@ -109,6 +109,13 @@ Deno.test("loadModel() takes the end of text from generation_config.json and the
   assert.deepEqual((await load({ files })).eosTokenIds, [7, 9, 1]);
 });
 
+Deno.test("loadModel() ends no text at a piece of an EOS text that is no token", async () => {
+  const files = {
+    "tokenizer_config.json": JSON.stringify({ bos_token: "<bos>", eos_token: "<|im_end|>" }),
+  };
+  assert.deepEqual((await load({ files })).eosTokenIds, [1]);
+});
+
 Deno.test("loadModel() takes the sampling that generation_config.json recommends", async () => {
   const defaultsOf = async (config: object) => {
     const files = { "generation_config.json": JSON.stringify(config) };
@@ -124,13 +131,6 @@ Deno.test("loadModel() takes the sampling that generation_config.json recommends
     repetitionPenalty: 1.05,
   });
   const usual = { temperature: 1, top_p: 1, top_k: 50, min_p: 0, repetition_penalty: 1 };
-Deno.test("loadModel() ends no text at a piece of an EOS text that is no token", async () => {
-  const files = {
-    "tokenizer_config.json": JSON.stringify({ bos_token: "<bos>", eos_token: "<|im_end|>" }),
-  };
-  assert.deepEqual((await load({ files })).eosTokenIds, [1]);
-});
-
   assert.deepEqual(await defaultsOf(usual), {}, "what Transformers does anyhow");
   const wrong = { temperature: -1, top_p: 0, top_k: 1.5, min_p: "0.1", repetition_penalty: null };
   assert.deepEqual(await defaultsOf(wrong), {});
@@ -172,6 +172,14 @@ Deno.test("loadModel() reads GPT-2's two-file tokenizer", async () => {
   assert.deepEqual(tokenizer.encode("the<eos>"), [0, vocab["the"], 1]);
   assert.ok(tokenizer.isSpecial(1));
 });
+
+for (const key of ["rope_scaling", "rope_parameters"]) {
+  Deno.test(`loadModel() reads rope_theta inside ${key}`, async () => {
+    const plain = await load({ config: { rope_theta: 5000 } });
+    const config = { rope_theta: 1e6, [key]: { rope_type: "default", rope_theta: 5000 } };
+    assert.deepEqual((await load({ config })).spec.ropeInvFreq, plain.spec.ropeInvFreq);
+  });
+}
 
 const window = { sliding_window: 8 };
 const qwen = { model_type: "qwen2", use_sliding_window: true, ...window };
