@@ -71,7 +71,7 @@ function readGpt2Files(folder: string, config: Record<string, unknown>): Record<
     model: {
       type: "BPE",
       vocab,
-      merges: merges.split("\n").filter((line) => line !== "" && !line.startsWith("#version")),
+      merges: merges.split(/\r?\n/).filter((line) => line !== "" && !line.startsWith("#version")),
     },
     pre_tokenizer: {
       type: "ByteLevel",

@@ -153,14 +153,19 @@ Deno.test("loadModel() takes the chat template from its own file, else from the 
   assert.throws(() => render(model), /no chats/);
 });
 
-Deno.test("loadModel() reads GPT-2's two-file tokenizer", async () => {
+for (const newline of ["\n", "\r\n"]) {
+  Deno.test(`loadModel() reads GPT-2's two-file tokenizer with ${JSON.stringify(newline)}`, () =>
+    readsTwoFiles(newline));
+}
+
+async function readsTwoFiles(newline: string): Promise<void> {
   const json = tinyTokenizer() as { model: { vocab: Record<string, number>; merges: string[] } };
   const vocab: Record<string, number> = { ...json.model.vocab, "<bos>": 0, "<eos>": 1 };
   const { tokenizer } = await load({
     files: {
       "tokenizer.json": undefined,
       "vocab.json": JSON.stringify(vocab),
-      "merges.txt": `#version: 0.2\n${json.model.merges.join("\n")}\n`,
+      "merges.txt": ["#version: 0.2", ...json.model.merges, ""].join(newline),
       "tokenizer_config.json": JSON.stringify({
         tokenizer_class: "GPT2Tokenizer",
         bos_token: "<bos>",
@@ -171,7 +176,7 @@ Deno.test("loadModel() reads GPT-2's two-file tokenizer", async () => {
   });
   assert.deepEqual(tokenizer.encode("the<eos>"), [0, vocab["the"], 1]);
   assert.ok(tokenizer.isSpecial(1));
-});
+}
 
 for (const key of ["rope_scaling", "rope_parameters"]) {
   Deno.test(`loadModel() reads rope_theta inside ${key}`, async () => {
