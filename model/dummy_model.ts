@@ -54,7 +54,7 @@ export function openDummyModel(path: string): Model {
     existsSync(join(folder, name))
   );
   const { tokenizer, chatTemplate } = hasTokenizer
-    ? readHfTokenizer(folder)
+    ? readHfTokenizer(folder, spec.vocabSize)
     : { tokenizer: new ByteTokenizer(spec.vocabSize), chatTemplate: undefined };
   return {
     name: file.endsWith("/config.json") ? basename(folder) : basename(file, ".json"),

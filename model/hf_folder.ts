@@ -39,7 +39,7 @@ export function openHfFolder(folder: string): Model {
       !hasOwnHead(files, tensors, tensorNames(prefix, false)),
     fingerprint: fingerprint(files, headers.map((header) => header.headerBytes)),
   };
-  const { tokenizer, chatTemplate } = readHfTokenizer(folder);
+  const { tokenizer, chatTemplate } = readHfTokenizer(folder, spec.vocabSize);
   return {
     name: basename(folder),
     architecture,

@@ -178,6 +178,59 @@ async function readsTwoFiles(newline: string): Promise<void> {
   assert.ok(tokenizer.isSpecial(1));
 }
 
+/** Two rows more than tokenizer.json has tokens: 260 and 261. */
+const wide = {
+  config: { vocab_size: 262 },
+  weights: {
+    "model.embed_tokens.weight": { shape: [262, 12] },
+    "lm_head.weight": { shape: [262, 12] },
+  },
+};
+const borders = { bos_token: "<bos>", eos_token: "<eos>" };
+const tokenizerConfig = (changes: Record<string, unknown>) => ({
+  "tokenizer_config.json": JSON.stringify({ ...borders, ...changes }),
+});
+const extra = { content: "<|extra|>", special: true, normalized: false };
+const namedTokens: Record<string, [files: Record<string, string>, special: boolean]> = {
+  "added_tokens_decoder": [tokenizerConfig({ added_tokens_decoder: { 260: extra } }), true],
+  "added_tokens_decoder, not special": [
+    tokenizerConfig({ added_tokens_decoder: { 260: { ...extra, special: false } } }),
+    false,
+  ],
+  "added_tokens.json": [{ "added_tokens.json": '{"<|extra|>": 260}' }, false],
+  "additional_special_tokens": [
+    tokenizerConfig({ additional_special_tokens: ["<|extra|>"] }),
+    true,
+  ],
+  "extra_special_tokens": [tokenizerConfig({ extra_special_tokens: { image: extra } }), true],
+  "special_tokens_map.json": [
+    { "special_tokens_map.json": '{"additional_special_tokens": ["<|extra|>"]}' },
+    true,
+  ],
+  "eos_token": [tokenizerConfig({ eos_token: "<|extra|>" }), true],
+};
+for (const [name, [files, special]] of Object.entries(namedTokens)) {
+  Deno.test(`loadModel() adds the tokens that only ${name} names`, async () => {
+    const { tokenizer } = await load({ ...wide, files });
+    const [a, , b] = tokenizer.encode("axb", { addSpecialTokens: false });
+    const found = tokenizer.encode("a<|extra|>b", { addSpecialTokens: false });
+    assert.deepEqual(found, [a, 260, b]);
+    assert.equal(tokenizer.isSpecial(260), special);
+  });
+}
+
+Deno.test("loadModel() makes a token special that a configuration names so", async () => {
+  const { tokenizer } = await load({ files: tokenizerConfig({ pad_token: "the" }) });
+  const [the] = tokenizer.encode("the", { addSpecialTokens: false });
+  assert.ok(tokenizer.isSpecial(the as number));
+});
+
+Deno.test("loadModel() leaves the text of a token as it is for which the model has no row", async () => {
+  const { tokenizer } = await load({ files: tokenizerConfig({ pad_token: "[PAD]" }) });
+  assert.equal(tokenizer.vocabSize, 260);
+  assert.equal(tokenizer.encode("[PAD]", { addSpecialTokens: false }).length, 5);
+});
+
 for (const key of ["rope_scaling", "rope_parameters"]) {
   Deno.test(`loadModel() reads rope_theta inside ${key}`, async () => {
     const plain = await load({ config: { rope_theta: 5000 } });
@@ -344,6 +397,14 @@ const refused: Record<string, [changes: TinyFolderChanges, message: RegExp]> = {
       ),
     ),
     /Cannot open model .*stack/,
+  ],
+  "files that disagree about a token's id": [
+    { ...wide, files: tokenizerConfig({ added_tokens_decoder: { 7: extra } }) },
+    /added_tokens_decoder gives "<\|extra\|>" the id 7, which tokenizer.json gives/,
+  ],
+  "files that disagree about an id's token": [
+    { ...wide, files: tokenizerConfig({ added_tokens_decoder: { 261: { content: "<eos>" } } }) },
+    /added_tokens_decoder gives "<eos>" the id 261, tokenizer.json 1/,
   ],
   "an added token without text": [
     tokenizer({ added_tokens: [{ id: 0 }] }),
