@@ -382,7 +382,7 @@ const refused: Record<string, [changes: TinyFolderChanges, message: RegExp]> = {
   ],
   "an unknown pre-tokenizer": [
     tokenizer({ pre_tokenizer: { type: "Sorcery" } }),
-    /tokenizer is not supported: Unknown PreTokenizer type: Sorcery/,
+    /tokenizer is not supported: pre-tokenizer Sorcery is not supported/,
   ],
   "a token id of a billion": [
     tokenizer({ model: { type: "BPE", vocab: { a: 1e9 }, merges: [] } }),
