@@ -10,6 +10,7 @@
  */
 import { defaultModelPath } from "../../model/default_model.ts";
 import { ServerProcess } from "../http/server_process.ts";
+import { installPython } from "./python.ts";
 
 interface Outcome {
   readonly passed: number;
@@ -40,7 +41,7 @@ if (unknown !== undefined) {
 }
 
 await defaultModelPath(); // the server that is started here may not write it
-await installPython();
+await installPython(VENV, `${HERE}/requirements.txt`);
 await using server = await ServerProcess.start([
   ...["--api-key", KEY],
   ...["--served-model-name", MODEL, "--served-model-name", OTHER_MODEL],
@@ -53,23 +54,6 @@ for (const name of chosen) {
   const verdict = failed > 0 ? "FAILED" : "ok";
   console.log(`${verdict} | ${passed} passed | ${failed} failed | ${skipped} ignored`);
   if (failed > 0) Deno.exitCode = 1;
-}
-
-async function installPython(): Promise<void> {
-  const requirements = `${HERE}/requirements.txt`;
-  const installed = `${VENV}/requirements.txt`;
-  const wanted = await Deno.readTextFile(requirements);
-  if (await Deno.readTextFile(installed).catch(() => "") === wanted) return;
-  console.log(`install ${requirements} into ${VENV}`);
-  await mustRun("python3", "-m", "venv", "--clear", VENV);
-  const quiet = ["--quiet", "--disable-pip-version-check"];
-  await mustRun(`${VENV}/bin/python`, "-m", "pip", "install", ...quiet, "-r", requirements);
-  await Deno.writeTextFile(installed, wanted);
-}
-
-async function mustRun(program: string, ...args: string[]): Promise<void> {
-  const { success } = await new Deno.Command(program, { args }).spawn().status;
-  if (!success) throw new Error(`Cannot run ${program} ${args.join(" ")}`);
 }
 
 /** Runs a client to its end and returns what it printed. */
