@@ -42,6 +42,7 @@ export class AddedTokenMatcher {
 
   /** Calls `onPart` for each part of the text, in order. */
   split(text: string, isAllowed: IsAllowed, onPart: OnPart): void {
+    if (this.#root.next.size === 0 && text !== "") return onPart(-1, 0, text.length);
     let done = 0;
     for (let at = 0; at < text.length;) {
       const token = this.#begins[text.charCodeAt(at)] === 1

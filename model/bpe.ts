@@ -25,6 +25,8 @@ const UTF8 = new TextEncoder();
 /** Words repeat: nine of ten are found here. There are at most two halves of so many. */
 const CACHED_PIECES = 32_768;
 const LONGEST_CACHED = 64;
+/** Of longer pieces the memory for merging is given back. */
+const KEPT_SYMBOLS = 4096;
 
 /** GPT-2 writes each byte as a printable character: itself where it is one, else from U+0100 on. */
 export const byteAlphabet: readonly string[] = (() => {
@@ -53,7 +55,7 @@ export class BytePairEncoder {
   /** What was used lately, and what was before: the older half goes when the younger is full. */
   #cache = new Map<string, readonly number[]>();
   #older = new Map<string, readonly number[]>();
-  #queue = new Queue(64);
+  readonly #queue = new Queue(KEPT_SYMBOLS);
 
   /**
    * @param texts of all ids
@@ -118,7 +120,9 @@ export class BytePairEncoder {
     for (const character of characters) {
       const symbols = symbolsOf(character);
       const isUnknown = symbols.length === 1 && symbols[0] === this.#unknown;
-      if (!(isUnknown && wasUnknown && this.#rules.fuseUnknown)) all.push(...symbols);
+      if (!(isUnknown && wasUnknown && this.#rules.fuseUnknown)) {
+        for (const symbol of symbols) all.push(symbol);
+      }
       wasUnknown = isUnknown;
     }
     return all;
@@ -143,11 +147,9 @@ export class BytePairEncoder {
   #merge(symbols: number[]): number[] {
     const count = symbols.length;
     if (count < 2) return symbols;
-    if (this.#queue.room < count) this.#queue = new Queue(count);
     const merges = this.#merges;
-    const { next, previous } = this.#queue;
-    const queue = this.#queue;
-    queue.clear();
+    const queue = count <= KEPT_SYMBOLS ? this.#queue : new Queue(count);
+    const { next, previous } = queue;
     for (let i = 0; i < count; i++) {
       next[i] = i + 1;
       previous[i] = i - 1;
@@ -188,13 +190,9 @@ class Queue {
   readonly #items: number[] = [];
 
   /** @param room symbols that the list can have */
-  constructor(readonly room: number) {
+  constructor(room: number) {
     this.next = new Int32Array(room);
     this.previous = new Int32Array(room);
-  }
-
-  clear(): void {
-    this.#items.length = 0;
   }
 
   push(item: number): void {

@@ -9,16 +9,15 @@
 import type { BpeRules } from "./bpe.ts";
 
 const SLOTS = 1 << 18;
-const NO_PAIR = -1;
+/** left, right, rank, result: in one cache line. */
+const FIELDS = 4;
+const NONE = -1;
 
-/** Pairs that have been asked for; when three quarters are full, all are forgotten. */
+/** Pairs that have been asked for, 4 MiB; when three quarters are full, all are forgotten. */
 export class Merges {
   readonly #rules: BpeRules;
   readonly #texts: readonly (string | undefined)[];
-  readonly #left = new Int32Array(SLOTS).fill(NO_PAIR);
-  readonly #right = new Int32Array(SLOTS);
-  readonly #rank = new Int32Array(SLOTS);
-  readonly #result = new Int32Array(SLOTS);
+  readonly #slots = new Int32Array(SLOTS * FIELDS).fill(NONE);
   #filled = 0;
 
   /** @param texts of all ids */
@@ -29,34 +28,40 @@ export class Merges {
 
   /** The place of a pair, for {@linkcode rank} and {@linkcode result}; holds until the next call. */
   find(left: number, right: number): number {
-    let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 14;
-    while (this.#left[slot] !== NO_PAIR) {
-      if (this.#left[slot] === left && this.#right[slot] === right) return slot;
-      slot = (slot + 1) & (SLOTS - 1);
+    const slots = this.#slots;
+    const hash = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b);
+    let at = (hash >>> 14) * FIELDS;
+    while (slots[at] !== NONE) {
+      if (slots[at] === left && slots[at + 1] === right) return at;
+      at = (at + FIELDS) & (SLOTS * FIELDS - 1);
     }
+    return this.#add(at, left, right);
+  }
+
+  #add(at: number, left: number, right: number): number {
     if (this.#filled > SLOTS * 0.75) {
-      this.#left.fill(NO_PAIR);
+      this.#slots.fill(NONE);
       this.#filled = 0;
       return this.find(left, right);
     }
     const [first, second] = [this.#texts[left]!, this.#texts[right]!];
     const rank = this.#rules.ranks.get(`${first} ${second}`);
     const result = rank === undefined ? undefined : this.#rules.ids.get(first + second);
-    this.#left[slot] = left;
-    this.#right[slot] = right;
-    this.#rank[slot] = result === undefined ? -1 : rank!;
-    this.#result[slot] = result ?? -1;
+    this.#slots[at] = left;
+    this.#slots[at + 1] = right;
+    this.#slots[at + 2] = result === undefined ? NONE : rank!;
+    this.#slots[at + 3] = result ?? NONE;
     this.#filled++;
-    return slot;
+    return at;
   }
 
   /** The rule's place in line; -1: there is none. */
-  rank(slot: number): number {
-    return this.#rank[slot]!;
+  rank(at: number): number {
+    return this.#slots[at + 2]!;
   }
 
   /** The id that the pair becomes. */
-  result(slot: number): number {
-    return this.#result[slot]!;
+  result(at: number): number {
+    return this.#slots[at + 3]!;
   }
 }

@@ -34,7 +34,8 @@ export function normalizer(json: unknown): Normalize | undefined {
     case "Replace": {
       const pattern = text(value.pattern?.String, "Replace's pattern.String");
       const content = text(value.content, "Replace's content");
-      return (input) => input.replaceAll(pattern, () => content);
+      const written = content.replaceAll("$", "$$$$"); // else a sign of replaceAll()
+      return (input) => input.replaceAll(pattern, written);
     }
     case "Sequence": {
       if (!Array.isArray(value.normalizers)) throw new Error("Sequence must have normalizers");

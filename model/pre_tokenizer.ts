@@ -143,7 +143,7 @@ function metaspace(step: Json): PreTokenizer["prepare"] {
     throw new Error(`Metaspace's prepend_scheme ${shownValue(scheme)} is not supported`);
   }
   return (text, first) => {
-    const written = text.replaceAll(" ", () => sign);
+    const written = text.replaceAll(" ", sign);
     const prepends = scheme === "always" || scheme === "first" && first;
     return prepends && written !== "" && !written.startsWith(sign) ? sign + written : written;
   };

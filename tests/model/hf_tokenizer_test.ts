@@ -122,6 +122,7 @@ Deno.test("encode() of words is encode() of the whole, for vocabularies without 
     pre_tokenizer: null,
   });
   assert.equal(shown(apart, "ab▁ab▁▁▁a"), "ab ▁a b ▁▁▁a");
+  assert.equal(shown(apart, "a\nb"), "ab", "a line feed is nothing here");
   const across = await tiny({
     ...characters("▁ab", ["b ▁", "a b▁"]),
     pre_tokenizer: null,
