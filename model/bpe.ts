@@ -25,6 +25,7 @@ const UTF8 = new TextEncoder();
 /** Words repeat: nine of ten are found here. There are at most two halves of so many. */
 const CACHED_PIECES = 32_768;
 const LONGEST_CACHED = 64;
+const KEPT_CHARACTERS = 8192;
 /** Of longer pieces the memory for merging is given back. */
 const KEPT_SYMBOLS = 4096;
 
@@ -52,6 +53,7 @@ export class BytePairEncoder {
   readonly #symbolsOf: (piece: string) => number[];
   readonly #unknown: number | undefined;
   readonly #byteLevel: boolean;
+  readonly #characters = new Map<string, readonly number[]>();
   /** What was used lately, and what was before: the older half goes when the younger is full. */
   #cache = new Map<string, readonly number[]>();
   #older = new Map<string, readonly number[]>();
@@ -129,6 +131,14 @@ export class BytePairEncoder {
   }
 
   #symbolsOfCharacter(character: string): readonly number[] {
+    const known = this.#characters.get(character);
+    if (known !== undefined) return known;
+    const symbols = this.#findSymbols(character);
+    if (this.#characters.size < KEPT_CHARACTERS) this.#characters.set(character, symbols);
+    return symbols;
+  }
+
+  #findSymbols(character: string): readonly number[] {
     const { ids, byteFallback } = this.#rules;
     const id = ids.get(character);
     if (id !== undefined) return [id];
