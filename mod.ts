@@ -49,6 +49,7 @@ export type { OnProgress, Progress } from "./model/progress.ts";
 export {
   type ChatTemplate,
   type DType,
+  type LiteralSpan,
   type Model,
   ModelError,
   type ModelSpec,

@@ -41,7 +41,7 @@ export function openDummyModel(path: string): Model {
     ...unnamed,
     fingerprint: fingerprint([file], [Deno.readFileSync(file)]),
   };
-  const names = tensorNames(prefixes[0] ?? "");
+  const names = tensorNames(prefixes[0] ?? "", spec.tiedEmbeddings);
   const [type, elementBytes] = weightType(config);
   const tensors = [...tensorPlaces(names.required, spec.numLayers)].map(
     ([name, { role }]): NamedTensor => {
@@ -54,7 +54,7 @@ export function openDummyModel(path: string): Model {
     existsSync(join(folder, name))
   );
   const { tokenizer, chatTemplate } = hasTokenizer
-    ? readHfTokenizer(folder)
+    ? readHfTokenizer(folder, spec.vocabSize)
     : { tokenizer: new ByteTokenizer(spec.vocabSize), chatTemplate: undefined };
   return {
     name: file.endsWith("/config.json") ? basename(folder) : basename(file, ".json"),

@@ -11,6 +11,7 @@
 import type { Fields, Numbers } from "./fields.ts";
 import type { Tokenizer } from "./spec.ts";
 import type { BpeRules } from "./bpe.ts";
+import { GPT2_PATTERN, LLAMA3_PATTERN, QWEN2_PATTERN } from "./scanners.ts";
 import { type AddedTokenJson, createTokenizer, type TokenizerJson } from "./tokenizer.ts";
 
 /** How a byte-level tokenizer cuts text before merging. */
@@ -25,27 +26,21 @@ interface Pretokenizer {
   readonly addBos: boolean;
 }
 
-const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const wordsAndSpace = (digits: string) =>
-  `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*` +
-  "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
 const GPT2_RULE: Pretokenizer = {
-  patterns: [GPT2],
+  patterns: [GPT2_PATTERN],
   normalizes: false,
   ignoreMerges: false,
   addBos: false,
 };
-const SMOL_LM_RULE: Pretokenizer = { ...GPT2_RULE, patterns: ["\\p{N}", GPT2] };
+const SMOL_LM_RULE: Pretokenizer = { ...GPT2_RULE, patterns: ["\\p{N}", GPT2_PATTERN] };
 const LLAMA3_RULE: Pretokenizer = {
-  patterns: [wordsAndSpace("\\p{N}{1,3}")],
+  patterns: [LLAMA3_PATTERN],
   normalizes: false,
   ignoreMerges: true,
   addBos: true,
 };
 const QWEN2_RULE: Pretokenizer = {
-  patterns: [wordsAndSpace("\\p{N}")],
+  patterns: [QWEN2_PATTERN],
   normalizes: true,
   ignoreMerges: false,
   addBos: false,

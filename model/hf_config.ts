@@ -26,8 +26,11 @@ export type UnnamedSpec = Omit<ModelSpec, "fingerprint">;
 export interface HfConfig {
   readonly architecture: string;
   readonly spec: UnnamedSpec;
-  /** @param prefix before the names of the decoder's tensors */
-  readonly tensorNames: (prefix: string) => TensorNames;
+  /**
+   * @param prefix before the names of the decoder's tensors
+   * @param tied the token embedding is the lm_head too
+   */
+  readonly tensorNames: (prefix: string, tied: boolean) => TensorNames;
   /** Prefixes in use for this family, the usual one first. */
   readonly prefixes: readonly string[];
 }
@@ -159,7 +162,7 @@ function readLlama(config: Fields, architecture: string, family: LlamaFamily): H
     architecture,
     spec,
     prefixes: ["model.", ""],
-    tensorNames: (prefix) => named(prefix, required, spec.tiedEmbeddings),
+    tensorNames: (prefix, tied) => named(prefix, required, tied),
   };
 }
 
@@ -211,7 +214,7 @@ function readOpt(config: Fields): HfConfig {
     architecture: "opt",
     spec,
     prefixes: ["model.decoder.", "decoder."],
-    tensorNames: (prefix) => named(prefix, required, spec.tiedEmbeddings),
+    tensorNames: (prefix, tied) => named(prefix, required, tied),
   };
 }
 
@@ -254,14 +257,19 @@ function firstWindowedLayer(config: Fields, numLayers: number): number {
   return first < 0 ? numLayers : first;
 }
 
-/** Transformers 5 keeps theta with the scaling; before, it stood in the config itself. */
+/** Transformers 5 has one name for all of RoPE, and takes the older one as the same. */
+function ropeFields(config: Fields): Fields | undefined {
+  return config.nested("rope_parameters") ?? config.nested("rope_scaling");
+}
+
+/** Theta stands with the scaling since Transformers 5; before, in the config itself. */
 function ropeTheta(config: Fields): number {
-  const parameters = config.nested("rope_parameters");
-  return (parameters?.has("rope_theta") ? parameters : config).number("rope_theta", 0, 10_000);
+  const fields = ropeFields(config);
+  return (fields?.has("rope_theta") ? fields : config).number("rope_theta", 0, 10_000);
 }
 
 function ropeScaling(config: Fields, maxPosition: number): RopeScaling {
-  const fields = config.nested("rope_parameters") ?? config.nested("rope_scaling");
+  const fields = ropeFields(config);
   if (!fields) return { type: "none" };
   if (fields.number("partial_rotary_factor", 0, 1) !== 1) {
     config.fail("partial_rotary_factor other than 1 is not supported");

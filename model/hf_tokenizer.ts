@@ -8,8 +8,9 @@ import type { BpeRules } from "./bpe.ts";
 import { createChatTemplate } from "./chat_template.ts";
 import { shownValue } from "./fields.ts";
 import { readJsonObject, readTextFile } from "./json_file.ts";
+import { type KnownTokens, tokenContent, withNamedTokens } from "./named_tokens.ts";
 import { type ChatTemplate, ModelError, type Tokenizer } from "./spec.ts";
-import { createTokenizer, type TokenizerJson } from "./tokenizer.ts";
+import { type AddedTokenJson, createTokenizer, type TokenizerJson } from "./tokenizer.ts";
 
 const MAX_TOKENIZER_BYTES = 1 << 27;
 const MAX_CONFIG_BYTES = 1 << 24;
@@ -23,19 +24,30 @@ export interface HfTokenizer {
 /**
  * Read the tokenizer of a folder.
  *
+ * @param numRows of the model's embedding: tokens that only a configuration names may fill them up
  * @throws {ModelError} when there is none or it is of a kind that is not supported
  */
-export function readHfTokenizer(folder: string): HfTokenizer {
+export function readHfTokenizer(folder: string, numRows: number): HfTokenizer {
   const path = join(folder, "tokenizer.json");
-  const config = readJsonObject(join(folder, "tokenizer_config.json"), MAX_CONFIG_BYTES) ?? {};
-  const special = readJsonObject(join(folder, "special_tokens_map.json"), MAX_CONFIG_BYTES) ?? {};
+  const read = (name: string) => readJsonObject(join(folder, name), MAX_CONFIG_BYTES) ?? {};
+  const config = read("tokenizer_config.json");
+  const special = read("special_tokens_map.json");
   const borders = {
     bosToken: tokenContent(config["bos_token"] ?? special["bos_token"]),
     eosToken: tokenContent(config["eos_token"] ?? special["eos_token"]),
   };
   const json = readJsonObject(path, MAX_TOKENIZER_BYTES) ??
     readGpt2Files(folder, { ...special, ...config });
-  const { parts, rules } = readTokenizerJson(path, json);
+  const files = {
+    tokenizerConfig: config,
+    specialTokensMap: special,
+    addedTokens: read("added_tokens.json"),
+  };
+  const { parts, rules } = readTokenizerJson(
+    path,
+    json,
+    (known, fail) => withNamedTokens(known, files, numRows, fail),
+  );
   const tokenizer = createTokenizer(path, parts, rules, borders);
   const template = readTextFile(join(folder, "chat_template.jinja"), MAX_CONFIG_BYTES) ??
     defaultTemplate(config["chat_template"]);
@@ -69,7 +81,7 @@ function readGpt2Files(folder: string, config: Record<string, unknown>): Record<
     model: {
       type: "BPE",
       vocab,
-      merges: merges.split("\n").filter((line) => line !== "" && !line.startsWith("#version")),
+      merges: merges.split(/\r?\n/).filter((line) => line !== "" && !line.startsWith("#version")),
     },
     pre_tokenizer: {
       type: "ByteLevel",
@@ -85,14 +97,6 @@ function readGpt2Files(folder: string, config: Record<string, unknown>): Record<
   };
 }
 
-/** Tokens are written as their text, or as an object that holds it. */
-function tokenContent(token: unknown): string | undefined {
-  const content = typeof token === "object" && token !== null && "content" in token
-    ? token.content
-    : token;
-  return typeof content === "string" ? content : undefined;
-}
-
 /** One template, or a list of named ones of which `default` is for chats. */
 function defaultTemplate(templates: unknown): string | undefined {
   if (typeof templates === "string") return templates;
@@ -101,9 +105,11 @@ function defaultTemplate(templates: unknown): string | undefined {
   return typeof named?.template === "string" ? named.template : undefined;
 }
 
+/** @param complete adds to the added tokens those that other files name */
 function readTokenizerJson(
   path: string,
   json: Record<string, unknown>,
+  complete: (known: KnownTokens, fail: Fail) => AddedTokenJson[],
 ): { parts: TokenizerJson; rules: BpeRules } {
   const fail = (problem: string): never => {
     throw new ModelError(`Cannot open tokenizer ${path}: ${problem}`);
@@ -132,6 +138,8 @@ function readTokenizerJson(
     ids.set(content, id);
     return { ...token, content, id, special: token["special"] === true };
   });
+  const completed = complete({ ids, added: addedTokens }, fail);
+  for (const { content, id } of completed) ids.set(content, id);
 
   return {
     parts: {
@@ -139,7 +147,7 @@ function readTokenizerJson(
       pre_tokenizer: json["pre_tokenizer"] ?? null,
       post_processor: json["post_processor"] ?? null,
       decoder: (json["decoder"] ?? null) as TokenizerJson["decoder"],
-      added_tokens: addedTokens,
+      added_tokens: completed,
     },
     rules: {
       ids,

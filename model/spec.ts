@@ -114,6 +114,12 @@ export interface TensorEntry {
   readonly bytes: number;
 }
 
+/**
+ * A part of a text that somebody wrote: in a caller's, added tokens are text as any other; in an
+ * assistant's, those that are special are.
+ */
+export type LiteralSpan = readonly [start: number, end: number, by: "caller" | "assistant"];
+
 /** Text to token ids and back. Implementations are pure: no state between calls. */
 export interface Tokenizer {
   /** Ids in the vocabulary, added tokens included. */
@@ -125,9 +131,16 @@ export interface Tokenizer {
   /**
    * Token ids of a text. Special tokens spelled out in the text become their ids (as vLLM and
    * Transformers do). `addSpecialTokens` adds BOS and the like where the model wants them; a BOS that
-   * the text already begins with is never doubled.
+   * the text already begins with is never doubled. `literal` says where texts begin and end in which
+   * that must not happen; spans are in order and do not overlap.
    */
-  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
+  encode(
+    text: string,
+    options?: {
+      readonly addSpecialTokens?: boolean;
+      readonly literal?: readonly LiteralSpan[];
+    },
+  ): number[];
   /**
    * Text of token ids: their bytes one behind another, but for the space that some tokenizers drop where
    * a text begins. Bytes that are no valid UTF-8 become U+FFFD.

@@ -1,20 +1,18 @@
 /**
- * Text to token ids by `@huggingface/tokenizers` and our own merging, and back by our own code.
+ * Text to token ids and back.
  *
- * Decoding is ours because a token has to be known by its raw bytes (halves of characters,
+ * Decoding takes no steps from the file but its kind, because a token has to be known by its raw bytes (halves of characters,
  * logprobs' `bytes`), and because the text of a list must be exactly the text of its bytes:
  * streaming compares the decodings of growing lists. So nothing is "cleaned up" and special tokens
  * are told by id.
  *
  * @module
  */
-import { Tokenizer as Encoder } from "@huggingface/tokenizers";
-import { type BpeRules, BytePairEncoder } from "./bpe.ts";
-import { ModelError, type Tokenizer } from "./spec.ts";
+import { type BpeRules, byteAlphabet } from "./bpe.ts";
+import { type LiteralSpan, ModelError, type Tokenizer } from "./spec.ts";
+import { TokenEncoder } from "./token_encoder.ts";
 
-/**
- * A tokenizer as `tokenizer.json` describes it, its model apart; read by the library but as named.
- */
+/** A tokenizer as `tokenizer.json` describes it, its model apart. */
 export interface TokenizerJson {
   readonly normalizer: unknown;
   readonly pre_tokenizer: unknown;
@@ -69,7 +67,7 @@ class VocabularyTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosToken: string | undefined;
   readonly eosToken: string | undefined;
-  readonly #encoder: Encoder;
+  readonly #encoder: TokenEncoder;
   readonly #texts: (string | undefined)[] = [];
   readonly #added = new Set<number>();
   readonly #special = new Set<number>();
@@ -85,7 +83,7 @@ class VocabularyTokenizer implements Tokenizer {
       this.#added.add(id);
       if (special) this.#special.add(id);
     }
-    this.#encoder = createEncoder(json, rules);
+    this.#encoder = new TokenEncoder(json, rules, this.#texts);
     this.vocabSize = this.#texts.length;
     this.bosToken = borders.bosToken;
     this.eosToken = borders.eosToken;
@@ -95,9 +93,15 @@ class VocabularyTokenizer implements Tokenizer {
     this.#stripsLeadingSpace = stripsLeadingSpace;
   }
 
-  encode(text: string, options: { readonly addSpecialTokens?: boolean } = {}): number[] {
-    const addSpecialTokens = options.addSpecialTokens ?? true;
-    const { ids } = this.#encoder.encode(text, { add_special_tokens: addSpecialTokens });
+  encode(
+    text: string,
+    options: {
+      readonly addSpecialTokens?: boolean;
+      readonly literal?: readonly LiteralSpan[];
+    } = {},
+  ): number[] {
+    const { addSpecialTokens = true, literal = [] } = options;
+    const ids = this.#encoder.encode(text, addSpecialTokens, literal);
     const doubled = addSpecialTokens && this.#bos !== undefined &&
       ids[0] === this.#bos && ids[1] === this.#bos;
     return doubled ? ids.slice(1) : ids;
@@ -141,17 +145,6 @@ class VocabularyTokenizer implements Tokenizer {
   }
 }
 
-/** The library's normalizers, pre-tokenizers and post-processors around our own merging. */
-function createEncoder(json: TokenizerJson, rules: BpeRules): Encoder {
-  const encoder = new Encoder({ ...json, model: { type: "BPE", vocab: {}, merges: [] } }, {});
-  const bpe = new BytePairEncoder(rules);
-  encoder.model = Object.assign((pieces: string[]) => bpe.encode(pieces), {
-    tokens_to_ids: rules.ids,
-    unk_token_id: rules.unknown === undefined ? undefined : rules.ids.get(rules.unknown),
-  }) as unknown as Encoder["model"];
-  return encoder;
-}
-
 const UTF8 = new TextEncoder();
 const TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
 const NO_BYTES = new Uint8Array(0);
@@ -181,17 +174,6 @@ function decoding(decoder: DecoderJson | null): Decoding {
   );
   return { toBytes: sentencePieceBytes, stripsLeadingSpace: strips };
 }
-
-/** GPT-2 writes each byte as a printable character: itself where it is one, else from U+0100 on. */
-export const byteAlphabet: readonly string[] = (() => {
-  const printable = (byte: number) =>
-    byte >= 0x21 && byte <= 0x7e || byte >= 0xa1 && byte <= 0xac || byte >= 0xae;
-  let next = 0x100;
-  return Array.from(
-    { length: 256 },
-    (_, byte) => String.fromCharCode(printable(byte) ? byte : next++),
-  );
-})();
 
 const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = new Map(
   byteAlphabet.map((character, byte) => [character, byte]),

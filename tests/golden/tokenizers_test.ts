@@ -8,7 +8,9 @@ import assert from "node:assert/strict";
 import { loadModel } from "../../model/load.ts";
 import { renderConversation } from "../../engine/conversation/render.ts";
 import type { Message } from "../../engine/types.ts";
+import { digest, TEXTS, textsFor } from "../foreign/texts.ts";
 import { checkpointNames, checkpointPath, readGolden } from "./checkpoints.ts";
+import tokensOfTexts from "./tokens_of_texts.json" with { type: "json" };
 
 interface TokenizerGolden {
   /** What adding special tokens puts in front. */
@@ -54,5 +56,19 @@ for (const name of checkpointNames) {
         rendered,
       );
     }
+  });
+}
+
+for (const [name, expected] of Object.entries(tokensOfTexts)) {
+  Deno.test(`Tokenizer of ${name} gives the ids of many texts that tokenizers gives`, async () => {
+    const folder = checkpointPath(name);
+    const { tokenizer } = await loadModel(folder);
+    const file = JSON.parse(await Deno.readTextFile(`${folder}/tokenizer.json`));
+    const own = file.added_tokens.map(({ content }: { content: string }) => content);
+    const ids = textsFor(own, TEXTS).map((text) =>
+      tokenizer.encode(text, { addSpecialTokens: false })
+    );
+    // `deno task foreign:tokenizers` tells which texts differ.
+    assert.equal(await digest(ids), expected);
   });
 }

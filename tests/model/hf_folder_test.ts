@@ -80,6 +80,21 @@ Deno.test("loadModel() ignores RoPE buffers and the lm_head of tied embeddings",
   assert.ok(!tensors.some(({ role }) => role === "lm_head"));
 });
 
+Deno.test("loadModel() uses an lm_head that differs from the embedding it is said to be tied to", async () => {
+  using folder = new ScratchFolder();
+  const path = writeTinyFolder(folder, { config: { tie_word_embeddings: true } });
+  const headOf = (model: Model) => model.tensors.find(({ role }) => role === "lm_head");
+  const tied = await loadModel(path);
+  assert.equal(headOf(tied), undefined, "equal: one of them is enough");
+
+  using file = Deno.openSync(`${path}/model.safetensors`, { write: true });
+  file.seekSync(-1, Deno.SeekMode.End); // lm_head.weight is the last
+  file.writeSync(Uint8Array.of(1));
+  const own = await loadModel(path);
+  assert.equal(headOf(own)?.name, "lm_head.weight");
+  assert.equal(own.spec.tiedEmbeddings, false);
+});
+
 Deno.test("loadModel() reads a checkpoint without the `model.` prefix", async () => {
   const weights: Record<string, ReturnType<typeof tinyWeights>[string] | undefined> = {};
   for (const [name, tensor] of Object.entries(tinyWeights())) {
@@ -92,6 +107,13 @@ Deno.test("loadModel() reads a checkpoint without the `model.` prefix", async ()
 Deno.test("loadModel() takes the end of text from generation_config.json and the tokenizer", async () => {
   const files = { "generation_config.json": JSON.stringify({ eos_token_id: [7, 9] }) };
   assert.deepEqual((await load({ files })).eosTokenIds, [7, 9, 1]);
+});
+
+Deno.test("loadModel() ends no text at a piece of an EOS text that is no token", async () => {
+  const files = {
+    "tokenizer_config.json": JSON.stringify({ bos_token: "<bos>", eos_token: "<|im_end|>" }),
+  };
+  assert.deepEqual((await load({ files })).eosTokenIds, [1]);
 });
 
 Deno.test("loadModel() takes the sampling that generation_config.json recommends", async () => {
@@ -150,14 +172,19 @@ Deno.test("loadModel() takes the template for tools from its own file, else from
   assert.equal(await toolUse({ "tokenizer_config.json": '{"chat_template": "one"}' }), undefined);
 });
 
-Deno.test("loadModel() reads GPT-2's two-file tokenizer", async () => {
+for (const newline of ["\n", "\r\n"]) {
+  Deno.test(`loadModel() reads GPT-2's two-file tokenizer with ${JSON.stringify(newline)}`, () =>
+    readsTwoFiles(newline));
+}
+
+async function readsTwoFiles(newline: string): Promise<void> {
   const json = tinyTokenizer() as { model: { vocab: Record<string, number>; merges: string[] } };
   const vocab: Record<string, number> = { ...json.model.vocab, "<bos>": 0, "<eos>": 1 };
   const { tokenizer } = await load({
     files: {
       "tokenizer.json": undefined,
       "vocab.json": JSON.stringify(vocab),
-      "merges.txt": `#version: 0.2\n${json.model.merges.join("\n")}\n`,
+      "merges.txt": ["#version: 0.2", ...json.model.merges, ""].join(newline),
       "tokenizer_config.json": JSON.stringify({
         tokenizer_class: "GPT2Tokenizer",
         bos_token: "<bos>",
@@ -168,7 +195,68 @@ Deno.test("loadModel() reads GPT-2's two-file tokenizer", async () => {
   });
   assert.deepEqual(tokenizer.encode("the<eos>"), [0, vocab["the"], 1]);
   assert.ok(tokenizer.isSpecial(1));
+}
+
+/** Two rows more than tokenizer.json has tokens: 260 and 261. */
+const wide = {
+  config: { vocab_size: 262 },
+  weights: {
+    "model.embed_tokens.weight": { shape: [262, 12] },
+    "lm_head.weight": { shape: [262, 12] },
+  },
+};
+const borders = { bos_token: "<bos>", eos_token: "<eos>" };
+const tokenizerConfig = (changes: Record<string, unknown>) => ({
+  "tokenizer_config.json": JSON.stringify({ ...borders, ...changes }),
 });
+const extra = { content: "<|extra|>", special: true, normalized: false };
+const namedTokens: Record<string, [files: Record<string, string>, special: boolean]> = {
+  "added_tokens_decoder": [tokenizerConfig({ added_tokens_decoder: { 260: extra } }), true],
+  "added_tokens_decoder, not special": [
+    tokenizerConfig({ added_tokens_decoder: { 260: { ...extra, special: false } } }),
+    false,
+  ],
+  "added_tokens.json": [{ "added_tokens.json": '{"<|extra|>": 260}' }, false],
+  "additional_special_tokens": [
+    tokenizerConfig({ additional_special_tokens: ["<|extra|>"] }),
+    true,
+  ],
+  "extra_special_tokens": [tokenizerConfig({ extra_special_tokens: { image: extra } }), true],
+  "special_tokens_map.json": [
+    { "special_tokens_map.json": '{"additional_special_tokens": ["<|extra|>"]}' },
+    true,
+  ],
+  "eos_token": [tokenizerConfig({ eos_token: "<|extra|>" }), true],
+};
+for (const [name, [files, special]] of Object.entries(namedTokens)) {
+  Deno.test(`loadModel() adds the tokens that only ${name} names`, async () => {
+    const { tokenizer } = await load({ ...wide, files });
+    const [a, , b] = tokenizer.encode("axb", { addSpecialTokens: false });
+    const found = tokenizer.encode("a<|extra|>b", { addSpecialTokens: false });
+    assert.deepEqual(found, [a, 260, b]);
+    assert.equal(tokenizer.isSpecial(260), special);
+  });
+}
+
+Deno.test("loadModel() makes a token special that a configuration names so", async () => {
+  const { tokenizer } = await load({ files: tokenizerConfig({ pad_token: "the" }) });
+  const [the] = tokenizer.encode("the", { addSpecialTokens: false });
+  assert.ok(tokenizer.isSpecial(the as number));
+});
+
+Deno.test("loadModel() leaves the text of a token as it is for which the model has no row", async () => {
+  const { tokenizer } = await load({ files: tokenizerConfig({ pad_token: "[PAD]" }) });
+  assert.equal(tokenizer.vocabSize, 260);
+  assert.equal(tokenizer.encode("[PAD]", { addSpecialTokens: false }).length, 5);
+});
+
+for (const key of ["rope_scaling", "rope_parameters"]) {
+  Deno.test(`loadModel() reads rope_theta inside ${key}`, async () => {
+    const plain = await load({ config: { rope_theta: 5000 } });
+    const config = { rope_theta: 1e6, [key]: { rope_type: "default", rope_theta: 5000 } };
+    assert.deepEqual((await load({ config })).spec.ropeInvFreq, plain.spec.ropeInvFreq);
+  });
+}
 
 const window = { sliding_window: 8 };
 const qwen = { model_type: "qwen2", use_sliding_window: true, ...window };
@@ -313,7 +401,7 @@ const refused: Record<string, [changes: TinyFolderChanges, message: RegExp]> = {
   ],
   "an unknown pre-tokenizer": [
     tokenizer({ pre_tokenizer: { type: "Sorcery" } }),
-    /tokenizer is not supported: Unknown PreTokenizer type: Sorcery/,
+    /tokenizer is not supported: pre-tokenizer Sorcery is not supported/,
   ],
   "a token id of a billion": [
     tokenizer({ model: { type: "BPE", vocab: { a: 1e9 }, merges: [] } }),
@@ -328,6 +416,14 @@ const refused: Record<string, [changes: TinyFolderChanges, message: RegExp]> = {
       ),
     ),
     /Cannot open model .*stack/,
+  ],
+  "files that disagree about a token's id": [
+    { ...wide, files: tokenizerConfig({ added_tokens_decoder: { 7: extra } }) },
+    /added_tokens_decoder gives "<\|extra\|>" the id 7, which tokenizer.json gives/,
+  ],
+  "files that disagree about an id's token": [
+    { ...wide, files: tokenizerConfig({ added_tokens_decoder: { 261: { content: "<eos>" } } }) },
+    /added_tokens_decoder gives "<eos>" the id 261, tokenizer.json 1/,
   ],
   "an added token without text": [
     tokenizer({ added_tokens: [{ id: 0 }] }),

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { byteAlphabet } from "../../model/tokenizer.ts";
+import { byteAlphabet } from "../../model/bpe.ts";
 import {
   gguf,
   type GgufToWrite,

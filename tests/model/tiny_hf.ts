@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { byteAlphabet } from "../../model/tokenizer.ts";
+import { byteAlphabet } from "../../model/bpe.ts";
 import type { ScratchFolder } from "./files.ts";
 
 /** A tensor to write; by default F32 and where the one before it ends. */
