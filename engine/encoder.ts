@@ -13,7 +13,7 @@
 import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { tokenizerSource } from "../model/load.ts";
-import type { Model, Tokenizer } from "../model/spec.ts";
+import type { LiteralSpan, Model, Tokenizer } from "../model/spec.ts";
 import { contextRule, refuse } from "./refuse.ts";
 import type { EncodeRequest, WorkerMessage, WorkerSource } from "./tokenizer_worker.ts";
 import { EngineError } from "./types.ts";
@@ -37,11 +37,15 @@ export interface EncoderLimits {
   readonly maxModelLen: number;
   /** Long texts that may be under way. */
   readonly maxQueuedRequests: number;
+  /** Texts have no literal spans. */
+  readonly trustMessageTokens: boolean;
 }
 
 /** How one text is encoded. */
 export interface EncodeOptions {
   readonly addSpecialTokens: boolean;
+  /** [none] */
+  readonly literal?: readonly LiteralSpan[] | undefined;
   /** Of the request, for errors. */
   readonly field?: string;
   /** Drops the text; its promise rejects with the signal's reason. */
@@ -81,17 +85,20 @@ export class Encoder {
   encode(text: string, options: EncodeOptions): number[] | Promise<number[]> {
     this.#checkLength(text, options.field);
     const { addSpecialTokens, signal } = options;
+    const literal = this.#limits.trustMessageTokens ? [] : options.literal ?? [];
     if (this.#source === undefined || text.length <= SHORT_TEXT) {
-      return this.#tokenizer.encode(text, { addSpecialTokens });
+      return this.#tokenizer.encode(text, { addSpecialTokens, literal });
     }
     if (this.#worker === undefined) {
       this.#worker = this.#startWorker(this.#source);
-      if (text.length <= MEDIUM_TEXT) return this.#tokenizer.encode(text, { addSpecialTokens });
+      if (text.length <= MEDIUM_TEXT) {
+        return this.#tokenizer.encode(text, { addSpecialTokens, literal });
+      }
     }
     signal?.throwIfAborted();
     this.#checkRoom();
     const { promise, resolve, reject } = Promise.withResolvers<number[]>();
-    const pending = { text, addSpecialTokens, resolve, reject };
+    const pending = { text, addSpecialTokens, literal, resolve, reject };
     const drop = () => this.#drop(pending, signal!.reason);
     signal?.addEventListener("abort", drop, { once: true });
     const longer = this.#waiting.findIndex((other) => other.text.length > text.length);
@@ -157,8 +164,8 @@ export class Encoder {
     if (!this.#listening || this.#running !== undefined) return;
     this.#running = this.#waiting.shift();
     if (this.#running === undefined) return this.#worker?.unref();
-    const { text, addSpecialTokens } = this.#running;
-    this.#worker!.postMessage({ text, addSpecialTokens } satisfies EncodeRequest);
+    const { text, addSpecialTokens, literal } = this.#running;
+    this.#worker!.postMessage({ text, addSpecialTokens, literal } satisfies EncodeRequest);
   }
 
   #receive(message: WorkerMessage): void {
@@ -194,10 +201,10 @@ export class Encoder {
     console.error(`Long prompts are encoded without a worker from now on: ${problem}`);
     this.#source = undefined;
     this.#endWorker();
-    for (const { text, addSpecialTokens, resolve, reject } of this.#takeAll()) {
+    for (const { text, addSpecialTokens, literal, resolve, reject } of this.#takeAll()) {
       await new Promise((resume) => setTimeout(resume)); // events have their turn between two
       try {
-        resolve(this.#tokenizer.encode(text, { addSpecialTokens }));
+        resolve(this.#tokenizer.encode(text, { addSpecialTokens, literal }));
       } catch (error) {
         reject(error);
       }

@@ -13,7 +13,7 @@ import type { NativeEvent } from "../ffi/events.ts";
 import { NativeEngine } from "../ffi/native_engine.ts";
 import { loadModel } from "../model/load.ts";
 import { encodeModel } from "../model/native_tables.ts";
-import type { Model } from "../model/spec.ts";
+import type { LiteralSpan, Model } from "../model/spec.ts";
 import { Encoder } from "./encoder.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { checkOptions } from "./options.ts";
@@ -83,7 +83,9 @@ export class Engine implements AsyncDisposable {
     const limits = limitsOf(model, this.#native.stats());
     this.maxModelLen = limits.maxModelLen;
     const { maxQueuedRequests = ENGINE_OPTIONS.maxQueuedRequests.default } = options;
-    this.#encoder = new Encoder(model, { maxModelLen: this.maxModelLen, maxQueuedRequests });
+    const { trustMessageTokens = false } = options;
+    const { maxModelLen } = this;
+    this.#encoder = new Encoder(model, { maxModelLen, maxQueuedRequests, trustMessageTokens });
     this.#context = {
       model,
       limits,
@@ -164,7 +166,7 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Token ids of a text. [addSpecialTokens: true]
+   * Token ids of a text. `literal` says where it is text whatever it spells. [addSpecialTokens: true]
    *
    * @throws {EngineError} `context_length_exceeded` for a text so long that it cannot fit the model
    *
@@ -180,10 +182,14 @@ export class Engine implements AsyncDisposable {
    */
   async tokenize(
     text: string,
-    options: { readonly addSpecialTokens?: boolean; readonly signal?: AbortSignal } = {},
+    options: {
+      readonly addSpecialTokens?: boolean;
+      readonly literal?: readonly LiteralSpan[];
+      readonly signal?: AbortSignal;
+    } = {},
   ): Promise<number[]> {
-    const { addSpecialTokens = true, signal } = options;
-    return await this.#encoder.encode(text, { addSpecialTokens, signal });
+    const { addSpecialTokens = true, literal, signal } = options;
+    return await this.#encoder.encode(text, { addSpecialTokens, literal, signal });
   }
 
   /**

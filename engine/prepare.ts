@@ -4,6 +4,7 @@
  * @module
  */
 import type { NativeRequest } from "../ffi/native_engine.ts";
+import type { LiteralSpan } from "../model/spec.ts";
 import type { TemplatesOf } from "./conversation/render.ts";
 import { promptOf } from "./prompt.ts";
 import type { ReasoningStart } from "./reasoning.ts";
@@ -26,6 +27,7 @@ export type Encode<Tokens> = (
   text: string,
   options: {
     readonly addSpecialTokens: boolean;
+    readonly literal?: readonly LiteralSpan[] | undefined;
     /** What the text is called in an error. */
     readonly field: string;
     readonly signal: AbortSignal | undefined;
@@ -82,8 +84,9 @@ export function prepare(
   return {
     encode(signal) {
       if ("tokens" in prompt) return complete(prompt.tokens);
-      const { text, addSpecialTokens } = prompt;
-      const tokens = encode(text, { addSpecialTokens, field: sourceField(request), signal });
+      const { text, addSpecialTokens, literal } = prompt;
+      const field = sourceField(request);
+      const tokens = encode(text, { addSpecialTokens, literal, field, signal });
       return tokens instanceof Promise ? tokens.then(complete) : complete(tokens);
     },
   };

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { LiteralSpan } from "../model/spec.ts";
+import { literalSpans } from "./conversation/literal.ts";
 import { renderConversation, type TemplatesOf } from "./conversation/render.ts";
 import type { ReasoningStart } from "./reasoning.ts";
 import type { GenerateRequest } from "./types.ts";
@@ -13,6 +15,8 @@ export type Prompt =
   | {
     readonly text: string;
     readonly addSpecialTokens: boolean;
+    /** Where it is text whatever it spells. */
+    readonly literal?: readonly LiteralSpan[];
     /** Of a chat with a model that reasons. */
     readonly reasoning?: ReasoningStart | undefined;
   };
@@ -27,6 +31,7 @@ export function promptOf(
     return { text: request.prompt, addSpecialTokens: request.addSpecialTokens ?? true };
   }
   const { messages = [] } = request;
-  const { text, reasoning } = renderConversation({ ...request, messages }, model);
-  return { text, addSpecialTokens: false, reasoning };
+  const rendered = renderConversation({ ...request, messages }, model);
+  const { text, reasoning } = rendered;
+  return { text, addSpecialTokens: false, literal: literalSpans(rendered), reasoning };
 }

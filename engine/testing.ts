@@ -96,7 +96,11 @@ export class ManualEngine implements Disposable {
     this.#context = {
       model,
       limits: limitsOf(model, this.#native.stats()),
-      encode: (text, options) => model.tokenizer.encode(text, options),
+      encode: (text, { addSpecialTokens, literal = [] }) =>
+        model.tokenizer.encode(text, {
+          addSpecialTokens,
+          literal: options.trustMessageTokens ? [] : literal,
+        }),
     };
     this.#dispatch();
   }

@@ -5,7 +5,7 @@
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { loadModel } from "../model/load.ts";
-import type { Tokenizer } from "../model/spec.ts";
+import type { LiteralSpan, Tokenizer } from "../model/spec.ts";
 
 /** The model whose tokenizer it reads. */
 export interface WorkerSource {
@@ -18,6 +18,7 @@ export interface WorkerSource {
 export interface EncodeRequest {
   readonly text: string;
   readonly addSpecialTokens: boolean;
+  readonly literal: readonly LiteralSpan[];
 }
 
 /** First that it listens (Deno drops what comes before), then token ids; or what went wrong. */
@@ -36,9 +37,9 @@ async function listen(port: MessagePort, source: WorkerSource): Promise<void> {
   port.postMessage("listening" satisfies WorkerMessage);
 }
 
-function encode(tokenizer: Tokenizer, { text, addSpecialTokens }: EncodeRequest): EncodeReply {
+function encode(tokenizer: Tokenizer, { text, ...options }: EncodeRequest): EncodeReply {
   try {
-    return { tokens: Uint32Array.from(tokenizer.encode(text, { addSpecialTokens })) };
+    return { tokens: Uint32Array.from(tokenizer.encode(text, options)) };
   } catch (error) {
     return { error: error instanceof Error ? error.message : String(error) };
   }

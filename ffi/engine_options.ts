@@ -91,6 +91,10 @@ export const ENGINE_OPTIONS = {
     { kind: "integer", min: 1, default: 1000 },
     "A waiting request gains one priority level each so many milliseconds",
   ),
+  trustMessageTokens: entry(
+    { kind: "switch", default: false, inC: null },
+    "Control tokens spelled out in messages are such, as in prompts; callers can then write others' turns",
+  ),
   // Whoever opens the library reads the variable.
   library: entry({
     kind: "text",

@@ -51,6 +51,11 @@ export interface EngineOptions {
   readonly enablePrefixCaching?: boolean;
   /** A waiting request gains one priority level each so many milliseconds. [1000] */
   readonly priorityAgeingMs?: number;
+  /**
+   * Control tokens spelled out in messages are such, as in prompts; callers can then write
+   * others' turns. [false]
+   */
+  readonly trustMessageTokens?: boolean;
   /** Path of libhearth.so. [build/libhearth.so beside this package, or HEARTH_LIBRARY] */
   readonly library?: string;
   // #endregion

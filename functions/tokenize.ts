@@ -4,7 +4,9 @@
  * @module
  */
 import { OpenAPIHono, z } from "@hono/zod-openapi";
+import { literalSpans } from "../engine/conversation/literal.ts";
 import { renderConversation } from "../engine/conversation/render.ts";
+import type { LiteralSpan } from "../model/spec.ts";
 import { Messages } from "./dialects/chat_message.ts";
 import { HttpError } from "./dialects/http_error.ts";
 import { conversationFields, toConversation } from "./dialects/request_fields.ts";
@@ -57,9 +59,9 @@ tokenize.post("/tokenize", async (c) => {
   models.requireAny("read");
   const body = await readBody(c.req, TokenizeRequest);
   const engine = models.resolve(body.model).model.require("read");
-  const text = textOf(body, engine);
+  const { text, literal } = textOf(body, engine);
   const addSpecialTokens = body.add_special_tokens ?? typeof body.prompt === "string";
-  const tokens = await engine.tokenize(text, { addSpecialTokens });
+  const tokens = await engine.tokenize(text, { addSpecialTokens, literal });
   return c.json({
     tokens,
     count: tokens.length,
@@ -72,12 +74,16 @@ tokenize.post("/tokenize", async (c) => {
 
 export default withEngine(tokenize);
 
-function textOf(body: z.infer<typeof TokenizeRequest>, { model }: ServedEngine): string {
+function textOf(
+  body: z.infer<typeof TokenizeRequest>,
+  { model }: ServedEngine,
+): { readonly text: string; readonly literal: readonly LiteralSpan[] } {
   const { prompt, messages } = body;
-  if (typeof prompt === "string" && !messages) return prompt;
+  if (typeof prompt === "string" && !messages) return { text: prompt, literal: [] };
   if (!messages || typeof prompt === "string") {
     const message = "Cannot read request: give exactly one of prompt and messages";
     throw new HttpError(400, "invalid_value", message, "prompt");
   }
-  return renderConversation({ messages, ...toConversation(body) }, model).text;
+  const rendered = renderConversation({ messages, ...toConversation(body) }, model);
+  return { text: rendered.text, literal: literalSpans(rendered) };
 }

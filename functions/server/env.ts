@@ -5,7 +5,7 @@
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { TemplatesOf } from "../../engine/conversation/render.ts";
-import type { Model } from "../../model/spec.ts";
+import type { LiteralSpan, Model } from "../../model/spec.ts";
 import type {
   EngineError,
   EngineStats,
@@ -30,7 +30,10 @@ export interface ServedEngine {
   /** Why it runs no step any more; undefined while it does. */
   readonly failure: EngineError | undefined;
   generate(request: GenerateRequest, observer?: RunObserver): Run;
-  tokenize(text: string, options?: { readonly addSpecialTokens?: boolean }): Promise<number[]>;
+  tokenize(text: string, options?: {
+    readonly addSpecialTokens?: boolean;
+    readonly literal?: readonly LiteralSpan[];
+  }): Promise<number[]>;
   detokenize(
     tokens: readonly number[],
     options?: { readonly skipSpecialTokens?: boolean },

@@ -7,7 +7,7 @@ import { tiny } from "./requests.ts";
 const words = "the quick brown fox jumps over the lazy dog; 12345, été, 日本語, 😀\n";
 const textOf = (length: number) => words.repeat(Math.ceil(length / words.length)).slice(0, length);
 
-const limits = { maxModelLen: 2_000_000, maxQueuedRequests: 8 };
+const limits = { maxModelLen: 2_000_000, maxQueuedRequests: 8, trustMessageTokens: false };
 const plain = { addSpecialTokens: true };
 
 async function withEncoder(

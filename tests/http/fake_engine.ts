@@ -116,7 +116,7 @@ export class FakeEngine implements ServedEngine {
     const preparation = prepare(request, {
       model: this.model,
       limits,
-      encode: (text, options) => byteTokenizer.encode(text, options),
+      encode: (text, { addSpecialTokens }) => byteTokenizer.encode(text, { addSpecialTokens }),
     });
     if (this.#running.size >= (this.options.maxRequests ?? 1000)) {
       throw new EngineError(
