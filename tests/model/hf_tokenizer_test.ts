@@ -195,3 +195,14 @@ for (const [name, [changes, message]] of Object.entries(refused)) {
     await assertRefused(() => tiny(changes), message);
   });
 }
+
+Deno.test("loadModel() knows a model without a type by its merges, and refuses one without them", async () => {
+  const { model, ...rest } = characters("abc", ["a b"]) as { model: Record<string, unknown> };
+  const { type: _, merges, ...untyped } = model;
+  const tokenizer = await tiny({ ...rest, model: { ...untyped, merges } });
+  assert.equal(shown(tokenizer, "abc"), "ab c");
+  await assertRefused(
+    () => tiny({ ...rest, model: untyped }),
+    /model type none is not supported; supported: BPE/,
+  );
+});
