@@ -59,7 +59,7 @@ class Compiler {
     const execute = this.#sequence(body, scope);
     const enter = enterScope(scope);
     return (run, context) => {
-      const frame = new Frame(run, context, root, new Writer());
+      const frame = new Frame(run, context, root, new Writer(run));
       self?.(frame);
       enter(frame);
       execute(frame);
@@ -125,11 +125,7 @@ class Compiler {
     const parts = node.parts.map((part) => compileExpression(part, scope));
     return (frame) => {
       const { run, out } = frame;
-      for (const part of parts) {
-        const text = toText(run, part(frame));
-        run.make(typeof text === "string" ? text.length : text.text.length);
-        out.write(text);
-      }
+      for (const part of parts) out.write(toText(run, part(frame)));
       return undefined;
     };
   }
@@ -196,7 +192,7 @@ class Compiler {
     if (!node.isRecursive) return (frame) => turns(frame, iterable(frame));
     return (frame) => {
       const call = (items: Value, depth: number): Str => {
-        const own = new Frame(frame.run, frame.context, ownFunction, new Writer(), frame);
+        const own = new Frame(frame.run, frame.context, ownFunction, new Writer(frame.run), frame);
         turns(own, items, { call, depth });
         return own.out.finish();
       };
@@ -294,7 +290,7 @@ class Compiler {
     const enter = enterScope(scope);
     return (frame) => {
       const { out } = frame;
-      frame.out = new Writer();
+      frame.out = new Writer(frame.run);
       enter(frame);
       const flow = execute(frame);
       const text = frame.out.finish();
@@ -335,8 +331,7 @@ class Compiler {
     const make = this.#macroMaker(null, node.signature, node.body, scope);
     const call = compileCall(node.callee, scope, (frame) => ["caller", make(frame)]);
     return (frame) => {
-      const text = toText(frame.run, call(frame));
-      frame.out.write(text);
+      frame.out.write(toText(frame.run, call(frame)));
       return undefined;
     };
   }
@@ -389,7 +384,7 @@ class Compiler {
     };
     return (outerFrame) =>
       new Macro(shape, (run, args: MacroArguments) => {
-        const frame = new Frame(run, outerFrame.context, own, new Writer(), outerFrame);
+        const frame = new Frame(run, outerFrame.context, own, new Writer(run), outerFrame);
         slots.forEach((slot, i) => frame.slots[slot] = args.values[i]);
         if (caller !== undefined) frame.slots[caller.index] = args.caller;
         if (kwargs !== undefined) frame.slots[kwargs.index] = args.kwargs;

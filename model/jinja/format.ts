@@ -35,7 +35,7 @@ function formatted(formatting: Formatting, format: Str, depth: number): Str {
   if (depth < 0) fail("Max string recursion exceeded");
   const text = plain(format);
   formatting.run.read(text);
-  const writer = new Writer();
+  const writer = new Writer(formatting.run);
   for (let at = 0; at < text.length;) {
     const brace = text.slice(at).search(/[{}]/);
     const start = brace < 0 ? text.length : at + brace;
@@ -51,7 +51,6 @@ function formatted(formatting: Formatting, format: Str, depth: number): Str {
     writer.write(replacement(formatting, text.slice(start + 1, end), depth));
     at = end + 1;
   }
-  formatting.run.make(writer.length);
   return writer.finish();
 }
 
@@ -167,6 +166,7 @@ function formatValue(run: Run, value: Value, spec: string): Str {
       ? value
       : cut(value, 0, offsetOf(plain(value), Number(precision)));
     return aligned(
+      run,
       shown,
       width,
       alignText ?? "<",
@@ -183,7 +183,7 @@ function formatValue(run: Run, value: Value, spec: string): Str {
   const parts = numberParts(run, number ?? asInt(value)!, value, style);
   const align = alignText ?? (zero !== undefined ? "=" : ">");
   const padding = zero !== undefined && fillText === undefined ? "0" : fill;
-  if (align !== "=") return aligned(parts.sign + parts.digits, width, align, padding);
+  if (align !== "=") return aligned(run, parts.sign + parts.digits, width, align, padding);
   let digits = parts.digits;
   if (padding === "0" && style.grouping !== "") digits = zeroGrouped(parts, width, style);
   const missing = Math.max(0, width - parts.sign.length - digits.length);
@@ -225,9 +225,9 @@ function zeroGrouped(
   return grouped(bare, grouping, size) + rest;
 }
 
-function aligned(value: Str, width: number, align: string, fill: string): Str {
+function aligned(run: Run, value: Str, width: number, align: string, fill: string): Str {
   const missing = Math.max(0, width - countPoints(plain(value)));
   const left = align === "<" ? 0 : align === "^" ? missing >> 1 : missing;
-  return new Writer().write(fill.repeat(left)).write(value).write(fill.repeat(missing - left))
+  return new Writer(run).write(fill.repeat(left)).write(value).write(fill.repeat(missing - left))
     .finish();
 }

@@ -22,7 +22,7 @@ export interface JsonStyle {
 
 /** The value as JSON text, which keeps in mind which characters come from whom. */
 export function toJson(run: Run, value: Value, style: JsonStyle): Str {
-  const writer = new Writer();
+  const writer = new Writer(run);
   writeValue({ run, style, writer }, value, 0);
   return writer.finish();
 }
@@ -35,7 +35,6 @@ interface Writing {
 
 function writeValue(writing: Writing, value: Value, depth: number): void {
   const { run, writer } = writing;
-  run.make(1);
   if (isStr(value)) writeString(writing, value);
   else if (Array.isArray(value) || value instanceof Tuple) {
     const items = Array.isArray(value) ? value : value.items;
@@ -88,7 +87,6 @@ function writeAll<T>(
   if (items.length > 0) {
     const newLine = (levels: number) => {
       if (style.indent === undefined) return;
-      run.make(plain(style.indent).length * levels);
       writer.write("\n");
       for (let level = 0; level < levels; level++) writer.write(style.indent);
     };

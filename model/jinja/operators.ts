@@ -60,7 +60,6 @@ function repeat(run: Run, sequence: Value, times: Value): Value | undefined {
   if (isStr(sequence)) {
     run.make(plain(sequence).length * count);
     if (typeof sequence === "string") return sequence.repeat(count);
-    run.makeItems(sequence.spans.length * count);
     const text = join(run, Array<Str>(plain(sequence) === "" ? 0 : count).fill(sequence));
     return sequence.isMarkup ? marked(text) : text;
   }

@@ -50,7 +50,7 @@ export function formatPercent(run: Run, format: Str, values: Value): Str {
       return value === undefined ? fail(`KeyError: '${name}'`) : value;
     },
   };
-  const writer = new Writer();
+  const writer = new Writer(run);
   let end = 0;
   for (const match of text.matchAll(FIELD)) {
     writer.write(cut(format, end, match.index));
@@ -89,7 +89,8 @@ function field(run: Run, match: RegExpMatchArray, supply: Supply, isSafe: boolea
       ? text
       : cut(text, 0, offsetOf(plain(text), style.precision));
     const fill = " ".repeat(Math.max(0, width - countPoints(plain(shown))));
-    return new Writer().write(isLeft ? "" : fill).write(shown).write(isLeft ? fill : "").finish();
+    return new Writer(run).write(isLeft ? "" : fill).write(shown).write(isLeft ? fill : "")
+      .finish();
   }
   const { sign, digits } = numberField(run, style, value);
   const missing = Math.max(0, width - sign.length - digits.length);

@@ -30,11 +30,12 @@ export function prettyPrint(run: Run, value: Value): Str {
 }
 
 class Printer {
-  readonly writer = new Writer();
+  readonly writer: Writer;
   readonly #run: Run;
 
   constructor(run: Run) {
     this.#run = run;
+    this.writer = new Writer(run);
   }
 
   /**

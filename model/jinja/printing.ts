@@ -28,13 +28,12 @@ export function toText(run: Run, value: Value): Str {
 
 /** Python's `repr`. */
 export function repr(run: Run, value: Value): Str {
-  const writer = new Writer();
+  const writer = new Writer(run);
   write(run, writer, value);
   return writer.finish();
 }
 
 function write(run: Run, writer: Writer, value: Value): void {
-  run.make(1);
   if (value === null) writer.write("None");
   else if (value === true || value === false) writer.write(value ? "True" : "False");
   else if (isMarkup(value)) writer.write("Markup(").write(quoted(run, value)).write(")");
@@ -118,7 +117,7 @@ function quoted(run: Run, value: Str): Str {
   const whole = `${quote}${escaped}${quote}`;
   return typeof value === "string"
     ? whole
-    : new Writer().write(quote).write(madeOf(escaped, value)).write(quote).finish();
+    : new Writer(run).write(quote).write(madeOf(escaped, value)).write(quote).finish();
 }
 
 /** The characters beyond ASCII of a `repr` escaped, as Python's `ascii` has them. */

@@ -237,18 +237,16 @@ export function replace(run: Run, self: Str, old: Str, by: Str, count: number): 
   const [text, wanted] = [plain(self), plain(old)];
   const limit = count < 0 ? text.length + 1 : count;
   run.read(text);
-  const writer = new Writer();
+  const writer = new Writer(run);
   let start = 0;
   let at = limit > 0 ? text.indexOf(wanted) : -1;
   for (let left = limit; left > 0 && at >= 0; left--) {
-    run.make(at - start + plain(by).length);
     writer.write(cut(self, start, at)).write(by);
     start = at + wanted.length;
     if (wanted !== "") at = text.indexOf(wanted, start);
     else if (at === text.length) at = -1;
     else at += widthAt(text, at);
   }
-  run.make(text.length - start);
   return writer.write(cut(self, start, text.length)).finish();
 }
 
@@ -401,7 +399,7 @@ export function center(run: Run, self: Str, width: number, fill: Str = " "): Str
 function filled(run: Run, self: Str, left: number, right: number, fill: Str): Str {
   run.make(plain(self).length + Math.max(0, left) + Math.max(0, right));
   const pad = (count: number) => plain(fill).repeat(Math.max(0, count));
-  return new Writer().write(pad(left)).write(self).write(pad(right)).finish();
+  return new Writer(run).write(pad(left)).write(self).write(pad(right)).finish();
 }
 
 function fillOf(value: Value): Str {
@@ -427,7 +425,7 @@ define("zfill", "width, /", (run, self, [width]) => {
   if (missing <= 0) return self;
   const sign = /^[+-]/.test(text) ? 1 : 0;
   run.make(text.length + missing);
-  return new Writer()
+  return new Writer(run)
     .write(cut(self, 0, sign))
     .write("0".repeat(missing))
     .write(cut(self, sign, text.length))
@@ -436,7 +434,7 @@ define("zfill", "width, /", (run, self, [width]) => {
 
 define("expandtabs", "tabsize=8", (run, self, [tabSize]) => {
   const size = toIndex(tabSize!, "tabsize");
-  const writer = new Writer();
+  const writer = new Writer(run);
   let column = 0;
   for (const point of points(self)) {
     const unit = plain(point);
@@ -446,7 +444,6 @@ define("expandtabs", "tabsize=8", (run, self, [tabSize]) => {
       writer.write(" ".repeat(width));
       column += width;
     } else {
-      run.make(1);
       writer.write(point);
       column = unit === "\n" || unit === "\r" ? 0 : column + 1;
     }

@@ -82,8 +82,7 @@ function indent(run: Run, value: Value, [width, first, blank]: Value[]): Value {
   if (!isStr(value)) fail(`cannot indent a ${typeName(value)}`);
   const by: Str = isStr(width!) ? width : spaces(run, toIndex(width!, "width"));
   const lines = splitLines(run, join(run, [value, "\n"]));
-  run.make(plain(by).length * lines.length);
-  const writer = new Writer();
+  const writer = new Writer(run);
   for (const [i, line] of lines.entries()) {
     if (i > 0) writer.write("\n");
     const isIndented = i === 0 ? isTrue(first!) : isTrue(blank!) || plain(line) !== "";

@@ -1,0 +1,66 @@
+/**
+ * Templates and messages that try to take time or memory without paying: each is refused, or done, soon.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { TemplateError } from "../../model/jinja/run.ts";
+import { createChatTemplate } from "../../model/chat_template.ts";
+import { Said } from "../../model/jinja/values.ts";
+import { ownTimeMs } from "../own_time.ts";
+
+const said = (content: string) => [{ role: "user", content: new Said(content, "caller") }];
+
+/** Sets `ns.x` anew again and again. */
+const again = (times: number, first: string, next: string, then: string) =>
+  `{% set ns = namespace(x=${first}) %}{% for i in range(${times}) %}` +
+  `{% set ns.x = ${next} %}{% endfor %}${then}`;
+
+const c = "messages[0].content";
+
+const TOKENS = { bosToken: undefined, eosToken: undefined };
+
+/** By what they attack: a template, and what the caller says. */
+const HOSTILE: Readonly<Record<string, readonly (readonly [template: string, said?: string])[]>> = {
+  "what is written": [
+    [again(28, `${c} ~ '.'`, "'%s%s' % (ns.x, ns.x)", "{{ ns.x | first }}")],
+    [again(28, `${c} ~ '.'`, "'{}{}'.format(ns.x, ns.x)", "{{ ns.x | first }}")],
+    [again(28, `${c} ~ '.'`, "'%s%s' | format(ns.x, ns.x)", "{{ ns.x | first }}")],
+    ["{{ range(100) | list | tojson(separators=('a' * 3000000, ':')) | length }}"],
+    ["{% set a = 'a' * 900000 %}{% for i in range(500) %}{% filter string %}{{ a }}{% endfilter %}{% endfor %}"],
+    [
+      "{% macro m() %}{{ caller() }}{% endmacro %}{% set a = 'a' * 900000 %}" +
+      "{% for i in range(500) %}{% call m() %}{{ a }}{% endcall %}{% endfor %}",
+    ],
+    [`{{ ${c}.replace('<', ${c}[:1]) | length }}`, "<a".repeat(1 << 20)],
+    [
+      `{% for i in range(20000) %}{{ ns }}{{ x[i * 50:i * 50 + 9] }}{% endfor %}`.replace(
+        "{% for",
+        `{% set x = ${c}.replace('<', '-') %}{% for`,
+      ),
+      "<a".repeat(1 << 19),
+    ],
+  ],
+};
+
+for (const [what, templates] of Object.entries(HOSTILE)) {
+  Deno.test(`a template is refused or rendered soon: ${what}`, async (t) => {
+    for (const [template, text = "hi"] of templates) {
+      const name = template.slice(0, 150);
+      await t.step(name, () => {
+        const start = ownTimeMs();
+        try {
+          createChatTemplate(template, TOKENS).render({ messages: said(text) });
+        } catch (error) {
+          assert.ok(error instanceof TemplateError, String(error));
+          assert.doesNotMatch(
+            error.message,
+            /parse|\d ms$/,
+            "what it uses stops it, not the clock",
+          );
+        }
+        assert.ok(ownTimeMs() - start < 1500);
+      });
+    }
+  });
+}
