@@ -138,7 +138,10 @@ class Compiler {
     }));
     const otherwise = this.#sequence(node.otherwise, soft);
     return (frame) => {
-      for (const { test, body } of branches) if (isTrue(test(frame))) return body(frame);
+      for (const { test, body } of branches) {
+        frame.run.spend(1);
+        if (isTrue(test(frame))) return body(frame);
+      }
       return otherwise(frame);
     };
   }
@@ -177,7 +180,7 @@ class Compiler {
         return flow;
       };
       if (loopSlot === undefined) {
-        for (const item of iterableOf(chosen) ?? notIterable(chosen)) {
+        for (const item of iterableOf(frame.run, chosen) ?? notIterable(chosen)) {
           if (turn(item) === "break") break;
         }
       } else {

@@ -7,7 +7,7 @@ import { type Arguments, NO_ARGUMENTS } from "./arguments.ts";
 import type { CallArguments, Expression, ExpressionOf } from "./ast.ts";
 import { getAttribute, getItem } from "./attributes.ts";
 import type { Frame } from "./frame.ts";
-import { itemsOf, sliceOf } from "./items.ts";
+import { listOf, sliceOf } from "./items.ts";
 import { failAt } from "./lexer.ts";
 import { binary, compare, unary } from "./operators.ts";
 import { toText } from "./printing.ts";
@@ -44,15 +44,26 @@ export function compileExpression(node: Expression, scope: ExpressionScope): Eva
     }
     case "tuple": {
       const items = node.items.map(compiled);
-      return (frame) => new Tuple(items.map((item) => item(frame)));
+      return (frame) => {
+        frame.run.makeItems(items.length);
+        return new Tuple(items.map((item) => item(frame)));
+      };
     }
     case "list": {
       const items = node.items.map(compiled);
-      return (frame) => items.map((item) => item(frame));
+      return (frame) => {
+        frame.run.makeItems(items.length);
+        return items.map((item) => item(frame));
+      };
     }
     case "dict": {
       const entries = node.entries.map(([key, value]) => [compiled(key), compiled(value)] as const);
-      return (frame) => new Dict(entries.map(([key, value]) => [key(frame), value(frame)]));
+      return (frame) => {
+        frame.run.makeEntries(entries.length);
+        const dict = new Dict();
+        for (const [key, value] of entries) dict.set(frame.run, key(frame), value(frame));
+        return dict;
+      };
     }
     case "conditional":
       return compileConditional(node, { ...scope, isSoft: true });
@@ -66,7 +77,10 @@ export function compileExpression(node: Expression, scope: ExpressionScope): Eva
       return compileItem(node, scope);
     case "attribute": {
       const [value, { name }] = [compiled(node.value), node];
-      return (frame) => getAttribute(frame.run, value(frame), name);
+      return (frame) => {
+        frame.run.spend(1);
+        return getAttribute(frame.run, value(frame), name);
+      };
     }
     case "concat": {
       const parts = node.parts.map(compiled);
@@ -82,15 +96,17 @@ export function compileExpression(node: Expression, scope: ExpressionScope): Eva
       const [left, right] = [compiled(node.left), compiled(node.right)];
       const isAnd = node.operator === "and";
       return (frame) => {
+        frame.run.spend(1);
         const value = left(frame);
         return isTrue(value) === isAnd ? right(frame) : value;
       };
     }
     case "unary": {
       const [value, { operator }] = [compiled(node.value), node];
-      return operator === "not"
-        ? (frame) => !isTrue(value(frame))
-        : (frame) => unary(operator, value(frame));
+      return (frame) => {
+        frame.run.spend(1);
+        return operator === "not" ? !isTrue(value(frame)) : unary(operator, value(frame));
+      };
     }
     case "slice":
     case "attributeTarget":
@@ -140,12 +156,18 @@ function compileConditional(
   const then = compileExpression(node.then, scope);
   if (node.otherwise !== undefined) {
     const otherwise = compileExpression(node.otherwise, scope);
-    return (frame) => isTrue(test(frame)) ? then(frame) : otherwise(frame);
+    return (frame) => {
+      frame.run.spend(1);
+      return isTrue(test(frame)) ? then(frame) : otherwise(frame);
+    };
   }
   const absent = new Undefined(() =>
     `the inline if-expression on line ${node.line} evaluated to false and no else section was defined.`
   );
-  return (frame) => isTrue(test(frame)) ? then(frame) : absent;
+  return (frame) => {
+    frame.run.spend(1);
+    return isTrue(test(frame)) ? then(frame) : absent;
+  };
 }
 
 function compileFilter(node: ExpressionOf<"filter">, scope: ExpressionScope): Evaluate {
@@ -252,8 +274,9 @@ function compileArguments(
   const more = dynArgs && compiled(dynArgs);
   const moreNamed = dynKwargs && compiled(dynKwargs);
   return (frame) => {
-    const values = positional.map((value) => value(frame));
-    if (more !== undefined) values.push(...itemsOf(frame.run, more(frame)));
+    frame.run.makeItems(positional.length + named.length);
+    let values = positional.map((value) => value(frame));
+    if (more !== undefined) values = [...values, ...listOf(frame.run, more(frame))];
     const names = named.length === 0 && moreNamed === undefined
       ? NO_ARGUMENTS.named
       : new Map(named.map(([key, value]) => [key, value(frame)]));

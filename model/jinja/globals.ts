@@ -4,7 +4,7 @@
  * @module
  */
 import { type Arguments, binder } from "./arguments.ts";
-import { itemsOf } from "./items.ts";
+import { itemsOf, listOf } from "./items.ts";
 import { toIndex } from "./numbers.ts";
 import { repr, toText } from "./printing.ts";
 import { fail, type Run } from "./run.ts";
@@ -27,14 +27,14 @@ export class Namespace extends Thing {
     for (const key of attributes.keys()) checkName(key);
   }
 
-  override attribute(_: Run, name: string): Value | undefined {
-    return this.#attributes.get(name);
+  override attribute(run: Run, name: string): Value | undefined {
+    return this.#attributes.get(run, name);
   }
 
   /** `{% set namespace.name = value %}` */
-  set(name: string, value: Value): void {
+  set(run: Run, name: string, value: Value): void {
     checkName(name);
-    this.#attributes.set(name, value);
+    this.#attributes.set(run, name, value);
   }
 
   override repr(run: Run): Str {
@@ -112,20 +112,21 @@ function makeDict(run: Run, { positional, named }: Arguments): Dict {
   if (positional.length > 1) {
     fail(`dict expected at most 1 argument, got ${positional.length}`);
   }
-  const dict = new Dict();
   const [source] = positional;
-  if (source instanceof Dict) { for (const [key, value] of source.entries()) dict.set(key, value); }
-  else if (source !== undefined) {
+  const isCopied = source instanceof Dict;
+  run.makeEntries(named.size + (isCopied ? source.size : 0));
+  const dict = isCopied ? source.copy() : new Dict();
+  if (!isCopied && source !== undefined) {
     for (const item of itemsOf(run, source)) {
-      const pair = [...itemsOf(run, item)];
+      const pair = listOf(run, item);
       if (pair.length !== 2) {
         fail(`dictionary update sequence element has length ${pair.length}; 2 is required`);
       }
-      dict.set(pair[0]!, pair[1]!);
+      run.makeEntries(1);
+      dict.set(run, pair[0]!, pair[1]!);
     }
   }
-  for (const [key, value] of named) dict.set(key, value);
-  run.makeItems(dict.size);
+  for (const [key, value] of named) dict.set(run, key, value);
   return dict;
 }
 
@@ -143,7 +144,12 @@ class DictMaker extends Thing {
     if (name !== "fromkeys") return undefined;
     return new Callable(name, (run, args) => {
       const [keys, value] = DICT_FROM_KEYS(args);
-      return new Dict([...itemsOf(run, keys!)].map((key) => [key, value!]));
+      const dict = new Dict();
+      for (const key of itemsOf(run, keys!)) {
+        run.makeEntries(1);
+        dict.set(run, key, value!);
+      }
+      return dict;
     });
   }
 }

@@ -155,7 +155,7 @@ function equalDicts(run: Run, a: Dict, b: Dict): boolean {
   return run.nested(() => {
     for (const [key, value] of a.entries()) {
       run.spend(1);
-      const other = b.get(key);
+      const other = b.get(run, key);
       if (other === undefined) return false;
       if (!isSame(value, other) && !equals(run, value, other)) return false;
     }
@@ -174,7 +174,7 @@ function equalViews(run: Run, a: DictView, b: DictView): boolean {
   if (a.dict.size !== b.dict.size) return false;
   for (const [key, value] of a.dict.entries()) {
     run.spend(1);
-    const other = b.dict.get(key);
+    const other = b.dict.get(run, key);
     if (other === undefined) return false;
     if (a.kind === "items" && !equals(run, value, other)) return false;
   }
@@ -233,12 +233,12 @@ function contains(run: Run, container: Value, item: Value): boolean {
     run.read(plain(container));
     return plain(container).includes(plain(item));
   }
-  if (container instanceof Dict) return container.get(item) !== undefined;
+  if (container instanceof Dict) return container.get(run, item) !== undefined;
   if (container instanceof DictView) {
-    if (container.kind === "keys") return container.dict.get(item) !== undefined;
+    if (container.kind === "keys") return container.dict.get(run, item) !== undefined;
     if (container.kind === "items") {
       if (!(item instanceof Tuple) || item.items.length !== 2) return false;
-      const value = container.dict.get(item.items[0]!);
+      const value = container.dict.get(run, item.items[0]!);
       return value !== undefined && equals(run, value, item.items[1]!);
     }
   }
@@ -266,6 +266,7 @@ export function sortBy<T>(
   keyFor: (item: T) => Value,
   reverse: boolean,
 ): T[] {
+  run.makeEntries(items.length);
   const keyed = items.map((item) => ({ item, key: keyFor(item) }));
   const order = reverse ? -1 : 1;
   return keyed

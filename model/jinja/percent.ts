@@ -46,7 +46,7 @@ export function formatPercent(run: Run, format: Str, values: Value): Str {
       if (!isMap) fail("format requires a mapping");
       used = list.length;
       if (!(values instanceof Dict)) fail("format requires a mapping");
-      const value = values.get(name);
+      const value = values.get(run, name);
       return value === undefined ? fail(`KeyError: '${name}'`) : value;
     },
   };

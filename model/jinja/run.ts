@@ -91,18 +91,30 @@ export class Run {
     this.spend(1 + (text.length >> 5));
   }
 
+  /** A text is gone through by what each of its characters is. */
+  examine(text: string): void {
+    this.spend(1 + (text.length >> 3));
+  }
+
   /** Memory is taken, before it is. */
   make(size: number): void {
     this.#characters -= size;
-    if (!(this.#characters >= 0)) {
-      fail(`the template makes more than ${this.#budget.characters} characters`);
-    }
+    if (!(this.#characters >= 0)) this.#refuseSize();
     this.spend(1 + (size >>> 5));
+  }
+
+  #refuseSize(): never {
+    fail(`the template makes more than ${this.#budget.characters} characters`);
   }
 
   /** A list is made, or prolonged: an item takes as much as eight characters. */
   makeItems(count: number): void {
     this.make(8 * count);
+  }
+
+  /** A dict is made, or prolonged. */
+  makeEntries(count: number): void {
+    this.make(64 * count);
   }
 
   /** Calls what may call itself. */

@@ -355,23 +355,29 @@ function foldPoint(point: string): string {
 }
 
 for (const [name, pattern] of Object.entries(CLASSES)) {
-  define(name, "", (_, self) => pattern.test(plain(self)));
+  define(name, "", (run, self) => {
+    run.examine(plain(self));
+    return pattern.test(plain(self));
+  });
 }
 
-define("islower", "", (_, self) => isLower(plain(self)));
-define("isupper", "", (_, self) => isUpper(plain(self)));
-define("istitle", "", (_, self) => isTitle(plain(self)));
+for (
+  const [name, holds] of Object.entries({ islower: isLower, isupper: isUpper, istitle: isTitle })
+) {
+  define(name, "", (run, self) => {
+    run.examine(plain(self));
+    return holds(plain(self));
+  });
+}
 
 /** Python's `str.islower`: letters with case are there, and all are small. */
 export function isLower(text: string): boolean {
-  const cased = [...text].filter(isCased);
-  return cased.length > 0 && cased.every(isLowerPoint);
+  return /\p{Lowercase}/u.test(text) && !/[\p{Uppercase}\p{Lt}]/u.test(text);
 }
 
 /** Python's `str.isupper`. */
 export function isUpper(text: string): boolean {
-  const cased = [...text].filter(isCased);
-  return cased.length > 0 && cased.every(isUpperPoint);
+  return /\p{Uppercase}/u.test(text) && !/[\p{Lowercase}\p{Lt}]/u.test(text);
 }
 
 function isTitle(text: string): boolean {

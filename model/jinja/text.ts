@@ -42,7 +42,7 @@ export type Str = string | Text;
 /** A span takes as much memory as so many characters, */
 const SPAN_SIZE = 32;
 /** and a string cut out of another, with its own span. */
-export const PIECE_SIZE = 64;
+export const PIECE_SIZE = 100;
 
 const NO_SPANS: readonly TextSpan[] = [];
 

@@ -6,7 +6,7 @@
 import { type Arguments, binder, NO_ARGUMENTS } from "./arguments.ts";
 import { SPACE } from "./characters.ts";
 import { escape, forceEscape, stripTags } from "./escape.ts";
-import { count, itemsOf, iterableOf } from "./items.ts";
+import { count, itemsOf, iterableOf, listOf } from "./items.ts";
 import { toJson } from "./json.ts";
 import { binary } from "./operators.ts";
 import { formatPercent } from "./percent.ts";
@@ -110,13 +110,11 @@ function quoteUrl(text: string, isQuery: boolean): string {
 function urlEncode(run: Run, value: Value): Value {
   const quote = (item: Value, isQuery: boolean) =>
     mapped(run, toText(run, item), (text) => quoteUrl(text, isQuery));
-  if (isStr(value) || iterableOf(value) === undefined) return quote(value, false);
-  const pairs = value instanceof Dict
-    ? [...value.entries()]
-    : [...itemsOf(run, value)].map((item) => {
-      const pair = [...itemsOf(run, item)];
-      return pair.length === 2 ? pair : fail("urlencode takes pairs of key and value");
-    });
+  if (isStr(value) || iterableOf(run, value) === undefined) return quote(value, false);
+  const pairs = value instanceof Dict ? [...value.entries()] : listOf(run, value).map((item) => {
+    const pair = listOf(run, item);
+    return pair.length === 2 ? pair : fail("urlencode takes pairs of key and value");
+  });
   return join(
     run,
     pairs.map(([key, item]) => join(run, [quote(key!, true), "=", quote(item!, true)])),
@@ -149,7 +147,7 @@ function json(run: Run, value: Value, args: Value[]): Value {
     : spaces(run, Number(asInt(indentation) ?? fail("indent must be int or str")));
   const [item, key] = separators === null
     ? [indent === undefined ? ", " : ",", ": "]
-    : [...itemsOf(run, separators)];
+    : listOf(run, separators);
   if (item === undefined || key === undefined || !isStr(item) || !isStr(key)) {
     fail("separators must be a pair of texts");
   }
@@ -171,7 +169,7 @@ function links(run: Run, value: Value, args: Value[]): Value {
   rels.add("noopener");
   const schemes = extraSchemes === null
     ? []
-    : [...itemsOf(run, extraSchemes)].map((scheme) => textOf(scheme, "a scheme"));
+    : listOf(run, extraSchemes).map((scheme) => textOf(scheme, "a scheme"));
   for (const scheme of schemes) {
     if (!/^[\p{L}\p{N}_.+-]{2,}:\/{0,2}$/u.test(scheme)) {
       fail(`'${scheme}' is not a valid URI scheme prefix.`);

@@ -41,6 +41,33 @@ const HOSTILE: Readonly<Record<string, readonly (readonly [template: string, sai
       "<a".repeat(1 << 19),
     ],
   ],
+  "what holds others": [
+    [`{% for i in range(10000) %}{% set x = [${"1,".repeat(5000)}] %}{% endfor %}`],
+    [`{% for i in range(10000) %}{% set x = {${"1:1,".repeat(5000)}} %}{% endfor %}`],
+    [`{% for i in range(10000) %}{% set x = cycler(${"1,".repeat(5000)}1) %}{% endfor %}`],
+    [`{% for i in range(90000) %}{{ ${"0 or ".repeat(150)}0 }}{% endfor %}`],
+    [`{% for i in range(90000) %}{% if 0 %}${"{% elif 0 %}".repeat(9000)}{% endif %}{% endfor %}`],
+    ...["{{ {}[ns.t] }}", "{% set d = {ns.t: 1} %}", "{{ ns.t | pprint }}", "{{ ns.t }}"].map(
+      (then): [string] => [
+        "{% set ns = namespace(t=('a',)) %}{% for i in range(60) %}{% set ns.t = (ns.t, ns.t) %}" +
+        `{% endfor %}${then}`,
+      ],
+    ),
+    [
+      "{% set ns = namespace(t=('a',)) %}{% for i in range(60) %}{% set ns.t = (ns.t, '\\\\') %}" +
+      "{% endfor %}{{ {ns.t: 1}[ns.t] }}",
+    ],
+    [again(100, "'a' * 900000", "ns.x ~ 'a'", "{{ {}[ns.x] }}")],
+    [again(90000, `${c}`, "ns.x ~ ns.x | first", "{{ ns.x | length }}"), "a".repeat(8 << 20)],
+    [
+      again(90000, `${c}`, "ns.x ~ 'a' if not {}[ns.x] else 1", "{{ ns.x | length }}"),
+      "a".repeat(8 << 20),
+    ],
+    [`{{ ${c} | list | length }}`, "a".repeat(8 << 20)],
+    [`{{ ${c}[::-1] | length }}`, "a".repeat(8 << 20)],
+    [`{% for i in range(90000) %}{{ ${c} | random }}{% endfor %}`, "a".repeat(8 << 20)],
+    [`{% for i in range(90000) %}{{ ${c} is lower }}{% endfor %}`, "a".repeat(1 << 20)],
+  ],
 };
 
 for (const [what, templates] of Object.entries(HOSTILE)) {
