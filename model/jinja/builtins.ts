@@ -4,13 +4,13 @@
  * @module
  */
 import { binder } from "./arguments.ts";
+import { isLower, isUpper } from "./characters.ts";
 import { iterableOf } from "./items.ts";
 import { binary, compare, type Comparison, equals } from "./operators.ts";
 import { NUMBER_FILTERS } from "./number_filters.ts";
 import { toText } from "./printing.ts";
 import { type Builtins, fail, type Filter, type Run, type Test } from "./run.ts";
 import { SEQUENCE_FILTERS } from "./sequence_filters.ts";
-import { isLower, isUpper } from "./string_methods.ts";
 import { TEXT_FILTERS } from "./text_filters.ts";
 import { isMarkup, isStr, plain } from "./text.ts";
 import { Dict, Float, keyOf, Range, Thing, Tuple, Undefined, type Value } from "./values.ts";

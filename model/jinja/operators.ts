@@ -7,6 +7,7 @@ import { formatPercent } from "./percent.ts";
 import { asInt, asNumber, calculate, compareNumbers, toInt } from "./numbers.ts";
 import { escape } from "./escape.ts";
 import { fail, type Run } from "./run.ts";
+import { find } from "./search.ts";
 import { compareTexts, isMarkup, isStr, join, marked, plain, type Str } from "./text.ts";
 import { itemsOf } from "./items.ts";
 import { Dict, DictView, Float, Range, Tuple, typeName, Undefined, type Value } from "./values.ts";
@@ -230,8 +231,7 @@ function contains(run: Run, container: Value, item: Value): boolean {
     if (!isStr(item)) {
       fail(`'in <string>' requires string as left operand, not ${typeName(item)}`);
     }
-    run.read(plain(container));
-    return plain(container).includes(plain(item));
+    return find(run, plain(container), plain(item)) >= 0;
   }
   if (container instanceof Dict) return container.get(run, item) !== undefined;
   if (container instanceof DictView) {

@@ -154,8 +154,9 @@ function originOf(value: Str): TextOrigin | undefined {
  */
 export function mapped(run: Run, value: Str, map: (text: string) => string): Str {
   run.make(plain(value).length);
-  if (typeof value === "string") return map(value);
-  const text = map(value.text);
+  const text = map(plain(value));
+  run.make(Math.max(0, text.length - plain(value).length));
+  if (typeof value === "string") return text;
   if (text.length === value.text.length) return withSpans(text, value.spans);
   const origin = originOf(value);
   return origin === undefined ? text : from(text, origin);

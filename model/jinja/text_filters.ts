@@ -14,7 +14,7 @@ import { prettyPrint } from "./pretty.ts";
 import { toText } from "./printing.ts";
 import { asInt, toIndex } from "./numbers.ts";
 import { fail, type Filter, type Run } from "./run.ts";
-import { center, replace, splitLines, strip } from "./string_methods.ts";
+import { center, replace, splitLines, strippedOf } from "./string_methods.ts";
 import { attributeOf } from "./attributes.ts";
 import {
   cut,
@@ -50,16 +50,14 @@ function like(value: Str, result: Str): Str {
   return isMarkup(value) ? marked(result) : result;
 }
 
-const WORD_START = new RegExp(`([-${SPACE}({[<]+)`);
+const WORD = new RegExp(`[^-${SPACE}({[<]+`, "g");
 
 /** Each word's first character in upper case, the rest small: jinja2's own idea of a title. */
 function jinjaTitle(text: string): string {
-  return text.split(WORD_START)
-    .map((part) => {
-      const first = String.fromCodePoint(...(part === "" ? [] : [part.codePointAt(0)!]));
-      return first.toUpperCase() + part.slice(first.length).toLowerCase();
-    })
-    .join("");
+  return text.replace(WORD, (word) => {
+    const first = String.fromCodePoint(word.codePointAt(0)!);
+    return first.toUpperCase() + word.slice(first.length).toLowerCase();
+  });
 }
 
 function truncate(run: Run, value: Value, [length, killWords, end, leeway]: Value[]): Value {
@@ -98,13 +96,9 @@ function spaces(run: Run, width: number): string {
 }
 
 function quoteUrl(text: string, isQuery: boolean): string {
-  const bytes = new TextEncoder().encode(text);
-  const safe = isQuery ? /[\w.~-]/ : /[\w.~/-]/;
-  return Array.from(bytes, (byte) => {
-    const unit = String.fromCharCode(byte);
-    if (byte < 128 && safe.test(unit)) return unit;
-    return isQuery && unit === " " ? "+" : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }).join("");
+  const quoted = encodeURIComponent(text.toWellFormed())
+    .replace(/[!'()*]/g, (unit) => `%${unit.charCodeAt(0).toString(16).toUpperCase()}`);
+  return isQuery ? quoted.replaceAll("%20", "+") : quoted.replaceAll("%2F", "/");
 }
 
 function urlEncode(run: Run, value: Value): Value {
@@ -225,6 +219,7 @@ export const TEXT_FILTERS: Readonly<Record<string, Filter>> = {
     const get = attribute === null ? undefined : attributeGetter(run, attribute!);
     const parts: Str[] = [];
     for (const item of itemsOf(run, value)) {
+      run.makeItems(1);
       parts.push(unmarked(toText(run, get === undefined ? item : get(item))));
     }
     return join(run, parts, unmarked(toText(run, d!)));
@@ -249,8 +244,7 @@ export const TEXT_FILTERS: Readonly<Record<string, Filter>> = {
   ),
   trim: filter("trim", "chars=None", (run, value, [chars]) => {
     const text = toText(run, value);
-    run.read(plain(text));
-    return like(text, strip(text, chars!, "both"));
+    return like(text, strippedOf(run, text, chars!, "both"));
   }),
   truncate: filter("truncate", "length=255, killwords=False, end='...', leeway=None", truncate),
   upper: viaMethod("upper"),
@@ -262,8 +256,11 @@ export const TEXT_FILTERS: Readonly<Record<string, Filter>> = {
   ),
   wordcount: filter("wordcount", "", (run, value) => {
     const text = plain(toText(run, value));
-    run.read(text);
-    return text.match(/[\p{L}\p{N}_]+/gu)?.length ?? 0;
+    run.examine(text);
+    const word = /[\p{L}\p{N}_]+/gu;
+    let count = 0;
+    while (word.test(text)) count++;
+    return count;
   }),
   wordwrap: filter(
     "wordwrap",
