@@ -27,7 +27,8 @@ export function assigner(target: Expression, scope: Scope): (frame: Frame, value
     const slot = slotOf(target.name, scope);
     const holder = holderOf(slot, scope);
     return (frame, value) => {
-      (holder(frame).slots[slot.index] as Namespace).set(frame.run, target.attribute, value);
+      // The name may have got another value by the same assignment.
+      namespaceOf(holder(frame).slots[slot.index]).set(frame.run, target.attribute, value);
     };
   }
   if (target.kind !== "tuple") throw new Error("A target must be a name or a tuple of names");
@@ -53,9 +54,13 @@ export function namespaceCheck(
   const readers = slots.map((slot) => [holderOf(slot, scope), slot.index] as const);
   return (frame) => {
     for (const [holder, index] of readers) {
-      if (!(holder(frame).slots[index] instanceof Namespace)) {
-        fail("cannot assign attribute on non-namespace object");
-      }
+      namespaceOf(holder(frame).slots[index]);
     }
   };
+}
+
+function namespaceOf(value: Value | undefined): Namespace {
+  return value instanceof Namespace
+    ? value
+    : fail("cannot assign attribute on non-namespace object");
 }

@@ -8,7 +8,7 @@ import { type Arguments, type Binder, binder } from "./arguments.ts";
 import { escape } from "./escape.ts";
 import { type FieldLookup, formatFields } from "./format.ts";
 import { itemAt, itemsOf, listOf } from "./items.ts";
-import { asInt } from "./numbers.ts";
+import { asInt, payFor } from "./numbers.ts";
 import { equals } from "./operators.ts";
 import { repr } from "./printing.ts";
 import { fail, type Run } from "./run.ts";
@@ -211,13 +211,14 @@ const INDEX = method("index", "value, start=0, stop=9007199254740991, /", (run, 
 });
 
 const INT_METHODS = byName({
-  bit_length: method("bit_length", "", (_, self) => bits(self).length),
-  bit_count: method("bit_count", "", (_, self) => bits(self).replaceAll("0", "").length),
+  bit_length: method("bit_length", "", (run, self) => bits(run, self).length),
+  bit_count: method("bit_count", "", (run, self) => bits(run, self).replaceAll("0", "").length),
   conjugate: method("conjugate", "", (_, self) => asInt(self)!),
 });
 
 /** Binary digits of an int's size; none of 0. */
-function bits(self: Value): string {
+function bits(run: Run, self: Value): string {
+  payFor(run, asInt(self)!);
   const value = BigInt(asInt(self)!);
   return value === 0n ? "" : (value < 0n ? -value : value).toString(2);
 }

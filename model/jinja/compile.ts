@@ -433,15 +433,16 @@ class Compiler {
         return undefined;
       };
     }
-    const seen = [...outer.symbols.visibleStores()].map(([visible, slot]) =>
-      [visible, slot.index, holderOf(slot, outer)] as const
-    );
+    // Asked for when it runs: kept, the names of each such block would grow with their square.
     return (frame) => {
-      const names = seen.flatMap(([visible, index, holder]): [string, Value][] => {
-        const value = holder(frame).slots[index];
-        return value === undefined ? [] : [[visible, value]];
-      });
-      frame.run.nested(() => block(frame.run, frame.context.with(names), frame.out));
+      const { run, context, out } = frame;
+      const names: [string, Value][] = [];
+      for (const [name, slot] of outer.symbols.visibleStores()) {
+        run.makeEntries(1);
+        const value = holderOf(slot, outer)(frame).slots[slot.index];
+        if (value !== undefined) names.push([name, value]);
+      }
+      run.nested(() => block(run, context.with(run, names), out));
       return undefined;
     };
   }

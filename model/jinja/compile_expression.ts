@@ -13,7 +13,7 @@ import { binary, compare, unary } from "./operators.ts";
 import { toText } from "./printing.ts";
 import { type Builtins, fail, type Run } from "./run.ts";
 import type { FunctionScope, Slot, Symbols } from "./scope.ts";
-import { isStr, join, plain } from "./text.ts";
+import { isStr, join, plain, type Str } from "./text.ts";
 import { Dict, isTrue, Thing, Tuple, typeName, Undefined, type Value } from "./values.ts";
 
 /** An expression, ready to be evaluated. */
@@ -281,18 +281,24 @@ function compileArguments(
       ? NO_ARGUMENTS.named
       : new Map(named.map(([key, value]) => [key, value(frame)]));
     if (moreNamed === undefined) return { positional: values, named: names };
-    return { positional: values, named: new Map([...names, ...byName(moreNamed(frame), names)]) };
+    return { positional: values, ...withMore(frame.run, names, moreNamed(frame)) };
   };
 }
 
-function* byName(
-  value: Value,
-  names: ReadonlyMap<string, Value>,
-): Generator<readonly [string, Value]> {
-  if (!(value instanceof Dict)) fail(`argument after ** must be a mapping, not ${typeName(value)}`);
-  for (const [key, item] of value.entries()) {
+/** Arguments by name, those of a `**` too. */
+function withMore(
+  run: Run,
+  given: ReadonlyMap<string, Value>,
+  more: Value,
+): Pick<Arguments, "named" | "names"> {
+  if (!(more instanceof Dict)) fail(`argument after ** must be a mapping, not ${typeName(more)}`);
+  run.makeEntries(2 * more.size);
+  const [named, names] = [new Map(given), new Map<string, Str>()];
+  for (const [key, item] of more.entries()) {
     const name = isStr(key) ? plain(key) : fail("keywords must be strings");
-    if (names.has(name)) fail(`got multiple values for keyword argument '${name}'`);
-    yield [name, item];
+    if (named.has(name)) fail(`got multiple values for keyword argument '${name}'`);
+    named.set(name, item);
+    names.set(name, key as Str);
   }
+  return { named, names };
 }

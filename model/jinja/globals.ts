@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { type Arguments, binder } from "./arguments.ts";
+import { type Arguments, binder, entriesOf } from "./arguments.ts";
 import { itemsOf, listOf } from "./items.ts";
 import { toIndex } from "./numbers.ts";
 import { repr, toText } from "./printing.ts";
 import { fail, type Run } from "./run.ts";
 import { strftime } from "./strftime.ts";
-import { isStr, join, plain, type Str } from "./text.ts";
+import { isStr, join, madeOf, plain, type Str } from "./text.ts";
 import { Callable, Dict, Range, textOf, Thing, typeName, type Value } from "./values.ts";
 
 /** As many numbers as the sandbox lets a range have. */
@@ -48,6 +48,10 @@ function checkName(name: Value): void {
   }
 }
 
+const NEXT = binder("next", "");
+const RESET = binder("reset", "");
+const JOIN = binder("joiner", "");
+
 /** Goes round its items. */
 class Cycler extends Thing {
   readonly typeName = "Cycler";
@@ -67,9 +71,13 @@ class Cycler extends Thing {
       case "pos":
         return this.#position;
       case "next":
-        return new Callable(name, () => this.#next());
+        return new Callable(name, (_, args) => {
+          NEXT(args);
+          return this.#next();
+        });
       case "reset":
-        return new Callable(name, () => {
+        return new Callable(name, (_, args) => {
+          RESET(args);
           this.#position = 0;
           return null;
         });
@@ -96,7 +104,8 @@ class Joiner extends Thing {
     this.#separator = separator;
   }
 
-  override call(): Value {
+  override call(_: Run, args: Arguments): Value {
+    JOIN(args);
     if (this.#isUsed) return this.#separator;
     this.#isUsed = true;
     return "";
@@ -108,7 +117,7 @@ class Joiner extends Thing {
 }
 
 /** Python's `dict(…)`. */
-function makeDict(run: Run, { positional, named }: Arguments): Dict {
+function makeDict(run: Run, { positional, named, names }: Arguments): Dict {
   if (positional.length > 1) {
     fail(`dict expected at most 1 argument, got ${positional.length}`);
   }
@@ -126,7 +135,7 @@ function makeDict(run: Run, { positional, named }: Arguments): Dict {
       dict.set(run, pair[0]!, pair[1]!);
     }
   }
-  for (const [key, value] of named) dict.set(run, key, value);
+  for (const [key, value] of entriesOf(named, names)) dict.set(run, key, value);
   return dict;
 }
 
@@ -202,6 +211,8 @@ export const GLOBALS: ReadonlyMap<string, Value> = new Map([
     return fail(plain(toText(run, ONE_MESSAGE(args)[0]!)));
   }),
   define("strftime_now", (run, args) => {
-    return strftime(run, textOf(ONE_FORMAT(args)[0]!, "strftime() argument 1"), run.now);
+    const [format] = ONE_FORMAT(args) as [Value];
+    const text = strftime(run, textOf(format, "strftime() argument 1"), run.now);
+    return madeOf(text, format as Str);
   }),
 ]);

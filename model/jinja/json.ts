@@ -46,11 +46,11 @@ function writeValue(writing: Writing, value: Value, depth: number): void {
       entries = entries.sort(([a], [b]) => compareValues(run, "<", a, b));
     }
     writeAll(writing, "{", entries, "}", depth, ([key, item]) => {
-      writeString(writing, isStr(key) ? key : keyText(key));
+      writeString(writing, isStr(key) ? key : keyText(run, key));
       writer.write(writing.style.keySeparator);
       writeValue(writing, item, depth + 1);
     });
-  } else writer.write(scalar(value) ?? refuseKind(value));
+  } else writer.write(scalar(run, value) ?? refuseKind(value));
 }
 
 function refuseKind(value: Value): never {
@@ -62,14 +62,15 @@ function refuseKind(value: Value): never {
   );
 }
 
-function keyText(key: Value): string {
-  return scalar(key) ?? fail(`keys must be str, int, float, bool or None, not ${typeName(key)}`);
+function keyText(run: Run, key: Value): string {
+  return scalar(run, key) ??
+    fail(`keys must be str, int, float, bool or None, not ${typeName(key)}`);
 }
 
-function scalar(value: Value): string | undefined {
+function scalar(run: Run, value: Value): string | undefined {
   if (value === null) return "null";
   if (typeof value === "boolean") return String(value);
-  if (typeof value === "number" || typeof value === "bigint") return intText(value);
+  if (typeof value === "number" || typeof value === "bigint") return intText(run, value);
   if (!(value instanceof Float)) return undefined;
   const text = floatText(value.value);
   return text === "nan" ? "NaN" : text.replace("inf", "Infinity");

@@ -4,7 +4,7 @@
  * @module
  */
 import { formatPercent } from "./percent.ts";
-import { asInt, asNumber, calculate, compareNumbers, toInt } from "./numbers.ts";
+import { asInt, asNumber, calculate, compareNumbers, payFor, toInt } from "./numbers.ts";
 import { escape } from "./escape.ts";
 import { fail, type Run } from "./run.ts";
 import { find } from "./search.ts";
@@ -29,7 +29,12 @@ export function binary(run: Run, operator: BinaryOperator, a: Value, b: Value): 
   if (operator === "%" && isStr(a)) return formatPercent(run, a, b);
   if (b instanceof Undefined) b.fail();
   const [left, right] = [asNumber(a), asNumber(b)];
-  if (left !== undefined && right !== undefined) return calculate(operator, left, right);
+  if (left !== undefined && right !== undefined) {
+    if (typeof left !== "number" || typeof right !== "number") payFor(run, left, right);
+    // A power is the one that makes a long int of short ones.
+    if (operator === "**") run.spend(100);
+    return calculate(operator, left, right);
+  }
   if (operator === "+") {
     if (isStr(a) && isStr(b)) return addTexts(run, a, b);
     if (Array.isArray(a) && Array.isArray(b)) return concat(run, a, b);

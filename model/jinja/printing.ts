@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { floatText } from "./numbers.ts";
+import { floatText, payFor } from "./numbers.ts";
 import { fail, type Run } from "./run.ts";
 import { isMarkup, isStr, madeOf, plain, type Str, Writer } from "./text.ts";
 import {
@@ -39,7 +39,7 @@ function write(run: Run, writer: Writer, value: Value): void {
   else if (isMarkup(value)) writer.write("Markup(").write(quoted(run, value)).write(")");
   else if (isStr(value)) writer.write(quoted(run, value));
   else if (typeof value === "number") writer.write(String(value));
-  else if (typeof value === "bigint") writer.write(intText(value));
+  else if (typeof value === "bigint") writer.write(intText(run, value));
   else if (value instanceof Float) writer.write(floatText(value.value));
   else if (Array.isArray(value)) writeItems(run, writer, "[", value, "]");
   else if (value instanceof Tuple) {
@@ -57,7 +57,8 @@ function write(run: Run, writer: Writer, value: Value): void {
 }
 
 /** What an int prints as. */
-export function intText(value: number | bigint): string {
+export function intText(run: Run, value: number | bigint): string {
+  payFor(run, value);
   const text = String(value);
   return text.length <= 4300
     ? text

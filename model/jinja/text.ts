@@ -69,6 +69,7 @@ function withSpans(text: string, spans: readonly TextSpan[]): Str {
 export function cut(value: Str, start: number, end: number): Str {
   if (typeof value === "string") return value.slice(start, end);
   if (start === 0 && end === value.text.length) return unmarked(value);
+  if (start >= end) return "";
   const spans: TextSpan[] = [];
   for (let i = firstSpan(value.spans, start); i < value.spans.length; i++) {
     const span = value.spans[i]!;

@@ -173,6 +173,7 @@ function links(run: Run, value: Value, args: Value[]): Value {
     limit: limit === null ? undefined : toIndex(limit, "trim_url_limit"),
     rel: [...rels].sort().join(" "),
     target: target === null ? "" : textOf(target, "target"),
+    madeOf: [rel, target].filter(isStr),
     schemes,
   });
 }
