@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { TemplateError } from "../../model/jinja/run.ts";
 import { createChatTemplate } from "../../model/chat_template.ts";
+import { Template } from "../../model/jinja/template.ts";
 import { Said } from "../../model/jinja/values.ts";
 import { ownTimeMs } from "../own_time.ts";
 
@@ -34,10 +35,8 @@ const HOSTILE: Readonly<Record<string, readonly (readonly [template: string, sai
     ],
     [`{{ ${c}.replace('<', ${c}[:1]) | length }}`, "<a".repeat(1 << 20)],
     [
-      `{% for i in range(20000) %}{{ ns }}{{ x[i * 50:i * 50 + 9] }}{% endfor %}`.replace(
-        "{% for",
-        `{% set x = ${c}.replace('<', '-') %}{% for`,
-      ),
+      `{% set x = ${c}.replace('<', '-') %}{% for i in range(20000) %}` +
+      "{{ x[i * 50:i * 50 + 9] }}{% endfor %}",
       "<a".repeat(1 << 19),
     ],
   ],
@@ -151,3 +150,45 @@ for (const [what, templates] of Object.entries(HOSTILE)) {
     }
   });
 }
+
+const many = (count: number, content: string) =>
+  Array.from({ length: count }, (_, i) => ({
+    role: new Said(i % 2 === 0 ? "user" : "assistant", "caller"),
+    content: new Said(content, i % 2 === 0 ? "caller" : "assistant"),
+  }));
+
+const CHATML =
+  "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] | trim + " +
+  "'<|im_end|>' + '\n' }}{% endfor %}";
+
+Deno.test("however many messages there are, a template that goes over all for each ends soon", () => {
+  const template = "{% for m in messages %}{% for other in messages %}" +
+    "{% if other.content == m.role %}{% endif %}{% endfor %}{% endfor %}";
+  const start = ownTimeMs();
+  const render = () =>
+    createChatTemplate(template, TOKENS).render({ messages: many(20_000, "hi") });
+  assert.throws(render, /more than 15000000 steps/);
+  assert.ok(ownTimeMs() - start < 2000);
+});
+
+Deno.test("long chats and long messages render", () => {
+  const render = (template: string, messages: unknown) =>
+    createChatTemplate(template, TOKENS).render({ messages }).text.length;
+  const collected = "{% set ns = namespace(text='') %}{% for m in messages %}" +
+    "{% set ns.text = ns.text ~ '<|' ~ m.role ~ '|>' ~ m.content %}{% endfor %}{{ ns.text }}";
+  for (const template of [CHATML, collected]) {
+    assert.ok(render(template, many(1000, "short")) > 5000);
+    assert.ok(render(template, many(2048, "words ".repeat(500))) > 6_000_000);
+    assert.ok(render(template, many(1, "words ".repeat(1 << 20))) > 6_000_000);
+  }
+  const thought =
+    "{{ messages[0].content.split('</think>')[-1].lstrip('\n') | replace('q', 'p') }}";
+  assert.equal(render(thought, many(1, "a".repeat(8 << 20))), 8 << 20);
+});
+
+Deno.test("what bills too little for its time is stopped by the clock", () => {
+  const loop = "{% for a in range(100000) %}{% endfor %}";
+  const template = new Template(`{% for a in range(100000) %}${loop}{% endfor %}`);
+  const budget = { steps: 1e12, characters: 1e12 };
+  assert.throws(() => template.render(new Map(), { budget, now: new Date() }), /more than 2000 ms/);
+});
