@@ -4,12 +4,23 @@
  * @module
  */
 import { fail } from "./run.ts";
+import type { Str } from "./text.ts";
 import type { Value } from "./values.ts";
 
 /** What a call hands over. */
 export interface Arguments {
   readonly positional: readonly Value[];
   readonly named: ReadonlyMap<string, Value>;
+  /** Names that came with a `**`, as they were written there. */
+  readonly names?: ReadonlyMap<string, Str>;
+}
+
+/** Arguments by name, with names that know who wrote them. */
+export function entriesOf(
+  named: ReadonlyMap<string, Value>,
+  names?: ReadonlyMap<string, Str>,
+): [Str, Value][] {
+  return [...named].map(([name, value]) => [names?.get(name) ?? name, value]);
 }
 
 /** None at all. */

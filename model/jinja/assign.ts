@@ -8,7 +8,7 @@ import { holderOf, slotOf } from "./compile_expression.ts";
 import type { Scope } from "./compile_scope.ts";
 import type { Frame } from "./frame.ts";
 import { Namespace } from "./globals.ts";
-import { itemsOf } from "./items.ts";
+import { listOf } from "./items.ts";
 import { fail } from "./run.ts";
 import { typeName, type Value } from "./values.ts";
 
@@ -27,13 +27,14 @@ export function assigner(target: Expression, scope: Scope): (frame: Frame, value
     const slot = slotOf(target.name, scope);
     const holder = holderOf(slot, scope);
     return (frame, value) => {
-      (holder(frame).slots[slot.index] as Namespace).set(target.attribute, value);
+      // The name may have got another value by the same assignment.
+      namespaceOf(holder(frame).slots[slot.index]).set(frame.run, target.attribute, value);
     };
   }
   if (target.kind !== "tuple") throw new Error("A target must be a name or a tuple of names");
   const assigns = target.items.map((item) => assigner(item, scope));
   return (frame, value) => {
-    const items = [...itemsOf(frame.run, value, `cannot unpack a ${typeName(value)}`)];
+    const items = listOf(frame.run, value, `cannot unpack a ${typeName(value)}`);
     if (items.length !== assigns.length) {
       fail(`expected ${assigns.length} values to unpack, got ${items.length}`);
     }
@@ -53,9 +54,13 @@ export function namespaceCheck(
   const readers = slots.map((slot) => [holderOf(slot, scope), slot.index] as const);
   return (frame) => {
     for (const [holder, index] of readers) {
-      if (!(holder(frame).slots[index] instanceof Namespace)) {
-        fail("cannot assign attribute on non-namespace object");
-      }
+      namespaceOf(holder(frame).slots[index]);
     }
   };
+}
+
+function namespaceOf(value: Value | undefined): Namespace {
+  return value instanceof Namespace
+    ? value
+    : fail("cannot assign attribute on non-namespace object");
 }

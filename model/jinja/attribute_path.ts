@@ -25,6 +25,7 @@ export function attributeGetter(
   attribute: Value,
   { ignoreCase = false, otherwise = null }: GetterOptions = {},
 ): Getter {
+  if (isStr(attribute)) run.makeItems(plain(attribute).length);
   const parts = partsOf(attribute);
   return (item) => {
     let value = item;
@@ -38,6 +39,7 @@ export function attributeGetter(
 
 /** The same for several paths with commas between, as a list. */
 export function attributesGetter(run: Run, attribute: Value, ignoreCase: boolean): Getter {
+  if (isStr(attribute)) run.makeItems(plain(attribute).length);
   const paths = isStr(attribute) ? plain(attribute).split(",") : [attribute];
   const getters = paths.map((path) => attributeGetter(run, path, { ignoreCase }));
   return (item) => getters.map((get) => get(item));

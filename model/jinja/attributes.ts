@@ -7,8 +7,8 @@
 import { type Arguments, type Binder, binder } from "./arguments.ts";
 import { escape } from "./escape.ts";
 import { type FieldLookup, formatFields } from "./format.ts";
-import { itemAt, itemsOf } from "./items.ts";
-import { asInt } from "./numbers.ts";
+import { itemAt, itemsOf, listOf } from "./items.ts";
+import { asInt, payFor } from "./numbers.ts";
 import { equals } from "./operators.ts";
 import { repr } from "./printing.ts";
 import { fail, type Run } from "./run.ts";
@@ -53,7 +53,7 @@ const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
 /** `value.name`: the attribute, else the item. */
 export function getAttribute(run: Run, value: Value, name: string): Value {
   if (value instanceof Dict) {
-    const item = value.get(name);
+    const item = value.get(run, name);
     // Most names that templates ask a dict for are keys and no methods.
     if (item !== undefined && !isDictAttribute(name)) return item;
   }
@@ -150,7 +150,7 @@ function markupMethod(run: Run, value: Str, name: string, { positional, named }:
   const safe = (item: Value): Value => isStr(item) ? unmarked(escape(run, item)) : item;
   const argument = (item: Value, index: number): Value => {
     if (ESCAPED[name] !== index) return item;
-    return name === "join" ? [...itemsOf(run, item)].map(safe) : safe(item);
+    return name === "join" ? listOf(run, item).map(safe) : safe(item);
   };
   const result = callStringMethod(run, unmarked(value), name, {
     positional: positional.map(argument),
@@ -199,7 +199,7 @@ const COUNT = method("count", "value, /", (run, self, [wanted]) => {
 });
 
 const INDEX = method("index", "value, start=0, stop=9007199254740991, /", (run, self, args) => {
-  const items = [...itemsOf(run, self)];
+  const items = listOf(run, self);
   const border = (value: Value) => {
     const index = Number(asInt(value) ?? fail("slice indices must be integers"));
     return index < 0 ? Math.max(0, index + items.length) : Math.min(index, items.length);
@@ -211,29 +211,30 @@ const INDEX = method("index", "value, start=0, stop=9007199254740991, /", (run, 
 });
 
 const INT_METHODS = byName({
-  bit_length: method("bit_length", "", (_, self) => bits(self).length),
-  bit_count: method("bit_count", "", (_, self) => bits(self).replaceAll("0", "").length),
+  bit_length: method("bit_length", "", (run, self) => bits(run, self).length),
+  bit_count: method("bit_count", "", (run, self) => bits(run, self).replaceAll("0", "").length),
   conjugate: method("conjugate", "", (_, self) => asInt(self)!),
 });
 
 /** Binary digits of an int's size; none of 0. */
-function bits(self: Value): string {
+function bits(run: Run, self: Value): string {
+  payFor(run, asInt(self)!);
   const value = BigInt(asInt(self)!);
   return value === 0n ? "" : (value < 0n ? -value : value).toString(2);
 }
 
 const METHODS: Readonly<Record<string, ReadonlyMap<string, Method>>> = {
   dict: byName({
-    get: method<Dict>("get", "key, default=None, /", (_, self, [key, otherwise]) => {
-      const value = self.get(key!);
+    get: method<Dict>("get", "key, default=None, /", (run, self, [key, otherwise]) => {
+      const value = self.get(run, key!);
       return value === undefined ? otherwise! : value;
     }),
     keys: method<Dict>("keys", "", (_, self) => new DictView(self, "keys")),
     values: method<Dict>("values", "", (_, self) => new DictView(self, "values")),
     items: method<Dict>("items", "", (_, self) => new DictView(self, "items")),
     copy: method<Dict>("copy", "", (run, self) => {
-      run.makeItems(self.size);
-      return new Dict(self.entries());
+      run.makeEntries(self.size);
+      return self.copy();
     }),
   }),
   list: byName({

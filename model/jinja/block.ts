@@ -32,7 +32,7 @@ export class TemplateReference extends Thing {
     if (block === undefined) return undefined;
     return new Callable(name, (run) =>
       run.nested(() => {
-        const out = new Writer();
+        const out = new Writer(run);
         block(run, this.#context, out);
         return out.finish();
       }));

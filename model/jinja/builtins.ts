@@ -4,13 +4,13 @@
  * @module
  */
 import { binder } from "./arguments.ts";
+import { isLower, isUpper } from "./characters.ts";
 import { iterableOf } from "./items.ts";
 import { binary, compare, type Comparison, equals } from "./operators.ts";
 import { NUMBER_FILTERS } from "./number_filters.ts";
 import { toText } from "./printing.ts";
 import { type Builtins, fail, type Filter, type Run, type Test } from "./run.ts";
 import { SEQUENCE_FILTERS } from "./sequence_filters.ts";
-import { isLower, isUpper } from "./string_methods.ts";
 import { TEXT_FILTERS } from "./text_filters.ts";
 import { isMarkup, isStr, plain } from "./text.ts";
 import { Dict, Float, keyOf, Range, Thing, Tuple, Undefined, type Value } from "./values.ts";
@@ -46,6 +46,12 @@ function isInteger(value: Value): value is number | bigint {
   return typeof value === "number" || typeof value === "bigint";
 }
 
+function examined(run: Run, value: Value): string {
+  const text = plain(toText(run, value));
+  run.examine(text);
+  return text;
+}
+
 function hasRemainder(remainder: number): Test {
   return test("odd", "", (run, value) => equals(run, binary(run, "%", value, 2), remainder));
 }
@@ -66,7 +72,7 @@ function isSame(run: Run, value: Value, other: Value): boolean {
 }
 
 function byName(names: () => ReadonlyMap<string, unknown>): Test {
-  return test("filter", "", (_, value) => names().has(String(keyOf(value))));
+  return test("filter", "", (run, value) => names().has(String(keyOf(run, value))));
 }
 
 const TESTS: ReadonlyMap<string, Test> = new Map(Object.entries({
@@ -85,13 +91,13 @@ const TESTS: ReadonlyMap<string, Test> = new Map(Object.entries({
   true: ofKind("true", (value) => value === true),
   integer: ofKind("integer", isInteger),
   float: ofKind("float", (value) => value instanceof Float),
-  lower: test("lower", "", (run, value) => isLower(plain(toText(run, value)))),
-  upper: test("upper", "", (run, value) => isUpper(plain(toText(run, value)))),
+  lower: test("lower", "", (run, value) => isLower(examined(run, value))),
+  upper: test("upper", "", (run, value) => isUpper(examined(run, value))),
   string: ofKind("string", isStr),
   mapping: ofKind("mapping", (value) => value instanceof Dict),
   number: ofKind("number", isNumber),
   sequence: ofKind("sequence", isSequence),
-  iterable: ofKind("iterable", (value) => iterableOf(value) !== undefined),
+  iterable: test("iterable", "", (run, value) => iterableOf(run, value) !== undefined),
   callable: ofKind("callable", (value) => {
     return value instanceof Undefined || (value instanceof Thing && value.call !== undefined);
   }),

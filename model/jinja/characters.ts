@@ -50,7 +50,7 @@ export const CLASSES: Readonly<Record<string, RegExp>> = {
   isspace: new RegExp(`^[${SPACE}]+$`),
   isidentifier: /^[\p{XIDS}_]\p{XIDC}*$/u,
   isascii: /^\p{ASCII}*$/u,
-  isprintable: /^(?:[^\p{C}\p{Z}]| )*$/u,
+  isprintable: /^[[^\p{C}\p{Z}] ]*$/v,
 };
 
 /** Greek letters whose title case JavaScript has not, beside those from U+1F80 to U+1FAF. */
@@ -128,4 +128,27 @@ export function isUpperPoint(point: string): boolean {
 /** Whether a letter has a case of its own between the two. */
 export function isTitlePoint(point: string): boolean {
   return /^\p{Lt}$/u.test(point);
+}
+
+/** Python's `str.islower`: letters with case are there, and all are small. */
+export function isLower(text: string): boolean {
+  return /\p{Lowercase}/u.test(text) && !/[\p{Uppercase}\p{Lt}]/u.test(text);
+}
+
+/** Python's `str.isupper`. */
+export function isUpper(text: string): boolean {
+  return /\p{Uppercase}/u.test(text) && !/[\p{Lowercase}\p{Lt}]/u.test(text);
+}
+
+/** Python's `str.istitle`. */
+export function isTitle(text: string): boolean {
+  let [hasCased, wasCased] = [false, false];
+  for (const point of text) {
+    const isBig = isUpperPoint(point) || isTitlePoint(point);
+    if (isBig === wasCased && (isBig || isLowerPoint(point))) return false;
+    if (!isBig && isLowerPoint(point) && !wasCased) return false;
+    wasCased = isCased(point);
+    hasCased ||= wasCased;
+  }
+  return hasCased;
 }

@@ -59,7 +59,7 @@ class Compiler {
     const execute = this.#sequence(body, scope);
     const enter = enterScope(scope);
     return (run, context) => {
-      const frame = new Frame(run, context, root, new Writer());
+      const frame = new Frame(run, context, root, new Writer(run));
       self?.(frame);
       enter(frame);
       execute(frame);
@@ -125,11 +125,7 @@ class Compiler {
     const parts = node.parts.map((part) => compileExpression(part, scope));
     return (frame) => {
       const { run, out } = frame;
-      for (const part of parts) {
-        const text = toText(run, part(frame));
-        run.make(typeof text === "string" ? text.length : text.text.length);
-        out.write(text);
-      }
+      for (const part of parts) out.write(toText(run, part(frame)));
       return undefined;
     };
   }
@@ -142,7 +138,10 @@ class Compiler {
     }));
     const otherwise = this.#sequence(node.otherwise, soft);
     return (frame) => {
-      for (const { test, body } of branches) if (isTrue(test(frame))) return body(frame);
+      for (const { test, body } of branches) {
+        frame.run.spend(1);
+        if (isTrue(test(frame))) return body(frame);
+      }
       return otherwise(frame);
     };
   }
@@ -181,7 +180,7 @@ class Compiler {
         return flow;
       };
       if (loopSlot === undefined) {
-        for (const item of iterableOf(chosen) ?? notIterable(chosen)) {
+        for (const item of iterableOf(frame.run, chosen) ?? notIterable(chosen)) {
           if (turn(item) === "break") break;
         }
       } else {
@@ -196,7 +195,7 @@ class Compiler {
     if (!node.isRecursive) return (frame) => turns(frame, iterable(frame));
     return (frame) => {
       const call = (items: Value, depth: number): Str => {
-        const own = new Frame(frame.run, frame.context, ownFunction, new Writer(), frame);
+        const own = new Frame(frame.run, frame.context, ownFunction, new Writer(frame.run), frame);
         turns(own, items, { call, depth });
         return own.out.finish();
       };
@@ -294,7 +293,7 @@ class Compiler {
     const enter = enterScope(scope);
     return (frame) => {
       const { out } = frame;
-      frame.out = new Writer();
+      frame.out = new Writer(frame.run);
       enter(frame);
       const flow = execute(frame);
       const text = frame.out.finish();
@@ -335,8 +334,7 @@ class Compiler {
     const make = this.#macroMaker(null, node.signature, node.body, scope);
     const call = compileCall(node.callee, scope, (frame) => ["caller", make(frame)]);
     return (frame) => {
-      const text = toText(frame.run, call(frame));
-      frame.out.write(text);
+      frame.out.write(toText(frame.run, call(frame)));
       return undefined;
     };
   }
@@ -389,7 +387,7 @@ class Compiler {
     };
     return (outerFrame) =>
       new Macro(shape, (run, args: MacroArguments) => {
-        const frame = new Frame(run, outerFrame.context, own, new Writer(), outerFrame);
+        const frame = new Frame(run, outerFrame.context, own, new Writer(run), outerFrame);
         slots.forEach((slot, i) => frame.slots[slot] = args.values[i]);
         if (caller !== undefined) frame.slots[caller.index] = args.caller;
         if (kwargs !== undefined) frame.slots[kwargs.index] = args.kwargs;
@@ -435,15 +433,16 @@ class Compiler {
         return undefined;
       };
     }
-    const seen = [...outer.symbols.visibleStores()].map(([visible, slot]) =>
-      [visible, slot.index, holderOf(slot, outer)] as const
-    );
+    // Asked for when it runs: kept, the names of each such block would grow with their square.
     return (frame) => {
-      const names = seen.flatMap(([visible, index, holder]): [string, Value][] => {
-        const value = holder(frame).slots[index];
-        return value === undefined ? [] : [[visible, value]];
-      });
-      frame.run.nested(() => block(frame.run, frame.context.with(names), frame.out));
+      const { run, context, out } = frame;
+      const names: [string, Value][] = [];
+      for (const [name, slot] of outer.symbols.visibleStores()) {
+        run.makeEntries(1);
+        const value = holderOf(slot, outer)(frame).slots[slot.index];
+        if (value !== undefined) names.push([name, value]);
+      }
+      run.nested(() => block(run, context.with(run, names), out));
       return undefined;
     };
   }

@@ -7,13 +7,13 @@ import { type Arguments, NO_ARGUMENTS } from "./arguments.ts";
 import type { CallArguments, Expression, ExpressionOf } from "./ast.ts";
 import { getAttribute, getItem } from "./attributes.ts";
 import type { Frame } from "./frame.ts";
-import { itemsOf, sliceOf } from "./items.ts";
+import { listOf, sliceOf } from "./items.ts";
 import { failAt } from "./lexer.ts";
 import { binary, compare, unary } from "./operators.ts";
 import { toText } from "./printing.ts";
 import { type Builtins, fail, type Run } from "./run.ts";
 import type { FunctionScope, Slot, Symbols } from "./scope.ts";
-import { isStr, join, plain } from "./text.ts";
+import { isStr, join, plain, type Str } from "./text.ts";
 import { Dict, isTrue, Thing, Tuple, typeName, Undefined, type Value } from "./values.ts";
 
 /** An expression, ready to be evaluated. */
@@ -44,15 +44,26 @@ export function compileExpression(node: Expression, scope: ExpressionScope): Eva
     }
     case "tuple": {
       const items = node.items.map(compiled);
-      return (frame) => new Tuple(items.map((item) => item(frame)));
+      return (frame) => {
+        frame.run.makeItems(items.length);
+        return new Tuple(items.map((item) => item(frame)));
+      };
     }
     case "list": {
       const items = node.items.map(compiled);
-      return (frame) => items.map((item) => item(frame));
+      return (frame) => {
+        frame.run.makeItems(items.length);
+        return items.map((item) => item(frame));
+      };
     }
     case "dict": {
       const entries = node.entries.map(([key, value]) => [compiled(key), compiled(value)] as const);
-      return (frame) => new Dict(entries.map(([key, value]) => [key(frame), value(frame)]));
+      return (frame) => {
+        frame.run.makeEntries(entries.length);
+        const dict = new Dict();
+        for (const [key, value] of entries) dict.set(frame.run, key(frame), value(frame));
+        return dict;
+      };
     }
     case "conditional":
       return compileConditional(node, { ...scope, isSoft: true });
@@ -66,7 +77,10 @@ export function compileExpression(node: Expression, scope: ExpressionScope): Eva
       return compileItem(node, scope);
     case "attribute": {
       const [value, { name }] = [compiled(node.value), node];
-      return (frame) => getAttribute(frame.run, value(frame), name);
+      return (frame) => {
+        frame.run.spend(1);
+        return getAttribute(frame.run, value(frame), name);
+      };
     }
     case "concat": {
       const parts = node.parts.map(compiled);
@@ -82,15 +96,17 @@ export function compileExpression(node: Expression, scope: ExpressionScope): Eva
       const [left, right] = [compiled(node.left), compiled(node.right)];
       const isAnd = node.operator === "and";
       return (frame) => {
+        frame.run.spend(1);
         const value = left(frame);
         return isTrue(value) === isAnd ? right(frame) : value;
       };
     }
     case "unary": {
       const [value, { operator }] = [compiled(node.value), node];
-      return operator === "not"
-        ? (frame) => !isTrue(value(frame))
-        : (frame) => unary(operator, value(frame));
+      return (frame) => {
+        frame.run.spend(1);
+        return operator === "not" ? !isTrue(value(frame)) : unary(operator, value(frame));
+      };
     }
     case "slice":
     case "attributeTarget":
@@ -140,12 +156,18 @@ function compileConditional(
   const then = compileExpression(node.then, scope);
   if (node.otherwise !== undefined) {
     const otherwise = compileExpression(node.otherwise, scope);
-    return (frame) => isTrue(test(frame)) ? then(frame) : otherwise(frame);
+    return (frame) => {
+      frame.run.spend(1);
+      return isTrue(test(frame)) ? then(frame) : otherwise(frame);
+    };
   }
   const absent = new Undefined(() =>
     `the inline if-expression on line ${node.line} evaluated to false and no else section was defined.`
   );
-  return (frame) => isTrue(test(frame)) ? then(frame) : absent;
+  return (frame) => {
+    frame.run.spend(1);
+    return isTrue(test(frame)) ? then(frame) : absent;
+  };
 }
 
 function compileFilter(node: ExpressionOf<"filter">, scope: ExpressionScope): Evaluate {
@@ -252,24 +274,31 @@ function compileArguments(
   const more = dynArgs && compiled(dynArgs);
   const moreNamed = dynKwargs && compiled(dynKwargs);
   return (frame) => {
-    const values = positional.map((value) => value(frame));
-    if (more !== undefined) values.push(...itemsOf(frame.run, more(frame)));
+    frame.run.makeItems(positional.length + named.length);
+    let values = positional.map((value) => value(frame));
+    if (more !== undefined) values = [...values, ...listOf(frame.run, more(frame))];
     const names = named.length === 0 && moreNamed === undefined
       ? NO_ARGUMENTS.named
       : new Map(named.map(([key, value]) => [key, value(frame)]));
     if (moreNamed === undefined) return { positional: values, named: names };
-    return { positional: values, named: new Map([...names, ...byName(moreNamed(frame), names)]) };
+    return { positional: values, ...withMore(frame.run, names, moreNamed(frame)) };
   };
 }
 
-function* byName(
-  value: Value,
-  names: ReadonlyMap<string, Value>,
-): Generator<readonly [string, Value]> {
-  if (!(value instanceof Dict)) fail(`argument after ** must be a mapping, not ${typeName(value)}`);
-  for (const [key, item] of value.entries()) {
+/** Arguments by name, those of a `**` too. */
+function withMore(
+  run: Run,
+  given: ReadonlyMap<string, Value>,
+  more: Value,
+): Pick<Arguments, "named" | "names"> {
+  if (!(more instanceof Dict)) fail(`argument after ** must be a mapping, not ${typeName(more)}`);
+  run.makeEntries(2 * more.size);
+  const [named, names] = [new Map(given), new Map<string, Str>()];
+  for (const [key, item] of more.entries()) {
     const name = isStr(key) ? plain(key) : fail("keywords must be strings");
-    if (names.has(name)) fail(`got multiple values for keyword argument '${name}'`);
-    yield [name, item];
+    if (named.has(name)) fail(`got multiple values for keyword argument '${name}'`);
+    named.set(name, item);
+    names.set(name, key as Str);
   }
+  return { named, names };
 }

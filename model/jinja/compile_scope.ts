@@ -44,6 +44,7 @@ export function enterScope(scope: Scope): (frame: Frame) => void {
     return [{ index, load, holder }];
   });
   return (frame) => {
+    if (loads.length > 0) frame.run.spend(loads.length);
     for (const { index, load, holder } of loads) {
       frame.slots[index] = load.from === "outer"
         ? holder!(frame).slots[load.slot.index]

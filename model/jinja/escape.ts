@@ -9,7 +9,7 @@ import { fail, type Run } from "./run.ts";
 import { isMarkup, mapped, marked, type Str, type Text, unmarked } from "./text.ts";
 import type { Value } from "./values.ts";
 
-const SPACES = new RegExp(`[${SPACE}]+`);
+const SPACES = new RegExp(`[${SPACE}]+`, "g");
 
 const ENTITIES: Readonly<Record<string, string>> = {
   "&": "&amp;",
@@ -47,7 +47,7 @@ const LEGACY =
 /** The text without comments and tags, its white space as single spaces, its entities as characters. */
 export function stripTags(run: Run, value: Str): Str {
   return mapped(run, unmarked(value), (text) => {
-    const spaced = withoutTags(text).split(SPACES).filter((word) => word !== "").join(" ");
+    const spaced = withoutTags(text).replace(SPACES, " ").replace(/^ | $/g, "");
     return spaced.replace(
       /&(?:#(\d{1,7});?|#[xX]([\da-fA-F]{1,6});?|([A-Za-z][A-Za-z0-9]*;?))/g,
       entity,

@@ -35,23 +35,22 @@ function formatted(formatting: Formatting, format: Str, depth: number): Str {
   if (depth < 0) fail("Max string recursion exceeded");
   const text = plain(format);
   formatting.run.read(text);
-  const writer = new Writer();
+  const writer = new Writer(formatting.run);
   for (let at = 0; at < text.length;) {
     const brace = text.slice(at).search(/[{}]/);
     const start = brace < 0 ? text.length : at + brace;
     writer.write(cut(format, at, start));
     if (start === text.length) break;
     if (text[start] === text[start + 1]) {
-      writer.write(text[start]!);
+      writer.write(cut(format, start, start + 1));
       at = start + 2;
       continue;
     }
     if (text[start] === "}") fail("Single '}' encountered in format string");
     const end = closing(text, start);
-    writer.write(replacement(formatting, text.slice(start + 1, end), depth));
+    writer.write(replacement(formatting, cut(format, start + 1, end), depth));
     at = end + 1;
   }
-  formatting.run.make(writer.length);
   return writer.finish();
 }
 
@@ -75,14 +74,15 @@ function closing(text: string, start: number): number {
 /** `name.attribute[index]`, `!r` and `:spec`, each where it is. */
 const FIELD = /^((?:[^[\]!:]|\[[^\]]*\])*)(?:!(.?)(?=:|$))?(?::(.*))?$/s;
 
-function replacement(formatting: Formatting, field: string, depth: number): Str {
-  const match = FIELD.exec(field) ?? fail(`a field of a format must be readable: it is {${field}}`);
-  const [, name = "", conversion, spec = ""] = match;
+function replacement(formatting: Formatting, field: Str, depth: number): Str {
+  const text = plain(field);
+  const match = FIELD.exec(text) ?? fail(`a field of a format must be readable: it is {${text}}`);
+  const [, name = "", conversion, { length } = ""] = match;
+  const spec = cut(field, text.length - length, text.length);
   let value = fieldValue(formatting, name);
   const { run } = formatting;
   if (conversion !== undefined) value = converted(run, value, conversion);
-  const text = plain(formatted(formatting, spec, depth - 1));
-  return formatValue(run, value, text);
+  return formatValue(run, value, formatted(formatting, spec, depth - 1));
 }
 
 function converted(run: Run, value: Value, conversion: string): Value {
@@ -144,18 +144,21 @@ function numbered({ positional }: Arguments, index: number): Value {
 const SPEC = /^(?:(.)?([<>=^]))?([-+ ])?(z)?(#)?(0)?(\d+)?([,_])?(?:\.(\d+))?(.)?$/su;
 
 /** Python's `format(value, spec)`. */
-function formatValue(run: Run, value: Value, spec: string): Str {
-  if (spec === "") return toText(run, value);
+function formatValue(run: Run, value: Value, spec: Str): Str {
+  const text = plain(spec);
+  if (text === "") return toText(run, value);
   const isText = isStr(value);
   const number = typeof value === "boolean" ? undefined : asNumber(value);
   if (!isText && asNumber(value) === undefined) {
     fail(`unsupported format string passed to ${typeName(value)}.__format__`);
   }
-  const match = SPEC.exec(spec) ?? fail(`Invalid format specifier '${spec}'`);
+  const match = SPEC.exec(text) ?? fail(`Invalid format specifier '${text}'`);
   const [, fillText, alignText, signText, , hash, zero, widthText, grouping, precision, type = ""] =
     match;
   const width = Number(widthText ?? 0);
   run.make(width);
+  // What it is filled up with, and a number's digits, come from where the format does.
+  const by = (made: string) => madeOf(made, spec);
   const fill = fillText ?? (zero !== undefined && alignText === undefined ? "0" : " ");
   if (isText) {
     if (signText !== undefined) fail("Sign not allowed in string format specifier");
@@ -166,12 +169,8 @@ function formatValue(run: Run, value: Value, spec: string): Str {
     const shown = precision === undefined
       ? value
       : cut(value, 0, offsetOf(plain(value), Number(precision)));
-    return aligned(
-      shown,
-      width,
-      alignText ?? "<",
-      zero !== undefined && fillText === undefined ? "0" : fill,
-    );
+    const pad = zero !== undefined && fillText === undefined ? "0" : fill;
+    return aligned(run, shown, width, alignText ?? "<", (count) => by(pad.repeat(count)));
   }
   const style: NumberStyle = {
     type,
@@ -183,11 +182,14 @@ function formatValue(run: Run, value: Value, spec: string): Str {
   const parts = numberParts(run, number ?? asInt(value)!, value, style);
   const align = alignText ?? (zero !== undefined ? "=" : ">");
   const padding = zero !== undefined && fillText === undefined ? "0" : fill;
-  if (align !== "=") return aligned(parts.sign + parts.digits, width, align, padding);
+  if (align !== "=") {
+    const pad = (count: number) => by(padding.repeat(count));
+    return aligned(run, by(parts.sign + parts.digits), width, align, pad);
+  }
   let digits = parts.digits;
   if (padding === "0" && style.grouping !== "") digits = zeroGrouped(parts, width, style);
   const missing = Math.max(0, width - parts.sign.length - digits.length);
-  return parts.sign + padding.repeat(missing) + digits;
+  return by(parts.sign + padding.repeat(missing) + digits);
 }
 
 function numberParts(
@@ -207,7 +209,7 @@ function numberParts(
   if (style.precision !== undefined) fail("Precision not allowed in integer format specifier");
   if (type === "c") return { sign: "", digits: String.fromCodePoint(Number(number)) };
   if (style.grouping === "," && /^[boxX]$/.test(type)) fail(`Cannot specify ',' with '${type}'.`);
-  return intParts(number, style);
+  return intParts(run, number, style);
 }
 
 /** Zeros in front of digits in groups are in groups too. */
@@ -219,15 +221,22 @@ function zeroGrouped(
   const whole = /^[0-9a-fA-F,_]+/.exec(digits)?.[0] ?? "";
   const rest = digits.slice(whole.length);
   const size = /^[boxX]$/.test(type) ? 4 : 3;
-  let bare = whole.replaceAll(grouping, "");
+  const bare = whole.replaceAll(grouping, "");
   const room = width - sign.length - rest.length;
-  while (grouped(bare, grouping, size).length < room) bare = `0${bare}`;
-  return grouped(bare, grouping, size) + rest;
+  let count = bare.length;
+  while (count + Math.floor((count - 1) / size) < room) count++;
+  return grouped(bare.padStart(count, "0"), grouping, size) + rest;
 }
 
-function aligned(value: Str, width: number, align: string, fill: string): Str {
+function aligned(
+  run: Run,
+  value: Str,
+  width: number,
+  align: string,
+  pad: (count: number) => Str,
+): Str {
   const missing = Math.max(0, width - countPoints(plain(value)));
   const left = align === "<" ? 0 : align === "^" ? missing >> 1 : missing;
-  return new Writer().write(fill.repeat(left)).write(value).write(fill.repeat(missing - left))
+  return new Writer(run).write(pad(left)).write(value).write(pad(missing - left))
     .finish();
 }

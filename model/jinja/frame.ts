@@ -40,7 +40,8 @@ export class Context {
   }
 
   /** The same with more names: for a block that sees a loop's. */
-  with(names: Iterable<readonly [string, Value]>): Context {
+  with(run: Run, names: readonly (readonly [string, Value])[]): Context {
+    run.makeEntries(this.#set.size + names.length);
     return new Context(this.#globals, this.#variables, new Map([...this.#set, ...names]));
   }
 }
@@ -60,6 +61,7 @@ export class Frame {
     public out: Writer,
     readonly parent?: Frame,
   ) {
+    run.makeItems(scope.slots);
     this.slots = Array<Value | undefined>(scope.slots).fill(undefined);
   }
 }

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { type Arguments, binder } from "./arguments.ts";
-import { itemsOf } from "./items.ts";
+import { type Arguments, binder, entriesOf } from "./arguments.ts";
+import { itemsOf, listOf } from "./items.ts";
 import { toIndex } from "./numbers.ts";
 import { repr, toText } from "./printing.ts";
 import { fail, type Run } from "./run.ts";
 import { strftime } from "./strftime.ts";
-import { isStr, join, plain, type Str } from "./text.ts";
+import { isStr, join, madeOf, plain, type Str } from "./text.ts";
 import { Callable, Dict, Range, textOf, Thing, typeName, type Value } from "./values.ts";
 
 /** As many numbers as the sandbox lets a range have. */
@@ -27,14 +27,14 @@ export class Namespace extends Thing {
     for (const key of attributes.keys()) checkName(key);
   }
 
-  override attribute(_: Run, name: string): Value | undefined {
-    return this.#attributes.get(name);
+  override attribute(run: Run, name: string): Value | undefined {
+    return this.#attributes.get(run, name);
   }
 
   /** `{% set namespace.name = value %}` */
-  set(name: string, value: Value): void {
+  set(run: Run, name: string, value: Value): void {
     checkName(name);
-    this.#attributes.set(name, value);
+    this.#attributes.set(run, name, value);
   }
 
   override repr(run: Run): Str {
@@ -47,6 +47,10 @@ function checkName(name: Value): void {
     fail(`a namespace's names must not begin with an underscore: one is '${plain(name)}'`);
   }
 }
+
+const NEXT = binder("next", "");
+const RESET = binder("reset", "");
+const JOIN = binder("joiner", "");
 
 /** Goes round its items. */
 class Cycler extends Thing {
@@ -67,9 +71,13 @@ class Cycler extends Thing {
       case "pos":
         return this.#position;
       case "next":
-        return new Callable(name, () => this.#next());
+        return new Callable(name, (_, args) => {
+          NEXT(args);
+          return this.#next();
+        });
       case "reset":
-        return new Callable(name, () => {
+        return new Callable(name, (_, args) => {
+          RESET(args);
           this.#position = 0;
           return null;
         });
@@ -96,7 +104,8 @@ class Joiner extends Thing {
     this.#separator = separator;
   }
 
-  override call(): Value {
+  override call(_: Run, args: Arguments): Value {
+    JOIN(args);
     if (this.#isUsed) return this.#separator;
     this.#isUsed = true;
     return "";
@@ -108,24 +117,25 @@ class Joiner extends Thing {
 }
 
 /** Python's `dict(…)`. */
-function makeDict(run: Run, { positional, named }: Arguments): Dict {
+function makeDict(run: Run, { positional, named, names }: Arguments): Dict {
   if (positional.length > 1) {
     fail(`dict expected at most 1 argument, got ${positional.length}`);
   }
-  const dict = new Dict();
   const [source] = positional;
-  if (source instanceof Dict) { for (const [key, value] of source.entries()) dict.set(key, value); }
-  else if (source !== undefined) {
+  const isCopied = source instanceof Dict;
+  run.makeEntries(named.size + (isCopied ? source.size : 0));
+  const dict = isCopied ? source.copy() : new Dict();
+  if (!isCopied && source !== undefined) {
     for (const item of itemsOf(run, source)) {
-      const pair = [...itemsOf(run, item)];
+      const pair = listOf(run, item);
       if (pair.length !== 2) {
         fail(`dictionary update sequence element has length ${pair.length}; 2 is required`);
       }
-      dict.set(pair[0]!, pair[1]!);
+      run.makeEntries(1);
+      dict.set(run, pair[0]!, pair[1]!);
     }
   }
-  for (const [key, value] of named) dict.set(key, value);
-  run.makeItems(dict.size);
+  for (const [key, value] of entriesOf(named, names)) dict.set(run, key, value);
   return dict;
 }
 
@@ -143,7 +153,12 @@ class DictMaker extends Thing {
     if (name !== "fromkeys") return undefined;
     return new Callable(name, (run, args) => {
       const [keys, value] = DICT_FROM_KEYS(args);
-      return new Dict([...itemsOf(run, keys!)].map((key) => [key, value!]));
+      const dict = new Dict();
+      for (const key of itemsOf(run, keys!)) {
+        run.makeEntries(1);
+        dict.set(run, key, value!);
+      }
+      return dict;
     });
   }
 }
@@ -196,6 +211,8 @@ export const GLOBALS: ReadonlyMap<string, Value> = new Map([
     return fail(plain(toText(run, ONE_MESSAGE(args)[0]!)));
   }),
   define("strftime_now", (run, args) => {
-    return strftime(run, textOf(ONE_FORMAT(args)[0]!, "strftime() argument 1"), run.now);
+    const [format] = ONE_FORMAT(args) as [Value];
+    const text = strftime(run, textOf(format, "strftime() argument 1"), run.now);
+    return madeOf(text, format as Str);
   }),
 ]);

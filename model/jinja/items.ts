@@ -13,6 +13,7 @@ import {
   join,
   marked,
   offsetOf,
+  PIECE_SIZE,
   plain,
   points,
   type Str,
@@ -32,9 +33,12 @@ import {
 } from "./values.ts";
 
 /** What a loop over a value goes through; undefined where Python refuses. */
-export function iterableOf(value: Value): Iterable<Value> | undefined {
+export function iterableOf(run: Run, value: Value): Iterable<Value> | undefined {
   if (Array.isArray(value)) return value;
-  if (isStr(value)) return points(value);
+  if (isStr(value)) {
+    run.read(plain(value));
+    return points(value);
+  }
   if (value instanceof Tuple) return value.items;
   if (value instanceof Dict) return value.keys();
   if (value instanceof DictView || value instanceof Lazy) return value;
@@ -49,7 +53,7 @@ function* numbersOf(range: Range): Generator<number> {
 
 /** Each item of a value, counted. */
 export function* itemsOf(run: Run, value: Value, refusal?: string): Generator<Value> {
-  const items = iterableOf(value) ??
+  const items = iterableOf(run, value) ??
     fail(refusal ?? `'${typeName(value)}' object is not iterable`);
   for (const item of items) {
     run.spend(1);
@@ -58,9 +62,10 @@ export function* itemsOf(run: Run, value: Value, refusal?: string): Generator<Va
 }
 
 /** All items of a value, as a list that is new. */
-export function listOf(run: Run, value: Value): Value[] {
+export function listOf(run: Run, value: Value, refusal?: string): Value[] {
   const list: Value[] = [];
-  for (const item of itemsOf(run, value)) {
+  if (isStr(value)) run.make(PIECE_SIZE * plain(value).length);
+  for (const item of itemsOf(run, value, refusal)) {
     run.makeItems(1);
     list.push(item);
   }
@@ -79,7 +84,7 @@ export function count(run: Run, value: Value): number {
 /** Python's `value[key]`; undefined where it raises a TypeError, an IndexError or a KeyError. */
 export function itemAt(run: Run, value: Value, key: Value): Value | undefined {
   if (value instanceof Undefined) value.fail();
-  if (value instanceof Dict) return isHashable(key) ? value.get(key) : undefined;
+  if (value instanceof Dict) return isHashable(run, key) ? value.get(run, key) : undefined;
   const number = asInt(key);
   if (number === undefined) return undefined;
   let index = Number(number);
@@ -91,8 +96,11 @@ export function itemAt(run: Run, value: Value, key: Value): Value | undefined {
   return sequence === undefined ? (value as Range).at(index) : sequence[index];
 }
 
-function isHashable(key: Value): boolean {
-  if (key instanceof Tuple) return key.items.every(isHashable);
+function isHashable(run: Run, key: Value): boolean {
+  if (key instanceof Tuple) {
+    run.spend(key.items.length);
+    return run.nested(() => key.items.every((item) => isHashable(run, item)));
+  }
   return !Array.isArray(key) && !(key instanceof Dict) && !(key instanceof DictView);
 }
 
@@ -168,7 +176,7 @@ function sliceText(run: Run, value: Str, parts: SliceParts): Str {
     const from = offsetOf(text, start);
     return like(value, cut(value, from, from + offsetOf(text.slice(from), length)));
   }
-  run.makeItems(countPoints(text));
+  run.make(PIECE_SIZE * text.length);
   const all = [...points(value)];
   return like(value, join(run, Array.from({ length }, (_, i) => all[start + i * step]!)));
 }

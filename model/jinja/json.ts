@@ -22,7 +22,7 @@ export interface JsonStyle {
 
 /** The value as JSON text, which keeps in mind which characters come from whom. */
 export function toJson(run: Run, value: Value, style: JsonStyle): Str {
-  const writer = new Writer();
+  const writer = new Writer(run);
   writeValue({ run, style, writer }, value, 0);
   return writer.finish();
 }
@@ -35,7 +35,6 @@ interface Writing {
 
 function writeValue(writing: Writing, value: Value, depth: number): void {
   const { run, writer } = writing;
-  run.make(1);
   if (isStr(value)) writeString(writing, value);
   else if (Array.isArray(value) || value instanceof Tuple) {
     const items = Array.isArray(value) ? value : value.items;
@@ -47,11 +46,11 @@ function writeValue(writing: Writing, value: Value, depth: number): void {
       entries = entries.sort(([a], [b]) => compareValues(run, "<", a, b));
     }
     writeAll(writing, "{", entries, "}", depth, ([key, item]) => {
-      writeString(writing, isStr(key) ? key : keyText(key));
+      writeString(writing, isStr(key) ? key : keyText(run, key));
       writer.write(writing.style.keySeparator);
       writeValue(writing, item, depth + 1);
     });
-  } else writer.write(scalar(value) ?? refuseKind(value));
+  } else writer.write(scalar(run, value) ?? refuseKind(value));
 }
 
 function refuseKind(value: Value): never {
@@ -63,14 +62,15 @@ function refuseKind(value: Value): never {
   );
 }
 
-function keyText(key: Value): string {
-  return scalar(key) ?? fail(`keys must be str, int, float, bool or None, not ${typeName(key)}`);
+function keyText(run: Run, key: Value): string {
+  return scalar(run, key) ??
+    fail(`keys must be str, int, float, bool or None, not ${typeName(key)}`);
 }
 
-function scalar(value: Value): string | undefined {
+function scalar(run: Run, value: Value): string | undefined {
   if (value === null) return "null";
   if (typeof value === "boolean") return String(value);
-  if (typeof value === "number" || typeof value === "bigint") return intText(value);
+  if (typeof value === "number" || typeof value === "bigint") return intText(run, value);
   if (!(value instanceof Float)) return undefined;
   const text = floatText(value.value);
   return text === "nan" ? "NaN" : text.replace("inf", "Infinity");
@@ -88,7 +88,6 @@ function writeAll<T>(
   if (items.length > 0) {
     const newLine = (levels: number) => {
       if (style.indent === undefined) return;
-      run.make(plain(style.indent).length * levels);
       writer.write("\n");
       for (let level = 0; level < levels; level++) writer.write(style.indent);
     };

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Arguments } from "./arguments.ts";
-import { iterableOf } from "./items.ts";
+import { iterableOf, listOf } from "./items.ts";
 import { equals } from "./operators.ts";
 import { fail, type Run } from "./run.ts";
 import type { Str } from "./text.ts";
@@ -41,7 +41,7 @@ export class Loop extends Thing {
     this.#items = items;
     this.#recurse = recurse;
     this.#depth0 = depth0;
-    const iterable = iterableOf(items) ?? fail(`'${typeName(items)}' object is not iterable`);
+    const iterable = iterableOf(run, items) ?? fail(`'${typeName(items)}' object is not iterable`);
     this.#iterator = iterable[Symbol.iterator]();
   }
 
@@ -77,10 +77,10 @@ export class Loop extends Thing {
   override size(): number {
     if (this.#length !== undefined) return this.#length;
     const items = this.#items;
+    if (isStr(items)) this.#run.read(plain(items));
     const known = isStr(items) ? countPoints(plain(items)) : sizeOf(items);
     if (known !== undefined) return this.#length = known;
-    const rest = [...new Lazy({ [Symbol.iterator]: () => this.#iterator })];
-    this.#run.makeItems(rest.length);
+    const rest = listOf(this.#run, new Lazy({ [Symbol.iterator]: () => this.#iterator }));
     this.#iterator = rest[Symbol.iterator]();
     const ahead = this.#after?.item === undefined ? 0 : 1;
     return this.#length = rest.length + this.#index0 + 1 + ahead;

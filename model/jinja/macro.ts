@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Arguments } from "./arguments.ts";
+import { type Arguments, entriesOf } from "./arguments.ts";
 import { fail, type Run } from "./run.ts";
 import type { Str } from "./text.ts";
 import { Dict, Thing, Tuple, Undefined, type Value } from "./values.ts";
@@ -43,7 +43,7 @@ export class Macro extends Thing {
     return run.nested(() => this.body(run, this.#bind(args)));
   }
 
-  #bind({ positional, named }: Arguments): MacroArguments {
+  #bind({ positional, named, names }: Arguments): MacroArguments {
     const { parameters, catchKwargs, catchVarargs } = this.shape;
     const name = this.shape.name === null ? "None" : `'${this.shape.name}'`;
     const left = new Map(named);
@@ -72,7 +72,7 @@ export class Macro extends Thing {
     return {
       values,
       caller,
-      kwargs: new Dict(left),
+      kwargs: new Dict(entriesOf(left, names)),
       varargs: new Tuple(positional.slice(parameters.length)),
     };
   }

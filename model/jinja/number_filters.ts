@@ -9,6 +9,7 @@ import {
   asNumber,
   calculate,
   fixed,
+  MAX_DIGITS,
   parseFloatText,
   parseIntText,
   round,
@@ -49,6 +50,7 @@ function int(run: Run, value: Value, [otherwise, base]: Value[]): Value {
   const text = numeric(run, value);
   if (text !== undefined) {
     const radix = toIndex(base!, "base");
+    run.spend(Math.min(text.length, MAX_DIGITS) ** 2 >> 8);
     const isRadix = radix === 0 || (radix >= 2 && radix <= 36);
     const number = isRadix ? parseIntText(text, radix) : undefined;
     if (number !== undefined) return number;
@@ -64,11 +66,12 @@ function int(run: Run, value: Value, [otherwise, base]: Value[]): Value {
     : toInt(BigInt(Math.trunc(number)));
 }
 
-function rounded(_: Run, value: Value, [precision, method]: Value[]): Value {
+function rounded(run: Run, value: Value, [precision, method]: Value[]): Value {
   const how = textOf(method!, "method");
   if (!["common", "ceil", "floor"].includes(how)) fail("method must be common, ceil or floor");
   const number = asNumber(value) ?? fail(`type ${typeName(value)} doesn't define __round__ method`);
   const digits = toIndex(precision!, "precision");
+  run.spend(500); // for a power of ten, which may be as long as an int may
   if (how === "common") return round(number, digits);
   const scale = calculate("**", 10, digits);
   const product = asNumber(calculate("*", number, asNumber(scale)!))!;

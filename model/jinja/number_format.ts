@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fixed, floatText, type Int, leadingDigits } from "./numbers.ts";
+import { fixed, floatText, type Int, leadingDigits, payFor } from "./numbers.ts";
 import { fail, type Run } from "./run.ts";
 
 /** How a number is written; its padding comes after. */
@@ -27,7 +27,8 @@ export interface NumberText {
 const RADIXES: Readonly<Record<string, number>> = { b: 2, o: 8, x: 16, X: 16 };
 
 /** An int, in the base that the type names. */
-export function intParts(value: Int, style: NumberStyle): NumberText {
+export function intParts(run: Run, value: Int, style: NumberStyle): NumberText {
+  payFor(run, value);
   const negative = value < 0;
   const radix = RADIXES[style.type] ?? 10;
   let digits = (negative ? -BigInt(value) : BigInt(value)).toString(radix);
@@ -116,9 +117,10 @@ function groupWhole(text: string, { grouping }: NumberStyle): string {
 /** Digits in groups from the right. */
 export function grouped(digits: string, separator: string, size: number): string {
   if (separator === "") return digits;
-  const groups: string[] = [];
-  for (let end = digits.length; end > 0; end -= size) {
-    groups.unshift(digits.slice(Math.max(0, end - size), end));
+  const first = digits.length % size;
+  let result = digits.slice(0, first);
+  for (let at = first; at < digits.length; at += size) {
+    result += (at > 0 ? separator : "") + digits.slice(at, at + size);
   }
-  return groups.join(separator);
+  return result;
 }

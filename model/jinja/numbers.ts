@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fail } from "./run.ts";
+import { fail, type Run } from "./run.ts";
 import { Float, type Value } from "./values.ts";
 
 /** An int. */
@@ -11,6 +11,9 @@ export type Int = number | bigint;
 
 /** Python refuses to print ints of more than 4,300 digits; these have about as many. */
 const MAX_INT_BITS = 14_300;
+
+/** Python's limit of an int's digits, where it is read or printed. */
+export const MAX_DIGITS = 4300;
 
 /** An int of either kind, in the form that values have. */
 export function toInt(value: bigint): Int {
@@ -177,6 +180,14 @@ function power(a: number, b: number): number {
   return result;
 }
 
+/** What one operation on a long int takes: up to the square of its length, or what prints it. */
+const LONG_INT_STEPS = 500;
+
+/** Bills an operation that some of these numbers make long. */
+export function payFor(run: Run, ...numbers: readonly (Int | Float)[]): void {
+  for (const number of numbers) if (typeof number === "bigint") run.spend(LONG_INT_STEPS);
+}
+
 /** Less than, equal or greater; NaN where a float is not a number. */
 export function compareNumbers(a: Int | Float, b: Int | Float): number {
   const left = a instanceof Float ? a.value : a;
@@ -296,7 +307,9 @@ export function parseIntText(text: string, base: number): Int | undefined {
     if (/^0[0_]*[1-9]/.test(digits)) return undefined;
   }
   if (!/^[0-9a-z]+(?:_[0-9a-z]+)*$/.test(digits)) return undefined;
-  if (digits.length > 4300) fail("Exceeds the limit (4300 digits) for integer string conversion");
+  if (digits.length > MAX_DIGITS) {
+    fail("Exceeds the limit (4300 digits) for integer string conversion");
+  }
   let value = 0n;
   for (const digit of digits.replaceAll("_", "")) {
     const number = parseInt(digit, 36);

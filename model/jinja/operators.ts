@@ -4,9 +4,10 @@
  * @module
  */
 import { formatPercent } from "./percent.ts";
-import { asInt, asNumber, calculate, compareNumbers, toInt } from "./numbers.ts";
+import { asInt, asNumber, calculate, compareNumbers, payFor, toInt } from "./numbers.ts";
 import { escape } from "./escape.ts";
 import { fail, type Run } from "./run.ts";
+import { find } from "./search.ts";
 import { compareTexts, isMarkup, isStr, join, marked, plain, type Str } from "./text.ts";
 import { itemsOf } from "./items.ts";
 import { Dict, DictView, Float, Range, Tuple, typeName, Undefined, type Value } from "./values.ts";
@@ -28,7 +29,12 @@ export function binary(run: Run, operator: BinaryOperator, a: Value, b: Value): 
   if (operator === "%" && isStr(a)) return formatPercent(run, a, b);
   if (b instanceof Undefined) b.fail();
   const [left, right] = [asNumber(a), asNumber(b)];
-  if (left !== undefined && right !== undefined) return calculate(operator, left, right);
+  if (left !== undefined && right !== undefined) {
+    if (typeof left !== "number" || typeof right !== "number") payFor(run, left, right);
+    // A power is the one that makes a long int of short ones.
+    if (operator === "**") run.spend(100);
+    return calculate(operator, left, right);
+  }
   if (operator === "+") {
     if (isStr(a) && isStr(b)) return addTexts(run, a, b);
     if (Array.isArray(a) && Array.isArray(b)) return concat(run, a, b);
@@ -60,7 +66,6 @@ function repeat(run: Run, sequence: Value, times: Value): Value | undefined {
   if (isStr(sequence)) {
     run.make(plain(sequence).length * count);
     if (typeof sequence === "string") return sequence.repeat(count);
-    run.makeItems(sequence.spans.length * count);
     const text = join(run, Array<Str>(plain(sequence) === "" ? 0 : count).fill(sequence));
     return sequence.isMarkup ? marked(text) : text;
   }
@@ -156,7 +161,7 @@ function equalDicts(run: Run, a: Dict, b: Dict): boolean {
   return run.nested(() => {
     for (const [key, value] of a.entries()) {
       run.spend(1);
-      const other = b.get(key);
+      const other = b.get(run, key);
       if (other === undefined) return false;
       if (!isSame(value, other) && !equals(run, value, other)) return false;
     }
@@ -175,7 +180,7 @@ function equalViews(run: Run, a: DictView, b: DictView): boolean {
   if (a.dict.size !== b.dict.size) return false;
   for (const [key, value] of a.dict.entries()) {
     run.spend(1);
-    const other = b.dict.get(key);
+    const other = b.dict.get(run, key);
     if (other === undefined) return false;
     if (a.kind === "items" && !equals(run, value, other)) return false;
   }
@@ -231,15 +236,14 @@ function contains(run: Run, container: Value, item: Value): boolean {
     if (!isStr(item)) {
       fail(`'in <string>' requires string as left operand, not ${typeName(item)}`);
     }
-    run.read(plain(container));
-    return plain(container).includes(plain(item));
+    return find(run, plain(container), plain(item)) >= 0;
   }
-  if (container instanceof Dict) return container.get(item) !== undefined;
+  if (container instanceof Dict) return container.get(run, item) !== undefined;
   if (container instanceof DictView) {
-    if (container.kind === "keys") return container.dict.get(item) !== undefined;
+    if (container.kind === "keys") return container.dict.get(run, item) !== undefined;
     if (container.kind === "items") {
       if (!(item instanceof Tuple) || item.items.length !== 2) return false;
-      const value = container.dict.get(item.items[0]!);
+      const value = container.dict.get(run, item.items[0]!);
       return value !== undefined && equals(run, value, item.items[1]!);
     }
   }
@@ -267,6 +271,7 @@ export function sortBy<T>(
   keyFor: (item: T) => Value,
   reverse: boolean,
 ): T[] {
+  run.makeEntries(items.length);
   const keyed = items.map((item) => ({ item, key: keyFor(item) }));
   const order = reverse ? -1 : 1;
   return keyed

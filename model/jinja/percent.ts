@@ -46,23 +46,30 @@ export function formatPercent(run: Run, format: Str, values: Value): Str {
       if (!isMap) fail("format requires a mapping");
       used = list.length;
       if (!(values instanceof Dict)) fail("format requires a mapping");
-      const value = values.get(name);
+      const value = values.get(run, name);
       return value === undefined ? fail(`KeyError: '${name}'`) : value;
     },
   };
-  const writer = new Writer();
+  const writer = new Writer(run);
   let end = 0;
   for (const match of text.matchAll(FIELD)) {
     writer.write(cut(format, end, match.index));
-    writer.write(field(run, match, supply, isMarkup(format)));
+    const text = field(run, match, supply, isMarkup(format));
     end = match.index + match[0].length;
+    writer.write(text ?? cut(format, end - 1, end));
   }
   writer.write(cut(format, end, text.length));
   if (used < list.length && !isMap) fail("not all arguments converted during string formatting");
   return isMarkup(format) ? marked(writer.finish()) : writer.finish();
 }
 
-function field(run: Run, match: RegExpMatchArray, supply: Supply, isSafe: boolean): Str {
+/** What a field writes; undefined for a per cent sign. */
+function field(
+  run: Run,
+  match: RegExpMatchArray,
+  supply: Supply,
+  isSafe: boolean,
+): Str | undefined {
   const [, key, flags = "", widthText, precisionText, type] = match;
   if (type === undefined) fail("incomplete format");
   const keyed = key === undefined ? undefined : supply.key(key);
@@ -73,7 +80,7 @@ function field(run: Run, match: RegExpMatchArray, supply: Supply, isSafe: boolea
     width = -width;
   }
   const precision = precisionText === "" ? 0 : size(precisionText, supply);
-  if (type === "%") return "%";
+  if (type === "%") return undefined;
   const value = keyed === undefined ? supply.next() : keyed;
   run.make(width);
   const style: NumberStyle = {
@@ -89,7 +96,8 @@ function field(run: Run, match: RegExpMatchArray, supply: Supply, isSafe: boolea
       ? text
       : cut(text, 0, offsetOf(plain(text), style.precision));
     const fill = " ".repeat(Math.max(0, width - countPoints(plain(shown))));
-    return new Writer().write(isLeft ? "" : fill).write(shown).write(isLeft ? fill : "").finish();
+    return new Writer(run).write(isLeft ? "" : fill).write(shown).write(isLeft ? fill : "")
+      .finish();
   }
   const { sign, digits } = numberField(run, style, value);
   const missing = Math.max(0, width - sign.length - digits.length);
@@ -136,7 +144,7 @@ function numberField(
     fail(`%${type} format: an integer is required, not float`);
   }
   const whole = number instanceof Float ? truncate(number.value) : number;
-  const parts = intParts(whole, style);
+  const parts = intParts(run, whole, style);
   const zeros = Math.max(0, (style.precision ?? 0) - parts.digits.length);
   run.make(zeros);
   return { sign: parts.sign, digits: "0".repeat(zeros) + parts.digits };

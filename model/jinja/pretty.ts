@@ -30,11 +30,12 @@ export function prettyPrint(run: Run, value: Value): Str {
 }
 
 class Printer {
-  readonly writer = new Writer();
+  readonly writer: Writer;
   readonly #run: Run;
 
   constructor(run: Run) {
     this.#run = run;
+    this.writer = new Writer(run);
   }
 
   /**
@@ -44,7 +45,7 @@ class Printer {
    */
   format(value: Value, indent: number, allowance: number, level: number): void {
     const run = this.#run;
-    const text = repr(run, sorted(value));
+    const text = repr(run, sorted(run, value));
     run.make(countPoints(plain(text)));
     const isLong = countPoints(plain(text)) > WIDTH - indent - allowance;
     if (isLong && !isMarkup(value)) {
@@ -78,10 +79,10 @@ class Printer {
 
   #dict(dict: Dict, indent: number, allowance: number, level: number): void {
     this.writer.write("{");
-    const entries = sortedEntries(dict);
+    const entries = sortedEntries(this.#run, dict);
     for (const [i, [key, value]] of entries.entries()) {
       if (i > 0) this.#newLine(indent + 1, ",");
-      const text = repr(this.#run, sorted(key));
+      const text = repr(this.#run, sorted(this.#run, key));
       this.writer.write(text).write(": ");
       const at = indent + 1 + countPoints(plain(text)) + 2;
       const rest = i === entries.length - 1 ? allowance + 1 : 1;
@@ -153,25 +154,39 @@ function wordsOf(line: Str): Str[] {
 }
 
 /** The value with its dicts sorted. */
-function sorted(value: Value): Value {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (value instanceof Tuple) return new Tuple(value.items.map(sorted));
+function sorted(run: Run, value: Value): Value {
+  const all = (items: readonly Value[]) => {
+    run.makeItems(items.length);
+    return run.nested(() => items.map((item) => sorted(run, item)));
+  };
+  if (Array.isArray(value)) return all(value);
+  if (value instanceof Tuple) return new Tuple(all(value.items));
   if (!(value instanceof Dict)) return value;
-  return new Dict(sortedEntries(value).map(([key, item]) => [key, sorted(item)]));
+  const dict = new Dict();
+  const entries = sortedEntries(run, value);
+  run.nested(() => {
+    for (const [key, item] of entries) dict.set(run, key, sorted(run, item));
+  });
+  return dict;
 }
 
-function sortedEntries(dict: Dict): (readonly [Value, Value])[] {
-  return [...dict.entries()].sort(([a], [b]) => compareKeys(a, b));
+function sortedEntries(run: Run, dict: Dict): (readonly [Value, Value])[] {
+  run.makeEntries(dict.size);
+  return [...dict.entries()].sort(([a], [b]) => compareKeys(run, a, b));
 }
 
 /** What has no order in Python is ordered by the names of types. */
-function compareKeys(a: Value, b: Value): number {
+function compareKeys(run: Run, a: Value, b: Value): number {
+  run.spend(1);
   const [left, right] = [asNumber(a), asNumber(b)];
   if (left !== undefined && right !== undefined) return compareNumbers(left, right);
-  if (isStr(a) && isStr(b)) return compareTexts(plain(a), plain(b));
+  if (isStr(a) && isStr(b)) {
+    run.read(plain(a));
+    return compareTexts(plain(a), plain(b));
+  }
   if (a instanceof Tuple && b instanceof Tuple) {
     for (const [i, item] of a.items.entries()) {
-      const order = b.items[i] === undefined ? 1 : compareKeys(item, b.items[i]);
+      const order = b.items[i] === undefined ? 1 : compareKeys(run, item, b.items[i]);
       if (order !== 0) return order;
     }
     return a.items.length - b.items.length;

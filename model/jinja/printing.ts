@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { floatText } from "./numbers.ts";
+import { floatText, payFor } from "./numbers.ts";
 import { fail, type Run } from "./run.ts";
 import { isMarkup, isStr, madeOf, plain, type Str, Writer } from "./text.ts";
 import {
@@ -28,19 +28,18 @@ export function toText(run: Run, value: Value): Str {
 
 /** Python's `repr`. */
 export function repr(run: Run, value: Value): Str {
-  const writer = new Writer();
+  const writer = new Writer(run);
   write(run, writer, value);
   return writer.finish();
 }
 
 function write(run: Run, writer: Writer, value: Value): void {
-  run.make(1);
   if (value === null) writer.write("None");
   else if (value === true || value === false) writer.write(value ? "True" : "False");
   else if (isMarkup(value)) writer.write("Markup(").write(quoted(run, value)).write(")");
   else if (isStr(value)) writer.write(quoted(run, value));
   else if (typeof value === "number") writer.write(String(value));
-  else if (typeof value === "bigint") writer.write(intText(value));
+  else if (typeof value === "bigint") writer.write(intText(run, value));
   else if (value instanceof Float) writer.write(floatText(value.value));
   else if (Array.isArray(value)) writeItems(run, writer, "[", value, "]");
   else if (value instanceof Tuple) {
@@ -58,7 +57,8 @@ function write(run: Run, writer: Writer, value: Value): void {
 }
 
 /** What an int prints as. */
-export function intText(value: number | bigint): string {
+export function intText(run: Run, value: number | bigint): string {
+  payFor(run, value);
   const text = String(value);
   return text.length <= 4300
     ? text
@@ -118,7 +118,7 @@ function quoted(run: Run, value: Str): Str {
   const whole = `${quote}${escaped}${quote}`;
   return typeof value === "string"
     ? whole
-    : new Writer().write(quote).write(madeOf(escaped, value)).write(quote).finish();
+    : new Writer(run).write(quote).write(madeOf(escaped, value)).write(quote).finish();
 }
 
 /** The characters beyond ASCII of a `repr` escaped, as Python's `ascii` has them. */

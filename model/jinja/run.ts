@@ -40,6 +40,12 @@ export interface Builtins {
 /** As deep as macros and recursive loops go; Python's own limit lets about 190 through. */
 const MAX_DEPTH = 180;
 
+/** Longer than any rendering that is worth it; others wait for the thread meanwhile. */
+const MAX_MS = 2000;
+
+/** Steps between two looks at the clock: a few milliseconds. */
+const STEPS_A_LOOK = 1 << 16;
+
 /**
  * Counts what a rendering uses. Everything that takes time or memory by its operands asks here first,
  * so that a hostile template is refused before it does harm.
@@ -52,6 +58,9 @@ export class Run {
   readonly #budget: Budget;
   #steps: number;
   #characters: number;
+  /** With so many steps left the clock is looked at. */
+  #nextLook: number;
+  readonly #deadline = performance.now() + MAX_MS;
   #depth = 0;
 
   /** Nothing is used yet. */
@@ -59,6 +68,7 @@ export class Run {
     this.#budget = budget;
     this.#steps = budget.steps;
     this.#characters = budget.characters;
+    this.#nextLook = Math.max(0, budget.steps - STEPS_A_LOOK);
     this.now = now;
     this.builtins = builtins;
   }
@@ -67,7 +77,13 @@ export class Run {
   spend(steps: number): void {
     this.#steps -= steps;
     // Not a number is refused too.
+    if (!(this.#steps >= this.#nextLook)) this.#look();
+  }
+
+  #look(): void {
     if (!(this.#steps >= 0)) fail(`the template takes more than ${this.#budget.steps} steps`);
+    if (performance.now() > this.#deadline) fail(`the template takes more than ${MAX_MS} ms`);
+    this.#nextLook = Math.max(0, this.#steps - STEPS_A_LOOK);
   }
 
   /** A text is gone through. */
@@ -75,18 +91,30 @@ export class Run {
     this.spend(1 + (text.length >> 5));
   }
 
+  /** A text is gone through by what each of its characters is. */
+  examine(text: string): void {
+    this.spend(1 + (text.length >> 3));
+  }
+
   /** Memory is taken, before it is. */
   make(size: number): void {
     this.#characters -= size;
-    if (!(this.#characters >= 0)) {
-      fail(`the template makes more than ${this.#budget.characters} characters`);
-    }
+    if (!(this.#characters >= 0)) this.#refuseSize();
     this.spend(1 + (size >>> 5));
+  }
+
+  #refuseSize(): never {
+    fail(`the template makes more than ${this.#budget.characters} characters`);
   }
 
   /** A list is made, or prolonged: an item takes as much as eight characters. */
   makeItems(count: number): void {
     this.make(8 * count);
+  }
+
+  /** A dict is made, or prolonged. */
+  makeEntries(count: number): void {
+    this.make(64 * count);
   }
 
   /** Calls what may call itself. */

@@ -6,7 +6,7 @@
 import { attributeGetter, attributesGetter, lowered } from "./attribute_path.ts";
 import type { Arguments } from "./arguments.ts";
 import { attributeOf } from "./attributes.ts";
-import { count, itemsOf, iterableOf, listOf } from "./items.ts";
+import { count, itemAt, itemsOf, listOf } from "./items.ts";
 import { asNumber, toIndex } from "./numbers.ts";
 import { binary, compareValues, equals, sortBy } from "./operators.ts";
 import { fail, type Filter, type Run } from "./run.ts";
@@ -81,8 +81,9 @@ function* unique(run: Run, value: Value, [caseSensitive, attribute]: Value[]): G
   const get = attributeGetter(run, attribute!, { ignoreCase: !isTrue(caseSensitive!) });
   const seen = new Set<unknown>();
   for (const item of itemsOf(run, value)) {
-    const key = keyOf(get(item));
+    const key = keyOf(run, get(item));
     if (seen.has(key)) continue;
+    run.makeEntries(1);
     seen.add(key);
     yield item;
   }
@@ -94,8 +95,8 @@ function dictSort(run: Run, value: Value, args: Value[]): Value {
   if (position < 0) fail('You can only sort by either "key" or "value"');
   if (value instanceof Undefined) value.fail();
   if (!(value instanceof Dict)) fail(`'${typeName(value)}' object has no attribute 'items'`);
+  run.makeEntries(value.size);
   const pairs = [...value.entries()].map((pair) => new Tuple(pair));
-  run.makeItems(pairs.length);
   const keyFor = ({ items }: Tuple) => {
     const key = items[position]!;
     return isTrue(caseSensitive) ? key : lowered(run, key);
@@ -263,9 +264,10 @@ export const SEQUENCE_FILTERS: Readonly<Record<string, Filter>> = {
   random: filter("random", "", (run, value) => {
     const size = count(run, value);
     if (size === 0) return emptyOf("random");
-    const items = iterableOf(value);
-    if (items === undefined || value instanceof Dict) fail("the filter random takes a sequence");
-    return [...items][Math.floor(Math.random() * size)]!;
+    const item = value instanceof Dict
+      ? undefined
+      : itemAt(run, value, Math.floor(Math.random() * size));
+    return item ?? fail("the filter random takes a sequence");
   }),
   reject: choosing(false, false),
   rejectattr: choosing(false, true),

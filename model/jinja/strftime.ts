@@ -133,19 +133,21 @@ function partOf(code: string, date: Date): Part | undefined {
 /** The flags of glibc: no filling, with spaces, with zeros, in capitals. */
 const FIELD = /%([-_0^]?)([a-zA-Z%])/g;
 
+/** glibc's other flags, widths and alternatives. */
+const UNSUPPORTED = /%(?:%|[-_0^]?([EO#+:\d]|[-_0^]{2}))/g;
+
 /** The date as the format asks. */
 export function strftime(run: Run, format: string, date: Date): string {
   run.read(format);
   run.make(format.length * 10); // no field is longer than "%c" makes it
-  const rest = format.replace(FIELD, "");
-  if (rest.includes("%")) {
-    fail(`strftime_now must know a format's codes: one of '${format}' is not`);
+  for (const [all, isOther] of format.matchAll(UNSUPPORTED)) {
+    if (isOther) fail(`in strftime_now ${all} is not supported`);
   }
   return format.replace(FIELD, (all, flag: string, code: string) => {
     const composed = COMPOSED[code];
     if (composed !== undefined) return withFlag(strftime(run, composed, date), flag);
-    const part = partOf(code, date) ?? fail(`strftime_now does not know the code ${all}`);
-    if (typeof part === "string") return withFlag(part, flag);
+    const part = partOf(code, date) ?? all; // what it does not know, glibc leaves
+    if (typeof part === "string") return part === all ? all : withFlag(part, flag);
     const [value, width, fill] = part;
     if (flag === "-") return String(value);
     return String(value).padStart(width, flag === "_" ? " " : flag === "0" ? "0" : fill);

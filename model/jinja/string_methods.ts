@@ -7,10 +7,11 @@ import { type Arguments, type Binder, binder } from "./arguments.ts";
 import {
   capitalize,
   CLASSES,
-  isCased,
+  isLower,
   isLowerPoint,
   isSpaceAt,
-  isTitlePoint,
+  isTitle,
+  isUpper,
   isUpperPoint,
   linesOf,
   title,
@@ -18,16 +19,18 @@ import {
 import { itemsOf } from "./items.ts";
 import { toIndex } from "./numbers.ts";
 import { fail, type Run } from "./run.ts";
+import { find, findLast } from "./search.ts";
 import {
   countPoints,
   cut,
   indexOf,
   isStr,
   join,
+  madeOf,
   mapped,
   offsetOf,
+  PIECE_SIZE,
   plain,
-  points,
   type Str,
   widthAt,
   Writer,
@@ -81,14 +84,26 @@ function cutter(text: string, chars: Value): (at: number) => boolean {
   return (at) => set.has(String.fromCodePoint(text.codePointAt(at)!));
 }
 
+/** The same, billed: of what is cut off a set is made. */
+export function strippedOf(
+  run: Run,
+  self: Str,
+  chars: Value,
+  ends: "both" | "left" | "right",
+): Str {
+  run.read(plain(self));
+  if (isStr(chars)) run.spend(plain(chars).length);
+  return strip(self, chars, ends);
+}
+
 /** Where the code point begins that ends at an offset. */
 function lastPoint(text: string, end: number): number {
   return end > 1 && text.codePointAt(end - 2)! > 0xffff ? end - 2 : end - 1;
 }
 
-define("strip", "chars=None, /", (_, self, [chars]) => strip(self, chars!, "both"));
-define("lstrip", "chars=None, /", (_, self, [chars]) => strip(self, chars!, "left"));
-define("rstrip", "chars=None, /", (_, self, [chars]) => strip(self, chars!, "right"));
+define("strip", "chars=None, /", (run, self, [chars]) => strippedOf(run, self, chars!, "both"));
+define("lstrip", "chars=None, /", (run, self, [chars]) => strippedOf(run, self, chars!, "left"));
+define("rstrip", "chars=None, /", (run, self, [chars]) => strippedOf(run, self, chars!, "right"));
 
 define("removeprefix", "prefix, /", (_, self, [prefix]) => {
   const [text, start] = [plain(self), textOf(prefix!, "removeprefix() argument")];
@@ -101,13 +116,35 @@ define("removesuffix", "suffix, /", (_, self, [suffix]) => {
 
 // --- Splitting and joining ------------------------------------------------------------------------
 
-/** Where pieces begin and end. */
+/** Where a piece begins and ends. */
 type Piece = [start: number, end: number];
 
-function cutAll(run: Run, self: Str, pieces: readonly Piece[]): Str[] {
-  run.spend(pieces.length);
-  run.makeItems(pieces.length);
-  return pieces.map(([start, end]) => cut(self, start, end));
+/** Pieces of a string that is taken apart, each billed before it is there. */
+class Pieces {
+  readonly #run: Run;
+  readonly #all: Piece[] = [];
+
+  constructor(run: Run) {
+    this.#run = run;
+  }
+
+  get length(): number {
+    return this.#all.length;
+  }
+
+  push(start: number, end: number): void {
+    this.#run.make(PIECE_SIZE);
+    this.#all.push([start, end]);
+  }
+
+  reverse(): this {
+    this.#all.reverse();
+    return this;
+  }
+
+  of(self: Str): Str[] {
+    return this.#all.map(([start, end]) => cut(self, start, end));
+  }
 }
 
 function splitArguments(text: string, sep: Value, max: Value): [string | null, number] {
@@ -120,28 +157,27 @@ function splitArguments(text: string, sep: Value, max: Value): [string | null, n
 define("split", "sep=None, maxsplit=-1", (run, self, [sep, maxsplit]) => {
   const text = plain(self);
   const [separator, max] = splitArguments(text, sep!, maxsplit!);
-  return cutAll(
-    run,
-    self,
-    separator === null ? words(text, max) : partsBetween(text, separator, max),
-  );
+  const pieces = separator === null
+    ? words(run, text, max)
+    : partsBetween(run, text, separator, max);
+  return pieces.of(self);
 });
 
-function partsBetween(text: string, separator: string, max: number): Piece[] {
-  const pieces: Piece[] = [];
+function partsBetween(run: Run, text: string, separator: string, max: number): Pieces {
+  const pieces = new Pieces(run);
   let start = 0;
   for (let left = max; left > 0; left--) {
-    const end = text.indexOf(separator, start);
+    const end = find(run, text, separator, start);
     if (end < 0) break;
-    pieces.push([start, end]);
+    pieces.push(start, end);
     start = end + separator.length;
   }
-  pieces.push([start, text.length]);
+  pieces.push(start, text.length);
   return pieces;
 }
 
-function words(text: string, max: number): Piece[] {
-  const pieces: Piece[] = [];
+function words(run: Run, text: string, max: number): Pieces {
+  const pieces = new Pieces(run);
   let at = 0;
   while (true) {
     while (at < text.length && isSpaceAt(text, at)) at++;
@@ -149,9 +185,9 @@ function words(text: string, max: number): Piece[] {
     if (pieces.length === max) break;
     const start = at;
     while (at < text.length && !isSpaceAt(text, at)) at++;
-    pieces.push([start, at]);
+    pieces.push(start, at);
   }
-  pieces.push([at, text.length]); // what is left is left as it is
+  pieces.push(at, text.length); // what is left is left as it is
   return pieces;
 }
 
@@ -159,26 +195,26 @@ define("rsplit", "sep=None, maxsplit=-1", (run, self, [sep, maxsplit]) => {
   const text = plain(self);
   const [separator, max] = splitArguments(text, sep!, maxsplit!);
   const pieces = separator === null
-    ? lastWords(text, max)
-    : partsBetweenFromEnd(text, separator, max);
-  return cutAll(run, self, pieces.reverse());
+    ? lastWords(run, text, max)
+    : partsBetweenFromEnd(run, text, separator, max);
+  return pieces.reverse().of(self);
 });
 
-function partsBetweenFromEnd(text: string, separator: string, max: number): Piece[] {
-  const pieces: Piece[] = [];
+function partsBetweenFromEnd(run: Run, text: string, separator: string, max: number): Pieces {
+  const pieces = new Pieces(run);
   let end = text.length;
   for (let left = max; left > 0; left--) {
-    const at = end < separator.length ? -1 : text.lastIndexOf(separator, end - separator.length);
+    const at = findLast(run, text, separator, end);
     if (at < 0) break;
-    pieces.push([at + separator.length, end]);
+    pieces.push(at + separator.length, end);
     end = at;
   }
-  pieces.push([0, end]);
+  pieces.push(0, end);
   return pieces;
 }
 
-function lastWords(text: string, max: number): Piece[] {
-  const pieces: Piece[] = [];
+function lastWords(run: Run, text: string, max: number): Pieces {
+  const pieces = new Pieces(run);
   let end = text.length;
   while (true) {
     while (end > 0 && isSpaceAt(text, end - 1)) end--;
@@ -186,27 +222,27 @@ function lastWords(text: string, max: number): Piece[] {
     if (pieces.length === max) break;
     const stop = end;
     while (end > 0 && !isSpaceAt(text, end - 1)) end--;
-    pieces.push([end, stop]);
+    pieces.push(end, stop);
   }
-  pieces.push([0, end]);
+  pieces.push(0, end);
   return pieces;
 }
 
 /** Python's `splitlines`. */
 export function splitLines(run: Run, self: Str, keepEnds = false): Str[] {
-  const pieces = [...linesOf(plain(self))]
-    .map(([start, end, next]): Piece => [start, keepEnds ? next : end]);
-  return cutAll(run, self, pieces);
+  const pieces = new Pieces(run);
+  for (const [start, end, next] of linesOf(plain(self))) pieces.push(start, keepEnds ? next : end);
+  return pieces.of(self);
 }
 
 define("splitlines", "keepends=False", (run, self, [keep]) => {
   return splitLines(run, self, keep !== false && toIndex(keep!, "keepends") !== 0);
 });
 
-function partition(self: Str, sep: Value, isLast: boolean): Tuple {
+function partition(run: Run, self: Str, sep: Value, isLast: boolean): Tuple {
   const [text, separator] = [plain(self), textOf(sep, "must be str, not")];
   if (separator === "") fail("empty separator");
-  const at = isLast ? text.lastIndexOf(separator) : text.indexOf(separator);
+  const at = (isLast ? findLast : find)(run, text, separator);
   if (at < 0) {
     return new Tuple(
       isLast ? ["", "", cut(self, 0, text.length)] : [cut(self, 0, text.length), "", ""],
@@ -216,13 +252,14 @@ function partition(self: Str, sep: Value, isLast: boolean): Tuple {
   return new Tuple([cut(self, 0, at), cut(self, at, end), cut(self, end, text.length)]);
 }
 
-define("partition", "sep, /", (_, self, [sep]) => partition(self, sep!, false));
-define("rpartition", "sep, /", (_, self, [sep]) => partition(self, sep!, true));
+define("partition", "sep, /", (run, self, [sep]) => partition(run, self, sep!, false));
+define("rpartition", "sep, /", (run, self, [sep]) => partition(run, self, sep!, true));
 
 define("join", "iterable, /", (run, self, [iterable]) => {
   const parts: Str[] = [];
   for (const item of itemsOf(run, iterable!, "can only join an iterable")) {
     const name = typeName(item);
+    run.makeItems(1);
     parts.push(
       isStr(item)
         ? item
@@ -237,18 +274,17 @@ export function replace(run: Run, self: Str, old: Str, by: Str, count: number): 
   const [text, wanted] = [plain(self), plain(old)];
   const limit = count < 0 ? text.length + 1 : count;
   run.read(text);
-  const writer = new Writer();
+  const writer = new Writer(run);
   let start = 0;
-  let at = limit > 0 ? text.indexOf(wanted) : -1;
+  let at = limit > 0 ? find(run, text, wanted) : -1;
   for (let left = limit; left > 0 && at >= 0; left--) {
-    run.make(at - start + plain(by).length);
+    run.spend(4);
     writer.write(cut(self, start, at)).write(by);
     start = at + wanted.length;
-    if (wanted !== "") at = text.indexOf(wanted, start);
+    if (wanted !== "") at = find(run, text, wanted, start);
     else if (at === text.length) at = -1;
     else at += widthAt(text, at);
   }
-  run.make(text.length - start);
   return writer.write(cut(self, start, text.length)).finish();
 }
 
@@ -273,32 +309,35 @@ function range(text: string, start: Value, end: Value): Piece | undefined {
   return from > to ? undefined : [offsetOf(text, from), offsetOf(text, to)];
 }
 
-function find(self: Str, args: Value[], isLast: boolean): number {
+function positionOf(run: Run, self: Str, args: Value[], isLast: boolean): number {
   const [text, wanted] = [plain(self), textOf(args[0]!, "must be str, not")];
   const borders = range(text, args[1]!, args[2]!);
   if (borders === undefined) return -1;
   const part = text.slice(...borders);
-  const at = isLast ? part.lastIndexOf(wanted) : part.indexOf(wanted);
+  const at = (isLast ? findLast : find)(run, part, wanted);
   return at < 0 ? -1 : indexOf(text, borders[0] + at);
 }
 
 const RANGE = "start=None, end=None, /";
 
-define("find", `sub, ${RANGE}`, (_, self, args) => find(self, args, false));
-define("rfind", `sub, ${RANGE}`, (_, self, args) => find(self, args, true));
-define("index", `sub, ${RANGE}`, (_, self, args) => found(find(self, args, false)));
-define("rindex", `sub, ${RANGE}`, (_, self, args) => found(find(self, args, true)));
+define("find", `sub, ${RANGE}`, (run, self, args) => positionOf(run, self, args, false));
+define("rfind", `sub, ${RANGE}`, (run, self, args) => positionOf(run, self, args, true));
+define("index", `sub, ${RANGE}`, (run, self, args) => found(positionOf(run, self, args, false)));
+define("rindex", `sub, ${RANGE}`, (run, self, args) => found(positionOf(run, self, args, true)));
 
 function found(index: number): number {
   return index < 0 ? fail("substring not found") : index;
 }
 
-define("count", `sub, ${RANGE}`, (_, self, [sub, start, end]) => {
+define("count", `sub, ${RANGE}`, (run, self, [sub, start, end]) => {
   const [text, wanted] = [plain(self), textOf(sub!, "must be str, not")];
   const borders = range(text, start!, end!);
   if (borders === undefined) return 0;
   const part = text.slice(...borders);
-  return wanted === "" ? countPoints(part) + 1 : part.split(wanted).length - 1;
+  if (wanted === "") return countPoints(part) + 1;
+  let count = 0;
+  for (let at = 0; (at = find(run, part, wanted, at)) >= 0; at += wanted.length) count++;
+  return count;
 });
 
 function borders(
@@ -311,8 +350,8 @@ function borders(
     const refusal = `${name} first arg must be str or a tuple of str`;
     const within = range(text, start!, end!);
     return affixes.some((one) => {
-      run.spend(1);
       const wanted = isStr(one) ? plain(one) : fail(refusal);
+      run.read(wanted);
       return within !== undefined && test(text.slice(...within), wanted);
     });
   });
@@ -326,9 +365,12 @@ borders("endswith", (part, affix) => part.endsWith(affix));
 define("upper", "", (run, self) => mapped(run, self, (text) => text.toUpperCase()));
 define("lower", "", (run, self) => mapped(run, self, (text) => text.toLowerCase()));
 define("capitalize", "", (run, self) => mapped(run, self, capitalize));
-define("title", "", (run, self) => mapped(run, self, title));
-define("swapcase", "", (run, self) => mapped(run, self, swapCase));
-define("casefold", "", (run, self) => mapped(run, self, caseFold));
+for (const [name, map] of Object.entries({ title, swapcase: swapCase, casefold: caseFold })) {
+  define(name, "", (run, self) => {
+    run.examine(plain(self));
+    return mapped(run, self, map);
+  });
+}
 
 function swapCase(text: string): string {
   const lower = text.toLowerCase();
@@ -357,41 +399,26 @@ function foldPoint(point: string): string {
 }
 
 for (const [name, pattern] of Object.entries(CLASSES)) {
-  define(name, "", (_, self) => pattern.test(plain(self)));
+  define(name, "", (run, self) => {
+    run.examine(plain(self));
+    return pattern.test(plain(self));
+  });
 }
 
-define("islower", "", (_, self) => isLower(plain(self)));
-define("isupper", "", (_, self) => isUpper(plain(self)));
-define("istitle", "", (_, self) => isTitle(plain(self)));
-
-/** Python's `str.islower`: letters with case are there, and all are small. */
-export function isLower(text: string): boolean {
-  const cased = [...text].filter(isCased);
-  return cased.length > 0 && cased.every(isLowerPoint);
-}
-
-/** Python's `str.isupper`. */
-export function isUpper(text: string): boolean {
-  const cased = [...text].filter(isCased);
-  return cased.length > 0 && cased.every(isUpperPoint);
-}
-
-function isTitle(text: string): boolean {
-  let [hasCased, wasCased] = [false, false];
-  for (const point of text) {
-    const isBig = isUpperPoint(point) || isTitlePoint(point);
-    if (isBig === wasCased && (isBig || isLowerPoint(point))) return false;
-    if (!isBig && isLowerPoint(point) && !wasCased) return false;
-    wasCased = isCased(point);
-    hasCased ||= wasCased;
-  }
-  return hasCased;
+for (
+  const [name, holds] of Object.entries({ islower: isLower, isupper: isUpper, istitle: isTitle })
+) {
+  define(name, "", (run, self) => {
+    run.examine(plain(self));
+    return holds(plain(self));
+  });
 }
 
 // --- Filling up -----------------------------------------------------------------------------------
 
 /** Python's `str.center`: what is left over goes to the left where width is odd. */
 export function center(run: Run, self: Str, width: number, fill: Str = " "): Str {
+  run.read(plain(self));
   const missing = width - countPoints(plain(self));
   if (missing <= 0) return self;
   const left = (missing >> 1) + (missing & width & 1);
@@ -400,8 +427,8 @@ export function center(run: Run, self: Str, width: number, fill: Str = " "): Str
 
 function filled(run: Run, self: Str, left: number, right: number, fill: Str): Str {
   run.make(plain(self).length + Math.max(0, left) + Math.max(0, right));
-  const pad = (count: number) => plain(fill).repeat(Math.max(0, count));
-  return new Writer().write(pad(left)).write(self).write(pad(right)).finish();
+  const pad = (count: number) => madeOf(plain(fill).repeat(Math.max(0, count)), fill);
+  return new Writer(run).write(pad(left)).write(self).write(pad(right)).finish();
 }
 
 function fillOf(value: Value): Str {
@@ -427,7 +454,7 @@ define("zfill", "width, /", (run, self, [width]) => {
   if (missing <= 0) return self;
   const sign = /^[+-]/.test(text) ? 1 : 0;
   run.make(text.length + missing);
-  return new Writer()
+  return new Writer(run)
     .write(cut(self, 0, sign))
     .write("0".repeat(missing))
     .write(cut(self, sign, text.length))
@@ -436,22 +463,21 @@ define("zfill", "width, /", (run, self, [width]) => {
 
 define("expandtabs", "tabsize=8", (run, self, [tabSize]) => {
   const size = toIndex(tabSize!, "tabsize");
-  const writer = new Writer();
-  let column = 0;
-  for (const point of points(self)) {
-    const unit = plain(point);
-    if (unit === "\t") {
-      const width = size > 0 ? size - column % size : 0;
-      run.make(width);
-      writer.write(" ".repeat(width));
-      column += width;
-    } else {
-      run.make(1);
-      writer.write(point);
-      column = unit === "\n" || unit === "\r" ? 0 : column + 1;
-    }
+  const writer = new Writer(run);
+  const text = plain(self);
+  let [column, start] = [0, 0];
+  for (const { index, 0: unit } of text.matchAll(/[\t\n\r]/g)) {
+    const isTab = unit === "\t";
+    writer.write(cut(self, start, isTab ? index : index + 1));
+    column = isTab ? column + countPoints(text.slice(start, index)) : 0;
+    start = index + 1;
+    if (!isTab || size <= 0) continue;
+    const width = size - column % size;
+    run.make(width);
+    writer.write(" ".repeat(width));
+    column += width;
   }
-  return writer.finish();
+  return writer.write(cut(self, start, text.length)).finish();
 });
 
 // --- What templates cannot have -------------------------------------------------------------------

@@ -39,6 +39,11 @@ export class Text {
 /** A template's string. */
 export type Str = string | Text;
 
+/** A span takes as much memory as so many characters, */
+const SPAN_SIZE = 32;
+/** and a string cut out of another, with its own span. */
+export const PIECE_SIZE = 100;
+
 const NO_SPANS: readonly TextSpan[] = [];
 
 /** Whether a value is a string. */
@@ -64,9 +69,10 @@ function withSpans(text: string, spans: readonly TextSpan[]): Str {
 export function cut(value: Str, start: number, end: number): Str {
   if (typeof value === "string") return value.slice(start, end);
   if (start === 0 && end === value.text.length) return unmarked(value);
+  if (start >= end) return "";
   const spans: TextSpan[] = [];
-  for (const span of value.spans) {
-    if (span.end <= start) continue;
+  for (let i = firstSpan(value.spans, start); i < value.spans.length; i++) {
+    const span = value.spans[i]!;
     if (span.start >= end) break;
     spans.push({
       start: Math.max(span.start, start) - start,
@@ -77,22 +83,39 @@ export function cut(value: Str, start: number, end: number): Str {
   return withSpans(value.text.slice(start, end), spans);
 }
 
-/** Joins strings one behind the other; spans that touch and have one origin become one. */
+/** The index of the first span that ends behind an offset. */
+function firstSpan(spans: readonly TextSpan[], offset: number): number {
+  let [low, high] = [0, spans.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (spans[middle]!.end <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * Joins strings one behind the other; spans that touch and have one origin become one. Of two strings
+ * that are joined the longer one is not copied, so that the shorter one is billed, and all spans.
+ */
 export class Writer {
+  readonly #run: Run;
   #text = "";
   #spans: TextSpan[] | undefined;
 
-  /** Characters so far. */
-  get length(): number {
-    return this.#text.length;
+  /** Nothing is written yet. */
+  constructor(run: Run) {
+    this.#run = run;
   }
 
   /** @returns itself, for the next */
   write(value: Str): this {
     if (typeof value === "string") {
+      this.#run.make(Math.min(this.#text.length, value.length));
       this.#text += value;
       return this;
     }
+    this.#run.make(Math.min(this.#text.length, value.text.length) + SPAN_SIZE * value.spans.length);
     const offset = this.#text.length;
     const spans = this.#spans ??= [];
     for (const { start, end, origin } of value.spans) {
@@ -111,20 +134,9 @@ export class Writer {
   }
 }
 
-/**
- * The strings one behind the other, with something between; never markup. What is prolonged is not copied,
- * so that the longest costs nothing but its spans.
- */
+/** The strings one behind the other, with something between; never markup. */
 export function join(run: Run, values: readonly Str[], between: Str = ""): Str {
-  let [size, longest] = [plain(between).length * values.length, 0];
-  for (const value of values) {
-    const { length } = plain(value);
-    size += length;
-    longest = Math.max(longest, length);
-    if (typeof value !== "string") size += 8 * value.spans.length;
-  }
-  run.make(size - longest);
-  const writer = new Writer();
+  const writer = new Writer(run);
   for (const [i, value] of values.entries()) {
     if (i > 0) writer.write(between);
     writer.write(value);
@@ -143,8 +155,9 @@ function originOf(value: Str): TextOrigin | undefined {
  */
 export function mapped(run: Run, value: Str, map: (text: string) => string): Str {
   run.make(plain(value).length);
-  if (typeof value === "string") return map(value);
-  const text = map(value.text);
+  const text = map(plain(value));
+  run.make(Math.max(0, text.length - plain(value).length));
+  if (typeof value === "string") return text;
   if (text.length === value.text.length) return withSpans(text, value.spans);
   const origin = originOf(value);
   return origin === undefined ? text : from(text, origin);

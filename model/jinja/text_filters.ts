@@ -6,7 +6,7 @@
 import { type Arguments, binder, NO_ARGUMENTS } from "./arguments.ts";
 import { SPACE } from "./characters.ts";
 import { escape, forceEscape, stripTags } from "./escape.ts";
-import { count, itemsOf, iterableOf } from "./items.ts";
+import { count, itemsOf, iterableOf, listOf } from "./items.ts";
 import { toJson } from "./json.ts";
 import { binary } from "./operators.ts";
 import { formatPercent } from "./percent.ts";
@@ -14,7 +14,7 @@ import { prettyPrint } from "./pretty.ts";
 import { toText } from "./printing.ts";
 import { asInt, toIndex } from "./numbers.ts";
 import { fail, type Filter, type Run } from "./run.ts";
-import { center, replace, splitLines, strip } from "./string_methods.ts";
+import { center, replace, splitLines, strippedOf } from "./string_methods.ts";
 import { attributeOf } from "./attributes.ts";
 import {
   cut,
@@ -50,16 +50,14 @@ function like(value: Str, result: Str): Str {
   return isMarkup(value) ? marked(result) : result;
 }
 
-const WORD_START = new RegExp(`([-${SPACE}({[<]+)`);
+const WORD = new RegExp(`[^-${SPACE}({[<]+`, "g");
 
 /** Each word's first character in upper case, the rest small: jinja2's own idea of a title. */
 function jinjaTitle(text: string): string {
-  return text.split(WORD_START)
-    .map((part) => {
-      const first = String.fromCodePoint(...(part === "" ? [] : [part.codePointAt(0)!]));
-      return first.toUpperCase() + part.slice(first.length).toLowerCase();
-    })
-    .join("");
+  return text.replace(WORD, (word) => {
+    const first = String.fromCodePoint(word.codePointAt(0)!);
+    return first.toUpperCase() + word.slice(first.length).toLowerCase();
+  });
 }
 
 function truncate(run: Run, value: Value, [length, killWords, end, leeway]: Value[]): Value {
@@ -82,8 +80,7 @@ function indent(run: Run, value: Value, [width, first, blank]: Value[]): Value {
   if (!isStr(value)) fail(`cannot indent a ${typeName(value)}`);
   const by: Str = isStr(width!) ? width : spaces(run, toIndex(width!, "width"));
   const lines = splitLines(run, join(run, [value, "\n"]));
-  run.make(plain(by).length * lines.length);
-  const writer = new Writer();
+  const writer = new Writer(run);
   for (const [i, line] of lines.entries()) {
     if (i > 0) writer.write("\n");
     const isIndented = i === 0 ? isTrue(first!) : isTrue(blank!) || plain(line) !== "";
@@ -99,25 +96,19 @@ function spaces(run: Run, width: number): string {
 }
 
 function quoteUrl(text: string, isQuery: boolean): string {
-  const bytes = new TextEncoder().encode(text);
-  const safe = isQuery ? /[\w.~-]/ : /[\w.~/-]/;
-  return Array.from(bytes, (byte) => {
-    const unit = String.fromCharCode(byte);
-    if (byte < 128 && safe.test(unit)) return unit;
-    return isQuery && unit === " " ? "+" : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }).join("");
+  const quoted = encodeURIComponent(text.toWellFormed())
+    .replace(/[!'()*]/g, (unit) => `%${unit.charCodeAt(0).toString(16).toUpperCase()}`);
+  return isQuery ? quoted.replaceAll("%20", "+") : quoted.replaceAll("%2F", "/");
 }
 
 function urlEncode(run: Run, value: Value): Value {
   const quote = (item: Value, isQuery: boolean) =>
     mapped(run, toText(run, item), (text) => quoteUrl(text, isQuery));
-  if (isStr(value) || iterableOf(value) === undefined) return quote(value, false);
-  const pairs = value instanceof Dict
-    ? [...value.entries()]
-    : [...itemsOf(run, value)].map((item) => {
-      const pair = [...itemsOf(run, item)];
-      return pair.length === 2 ? pair : fail("urlencode takes pairs of key and value");
-    });
+  if (isStr(value) || iterableOf(run, value) === undefined) return quote(value, false);
+  const pairs = value instanceof Dict ? [...value.entries()] : listOf(run, value).map((item) => {
+    const pair = listOf(run, item);
+    return pair.length === 2 ? pair : fail("urlencode takes pairs of key and value");
+  });
   return join(
     run,
     pairs.map(([key, item]) => join(run, [quote(key!, true), "=", quote(item!, true)])),
@@ -150,7 +141,7 @@ function json(run: Run, value: Value, args: Value[]): Value {
     : spaces(run, Number(asInt(indentation) ?? fail("indent must be int or str")));
   const [item, key] = separators === null
     ? [indent === undefined ? ", " : ",", ": "]
-    : [...itemsOf(run, separators)];
+    : listOf(run, separators);
   if (item === undefined || key === undefined || !isStr(item) || !isStr(key)) {
     fail("separators must be a pair of texts");
   }
@@ -172,7 +163,7 @@ function links(run: Run, value: Value, args: Value[]): Value {
   rels.add("noopener");
   const schemes = extraSchemes === null
     ? []
-    : [...itemsOf(run, extraSchemes)].map((scheme) => textOf(scheme, "a scheme"));
+    : listOf(run, extraSchemes).map((scheme) => textOf(scheme, "a scheme"));
   for (const scheme of schemes) {
     if (!/^[\p{L}\p{N}_.+-]{2,}:\/{0,2}$/u.test(scheme)) {
       fail(`'${scheme}' is not a valid URI scheme prefix.`);
@@ -182,6 +173,7 @@ function links(run: Run, value: Value, args: Value[]): Value {
     limit: limit === null ? undefined : toIndex(limit, "trim_url_limit"),
     rel: [...rels].sort().join(" "),
     target: target === null ? "" : textOf(target, "target"),
+    madeOf: [rel, target].filter(isStr),
     schemes,
   });
 }
@@ -228,6 +220,7 @@ export const TEXT_FILTERS: Readonly<Record<string, Filter>> = {
     const get = attribute === null ? undefined : attributeGetter(run, attribute!);
     const parts: Str[] = [];
     for (const item of itemsOf(run, value)) {
+      run.makeItems(1);
       parts.push(unmarked(toText(run, get === undefined ? item : get(item))));
     }
     return join(run, parts, unmarked(toText(run, d!)));
@@ -252,8 +245,7 @@ export const TEXT_FILTERS: Readonly<Record<string, Filter>> = {
   ),
   trim: filter("trim", "chars=None", (run, value, [chars]) => {
     const text = toText(run, value);
-    run.read(plain(text));
-    return like(text, strip(text, chars!, "both"));
+    return like(text, strippedOf(run, text, chars!, "both"));
   }),
   truncate: filter("truncate", "length=255, killwords=False, end='...', leeway=None", truncate),
   upper: viaMethod("upper"),
@@ -265,8 +257,11 @@ export const TEXT_FILTERS: Readonly<Record<string, Filter>> = {
   ),
   wordcount: filter("wordcount", "", (run, value) => {
     const text = plain(toText(run, value));
-    run.read(text);
-    return text.match(/[\p{L}\p{N}_]+/gu)?.length ?? 0;
+    run.examine(text);
+    const word = /[\p{L}\p{N}_]+/gu;
+    let count = 0;
+    while (word.test(text)) count++;
+    return count;
   }),
   wordwrap: filter(
     "wordwrap",

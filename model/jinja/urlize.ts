@@ -15,6 +15,8 @@ export interface LinkOptions {
   readonly limit: number | undefined;
   readonly rel: string;
   readonly target: string;
+  /** What `rel` and `target` are made of. */
+  readonly madeOf: readonly Str[];
   /** Beginnings of addresses beside http and mailto. */
   readonly schemes: readonly string[];
 }
@@ -47,9 +49,10 @@ export function urlize(run: Run, value: Value, options: LinkOptions): Str {
   for (const word of text.text.split(WHITE)) {
     if (word.length > MAX_WORD) fail("words beyond 2,048 characters are not supported by urlize");
     run.make(8 * word.length + extra.length);
+    run.spend(word.length ** 2 >> 8);
     result += linked(word, extra, options);
   }
-  return madeOf(result, text);
+  return madeOf(result, text, ...options.madeOf);
 }
 
 function linked(word: string, extra: string, { limit, schemes }: LinkOptions): string {

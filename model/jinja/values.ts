@@ -134,14 +134,19 @@ type Key = string | number | bigint | null | object;
 /** Prefixes keys that are not the string itself, and strings that begin like one. */
 const MARK = "\0";
 
-function textKey(text: string): string {
+function textKey(run: Run, text: string): string {
+  if (text.length > 32) run.read(text);
+  return markedKey(text);
+}
+
+function markedKey(text: string): string {
   return text.startsWith(MARK) ? `${MARK}s${text}` : text;
 }
 
 /** @throws {TemplateError} for lists and dicts, which have no hash */
-export function keyOf(value: Value): Key {
-  if (typeof value === "string") return textKey(value);
-  if (value instanceof Text) return textKey(value.text);
+export function keyOf(run: Run, value: Value): Key {
+  if (typeof value === "string") return textKey(run, value);
+  if (value instanceof Text) return textKey(run, value.text);
   if (value === null || typeof value === "number" || typeof value === "bigint") return value;
   if (typeof value === "boolean") return Number(value);
   if (value instanceof Float) {
@@ -150,15 +155,15 @@ export function keyOf(value: Value): Key {
     return Number.isInteger(number) && !Number.isSafeInteger(number) ? BigInt(number) : number;
   }
   if (value instanceof Tuple) {
-    const keys = value.items.map((item) => {
-      const key = keyOf(item);
-      return typeof key === "object" && key !== null
-        ? fail("a dict's key must not hold functions")
-        : typeof key === "string"
-        ? JSON.stringify(key)
-        : String(key);
+    return run.nested(() => {
+      let keys = "";
+      for (const item of value.items) {
+        const key = partKey(keyOf(run, item));
+        run.make(key.length);
+        keys += key;
+      }
+      return `${MARK}t${keys}`;
     });
-    return `${MARK}t(${keys.join()})`;
   }
   if (value instanceof Undefined) return Undefined;
   if (Array.isArray(value) || value instanceof Dict || value instanceof DictView) {
@@ -167,13 +172,28 @@ export function keyOf(value: Value): Key {
   return value;
 }
 
+/** A key as a part of a tuple's; its length says where it ends. */
+function partKey(key: Key): string {
+  if (key === Undefined) return "undefined";
+  if (typeof key === "object" && key !== null) fail("a dict's key must not hold functions");
+  const text = String(key);
+  return `${typeof key === "string" ? "s" : ""}${text.length}:${text}`;
+}
+
 /** Python's dict: in the order in which keys came. */
 export class Dict {
   readonly #entries = new Map<Key, [key: Value, value: Value]>();
 
-  /** Later values of a key take the place of earlier ones. */
-  constructor(entries: Iterable<readonly [Value, Value]> = []) {
-    for (const [key, value] of entries) this.set(key, value);
+  /** With keys that are texts; nobody is billed for them. */
+  constructor(entries: Iterable<readonly [Str, Value]> = []) {
+    for (const [key, value] of entries) this.#entries.set(markedKey(plain(key)), [key, value]);
+  }
+
+  /** Another with the same entries. */
+  copy(): Dict {
+    const copy = new Dict();
+    for (const [key, [name, value]] of this.#entries) copy.#entries.set(key, [name, value]);
+    return copy;
   }
 
   /** How many keys there are. */
@@ -182,13 +202,13 @@ export class Dict {
   }
 
   /** The value of a key; undefined where there is none. */
-  get(key: Value): Value | undefined {
-    return this.#entries.get(keyOf(key))?.[1];
+  get(run: Run, key: Value): Value | undefined {
+    return this.#entries.get(keyOf(run, key))?.[1];
   }
 
   /** Keeps the first of equal keys, as Python does. */
-  set(key: Value, value: Value): void {
-    const hash = keyOf(key);
+  set(run: Run, key: Value, value: Value): void {
+    const hash = keyOf(run, key);
     const entry = this.#entries.get(hash);
     if (entry === undefined) this.#entries.set(hash, [key, value]);
     else entry[1] = value;
@@ -291,7 +311,10 @@ export function fromJson(value: unknown, origin?: TextOrigin): Value {
     return new Dict(
       Object.entries(value)
         .filter(([, item]) => item !== undefined)
-        .map(([key, item]) => [fromJson(key, origin), fromJson(item, origin)]),
+        .map(([key, item]) => [
+          origin === undefined ? key : from(key, origin),
+          fromJson(item, origin),
+        ]),
     );
   }
   throw new TemplateError(`a template's input must be JSON: it has a ${typeof value}`);

@@ -5,7 +5,7 @@
  */
 import { CLASSES } from "./characters.ts";
 import { fail, type Run } from "./run.ts";
-import { countPoints, cut, join, offsetOf, plain, type Str } from "./text.ts";
+import { countPoints, cut, join, offsetOf, PIECE_SIZE, plain, type Str } from "./text.ts";
 
 /** How a line is wrapped. */
 export interface WrapOptions {
@@ -38,12 +38,14 @@ export function wrapLine(run: Run, line: Str, options: WrapOptions): Str[] {
     if (lines.length > 0 && isBlank(chunks.at(-1)!)) chunks.pop();
     const current: Str[] = [];
     let used = 0;
-    while (chunks.length > 0 && used + widthOf(chunks.at(-1)!) <= width) {
-      used += widthOf(chunks.at(-1)!);
+    while (chunks.length > 0) {
+      const next = widthOf(chunks.at(-1)!, width);
+      if (used + next > width) break;
+      used += next;
       current.push(chunks.pop()!);
     }
-    if (chunks.length > 0 && widthOf(chunks.at(-1)!) > width) {
-      breakLong(chunks, current, width - used, options);
+    if (chunks.length > 0 && widthOf(chunks.at(-1)!, width) > width) {
+      breakLong(run, chunks, current, width - used, options);
     }
     if (current.length > 0 && isBlank(current.at(-1)!)) current.pop();
     if (current.length > 0) lines.push(join(run, current));
@@ -52,18 +54,25 @@ export function wrapLine(run: Run, line: Str, options: WrapOptions): Str[] {
   return lines;
 }
 
-function breakLong(chunks: Str[], current: Str[], room: number, options: WrapOptions): void {
+function breakLong(
+  run: Run,
+  chunks: Str[],
+  current: Str[],
+  room: number,
+  options: WrapOptions,
+): void {
   const chunk = chunks.at(-1)!;
   const text = plain(chunk);
   if (!options.breakLongWords) {
     if (current.length === 0) current.push(chunks.pop()!);
     return;
   }
-  let end = offsetOf(text, room);
-  if (options.breakOnHyphens && countPoints(text) > room) {
+  let end = offsetOf(text.slice(0, 2 * room), room);
+  if (options.breakOnHyphens && widthOf(chunk, room) > room) {
     const hyphen = text.lastIndexOf("-", end - 1);
     if (hyphen > 0 && /[^-]/.test(text.slice(0, hyphen))) end = hyphen + 1;
   }
+  if (typeof chunk !== "string") run.spend(chunk.spans.length >> 4);
   current.push(cut(chunk, 0, end));
   chunks[chunks.length - 1] = cut(chunk, end, text.length);
 }
@@ -73,7 +82,7 @@ function chunksOf(run: Run, line: Str, { breakOnHyphens }: WrapOptions): Str[] {
   let at = 0;
   for (const part of plain(line).split(breakOnHyphens ? CHUNK : SIMPLE_CHUNK)) {
     if (part !== "") {
-      run.makeItems(1);
+      run.make(PIECE_SIZE);
       chunks.push(cut(line, at, at + part.length));
     }
     at += part.length;
@@ -81,8 +90,9 @@ function chunksOf(run: Run, line: Str, { breakOnHyphens }: WrapOptions): Str[] {
   return chunks;
 }
 
-function widthOf(chunk: Str): number {
-  return countPoints(plain(chunk));
+/** How many characters a piece has, or any number beyond `most`. */
+function widthOf(chunk: Str, most: number): number {
+  return countPoints(plain(chunk).slice(0, 2 * most + 2));
 }
 
 /** Python asks whether `strip()` leaves nothing. */

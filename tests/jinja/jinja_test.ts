@@ -79,7 +79,32 @@ Deno.test("spans follow a text through what is done to it", () => {
   follow("x * 2", " a<b  a<b ");
   follow("x[::-1]", " b<a ");
   follow("x | indent(2, true) | length");
+  follow("'a'.ljust(3, list[0]) ~ 'b'.center(4, list[1])", "ppq", "qq");
+  follow("('{:' ~ list[0] ~ '>3}').format('a') ~ '{:{}>2}'.format(1, list[1])", "pp", "q1");
+  follow("('{{' ~ x ~ '}}').format() ~ x.replace('<', '%%') % ()", " a<b ", " a", "b ");
+  follow("strftime_now(list[0] ~ '%n')", "p\n");
+  follow("dict(**tool)", "k", "v\\n");
+  follow(
+    "'www.a.com' | urlize(rel=list[0])",
+    '<a href="https://www.a.com" rel="noopener p">www.a.com</a>',
+  );
   follow("'only ours' | replace('o', 'a')");
+});
+
+Deno.test("what jinja2 refuses of functions and targets is refused, and unknown codes of dates stay", () => {
+  const { text, refused } = render({
+    template: "{{ strftime_now('%Q|%!|%-|%%E|%-d|%') }}",
+    variables: {},
+  });
+  assert.equal(text, "%Q|%!|%-|%E|29|%", refused);
+  for (
+    const template of [
+      "{% set ns = namespace() %}{% set ns, ns.a = 1, 2 %}",
+      "{% set j = joiner() %}{% call j() %}{% endcall %}",
+      "{{ cycler(1, 2).next(3) }}",
+      "{{ cycler(1, 2).reset(a=3) }}",
+    ]
+  ) assert.ok(render({ template, variables: {} }).refused, template);
 });
 
 Deno.test("no character of a caller's ever passes for the template's own", () => {
