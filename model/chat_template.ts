@@ -66,19 +66,20 @@ function compile(template: string): Template | TemplateError {
 }
 
 /** What no input makes more: the thread must not be taken for long, nor all memory. */
-const MOST: Budget = { steps: 15_000_000, characters: 256_000_000 };
+const MOST: Budget = { steps: 15_000_000, characters: 256_000_000, milliseconds: 2000 };
 
 /**
  * Ordinary templates take up to 300 steps a message and go over its text a few times; some look back at
  * all messages from each, which a thousand of them must not forbid.
  */
-function budgetFor(variables: TemplateVariables): Budget {
+export function budgetFor(variables: TemplateVariables): Budget {
   const { messages } = variables;
   const count = Array.isArray(messages) ? messages.length : 0;
   const characters = charactersOf(variables);
   return {
     steps: Math.min(MOST.steps, 1_000_000 + 4_000 * count + 2 * characters),
     characters: Math.min(MOST.characters, 4_000_000 + 32_000 * count + 16 * characters),
+    milliseconds: MOST.milliseconds,
   };
 }
 

@@ -23,6 +23,8 @@ export interface Budget {
   readonly steps: number;
   /** Characters and items of all texts and lists made, the output's too. */
   readonly characters: number;
+  /** What bills too little for its time is stopped by the clock. */
+  readonly milliseconds: number;
 }
 
 /** `value | name(…)` */
@@ -39,9 +41,6 @@ export interface Builtins {
 
 /** As deep as macros and recursive loops go; Python's own limit lets about 190 through. */
 const MAX_DEPTH = 180;
-
-/** Longer than any rendering that is worth it; others wait for the thread meanwhile. */
-const MAX_MS = 2000;
 
 /** Steps between two looks at the clock: a few milliseconds. */
 const STEPS_A_LOOK = 1 << 16;
@@ -60,12 +59,13 @@ export class Run {
   #characters: number;
   /** With so many steps left the clock is looked at. */
   #nextLook: number;
-  readonly #deadline = performance.now() + MAX_MS;
+  readonly #deadline: number;
   #depth = 0;
 
   /** Nothing is used yet. */
   constructor(budget: Budget, now: Date, builtins: Builtins) {
     this.#budget = budget;
+    this.#deadline = performance.now() + budget.milliseconds;
     this.#steps = budget.steps;
     this.#characters = budget.characters;
     this.#nextLook = Math.max(0, budget.steps - STEPS_A_LOOK);
@@ -82,7 +82,9 @@ export class Run {
 
   #look(): void {
     if (!(this.#steps >= 0)) fail(`the template takes more than ${this.#budget.steps} steps`);
-    if (performance.now() > this.#deadline) fail(`the template takes more than ${MAX_MS} ms`);
+    if (performance.now() > this.#deadline) {
+      fail(`the template takes more than ${this.#budget.milliseconds} ms`);
+    }
     this.#nextLook = Math.max(0, this.#steps - STEPS_A_LOOK);
   }
 

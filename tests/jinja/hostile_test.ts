@@ -5,10 +5,23 @@
  */
 import assert from "node:assert/strict";
 import { TemplateError } from "../../model/jinja/run.ts";
-import { createChatTemplate } from "../../model/chat_template.ts";
+import { budgetFor } from "../../model/chat_template.ts";
 import { Template } from "../../model/jinja/template.ts";
-import { Said } from "../../model/jinja/values.ts";
+import { fromJson, Said } from "../../model/jinja/values.ts";
+import type { TemplateVariables } from "../../model/spec.ts";
 import { ownTimeMs } from "../own_time.ts";
+
+/** Without the clock: what it uses has to stop it, on a slow machine too. */
+function render(template: string | Template, messages: unknown): string {
+  const variables = { messages };
+  const budget = { ...budgetFor(variables as TemplateVariables), milliseconds: Infinity };
+  const values = new Map([["messages", fromJson(messages)]]);
+  const parsed = typeof template === "string" ? new Template(template) : template;
+  return parsed.render(values, { budget, now: new Date() }).text;
+}
+
+/** Of the thread's own time. The slowest takes 1 s, and several times that where coverage is counted. */
+const SOON_MS = 20_000;
 
 const said = (content: string) => [{ role: "user", content: new Said(content, "caller") }];
 
@@ -18,8 +31,6 @@ const again = (times: number, first: string, next: string, then: string) =>
   `{% set ns.x = ${next} %}{% endfor %}${then}`;
 
 const c = "messages[0].content";
-
-const TOKENS = { bosToken: undefined, eosToken: undefined };
 
 /** By what they attack: a template, and what the caller says. */
 const HOSTILE: Readonly<Record<string, readonly (readonly [template: string, said?: string])[]>> = {
@@ -135,17 +146,13 @@ for (const [what, templates] of Object.entries(HOSTILE)) {
       const name = template.slice(0, 150);
       await t.step(name, () => {
         const start = ownTimeMs();
+        const parsed = new Template(template);
         try {
-          createChatTemplate(template, TOKENS).render({ messages: said(text) });
+          render(parsed, said(text));
         } catch (error) {
           assert.ok(error instanceof TemplateError, String(error));
-          assert.doesNotMatch(
-            error.message,
-            /parse|at most 131072|\d ms$/,
-            "what it uses stops it, not the clock",
-          );
         }
-        assert.ok(ownTimeMs() - start < 2000);
+        assert.ok(ownTimeMs() - start < SOON_MS);
       });
     }
   });
@@ -165,30 +172,26 @@ Deno.test("however many messages there are, a template that goes over all for ea
   const template = "{% for m in messages %}{% for other in messages %}" +
     "{% if other.content == m.role %}{% endif %}{% endfor %}{% endfor %}";
   const start = ownTimeMs();
-  const render = () =>
-    createChatTemplate(template, TOKENS).render({ messages: many(20_000, "hi") });
-  assert.throws(render, /more than 15000000 steps/);
-  assert.ok(ownTimeMs() - start < 2000);
+  assert.throws(() => render(template, many(20_000, "hi")), /more than 15000000 steps/);
+  assert.ok(ownTimeMs() - start < SOON_MS);
 });
 
 Deno.test("long chats and long messages render", () => {
-  const render = (template: string, messages: unknown) =>
-    createChatTemplate(template, TOKENS).render({ messages }).text.length;
   const collected = "{% set ns = namespace(text='') %}{% for m in messages %}" +
     "{% set ns.text = ns.text ~ '<|' ~ m.role ~ '|>' ~ m.content %}{% endfor %}{{ ns.text }}";
   for (const template of [CHATML, collected]) {
-    assert.ok(render(template, many(1000, "short")) > 5000);
-    assert.ok(render(template, many(2048, "words ".repeat(500))) > 6_000_000);
-    assert.ok(render(template, many(1, "words ".repeat(1 << 20))) > 6_000_000);
+    assert.ok(render(template, many(1000, "short")).length > 5000);
+    assert.ok(render(template, many(2048, "words ".repeat(500))).length > 6_000_000);
+    assert.ok(render(template, many(1, "words ".repeat(1 << 20))).length > 6_000_000);
   }
   const thought =
     "{{ messages[0].content.split('</think>')[-1].lstrip('\n') | replace('q', 'p') }}";
-  assert.equal(render(thought, many(1, "a".repeat(8 << 20))), 8 << 20);
+  assert.equal(render(thought, many(1, "a".repeat(8 << 20))).length, 8 << 20);
 });
 
 Deno.test("what bills too little for its time is stopped by the clock", () => {
   const loop = "{% for a in range(100000) %}{% endfor %}";
   const template = new Template(`{% for a in range(100000) %}${loop}{% endfor %}`);
-  const budget = { steps: 1e12, characters: 1e12 };
-  assert.throws(() => template.render(new Map(), { budget, now: new Date() }), /more than 2000 ms/);
+  const budget = { steps: 1e12, characters: 1e12, milliseconds: 200 };
+  assert.throws(() => template.render(new Map(), { budget, now: new Date() }), /more than 200 ms/);
 });

@@ -52,7 +52,7 @@ function spansOf(
   const values = Object.entries(variables)
     .map(([name, value]): [string, Value] => [name, fromJson(value, "caller")]);
   const { text, spans } = new Template(template).render(new Map(values), {
-    budget: { steps: 1_000_000, characters: 1_000_000 },
+    budget: { steps: 1_000_000, characters: 1_000_000, milliseconds: Infinity },
     now: new Date(),
   });
   return spans.map(({ start, end, origin }) => [text.slice(start, end), origin]);
@@ -140,7 +140,10 @@ Deno.test("no character of a caller's ever passes for the template's own", () =>
     const given = { x: `⟦${text}` };
     const template = `<|a|>{{ ('k' ~ x)${steps.join("")} }}<|b|>`;
     const values = new Map([["x", fromJson(given.x, "caller")]]);
-    const options = { budget: { steps: 1_000_000, characters: 1_000_000 }, now: new Date() };
+    const options = {
+      budget: { steps: 1_000_000, characters: 1_000_000, milliseconds: Infinity },
+      now: new Date(),
+    };
     let rendered;
     try {
       rendered = new Template(template).render(values, options);
