@@ -10,6 +10,7 @@
  * @module
  */
 import type { Tokenizer } from "../model/spec.ts";
+import { joinBytes } from "../model/tokenizer.ts";
 
 const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -96,26 +97,16 @@ export class Detokenizer {
       pieces.unshift(bytes);
       size += bytes.length;
     }
-    return joined(pieces);
+    return joinBytes(pieces);
   }
 }
 
 function textOf(held: readonly Uint8Array[]): string {
-  if (held.length > 1) return UTF8.decode(joined(held));
+  if (held.length > 1) return UTF8.decode(joinBytes(held));
   const [bytes] = held as [Uint8Array];
   let text = TEXTS.get(bytes);
   if (text === undefined) TEXTS.set(bytes, text = UTF8.decode(bytes));
   return text;
-}
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let filled = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, filled);
-    filled += piece.length;
-  }
-  return bytes;
 }
 
 function isContinuation(byte: number | undefined): boolean {

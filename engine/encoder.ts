@@ -1,7 +1,7 @@
 /**
  * Text to token ids without holding up the event loop.
  *
- * Encoding takes about 1 ms a KB of text, so that a few long prompts at a time would keep tokens and
+ * Encoding takes about 0.25 ms a KB of prose, so that a few long prompts at a time would keep tokens and
  * `/health` waiting. Short texts are encoded at once; longer ones in a worker that reads the same
  * tokenizer, one at a time, the shortest first and among equals the oldest. The first long text starts
  * the worker, which takes about 0.4 s, and is encoded here unless that would take long. A text that
@@ -18,15 +18,15 @@ import { contextRule, refuse } from "./refuse.ts";
 import type { EncodeRequest, WorkerMessage, WorkerSource } from "./tokenizer_worker.ts";
 import { EngineError } from "./types.ts";
 
-/** UTF-16 units; about 0.5 ms. */
+/** UTF-16 units; about 0.1 ms of prose. */
 const SHORT_TEXT = 512;
-/** UTF-16 units; about 4 ms, less than a worker takes to start. */
+/** UTF-16 units; about 1 ms of prose, less than a worker takes to start. */
 const MEDIUM_TEXT = 4 * 1024;
 
 /** Of a UTF-16 unit. */
 const MOST_UTF8_BYTES = 3;
 
-/** Of encoding a UTF-16 unit, about. */
+/** Of encoding a UTF-16 unit, at most, but for hard texts. */
 const MS_PER_UNIT = 1e-3;
 
 const WORKER_URL = new URL("./tokenizer_worker.ts", import.meta.url);

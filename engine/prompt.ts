@@ -9,24 +9,27 @@ import { renderConversation, type TemplatesOf } from "./conversation/render.ts";
 import type { ReasoningStart } from "./reasoning.ts";
 import type { GenerateRequest } from "./types.ts";
 
+/** Text to encode. */
+export interface TextPrompt {
+  readonly text: string;
+  readonly addSpecialTokens: boolean;
+  /** Where it is text whatever it spells. */
+  readonly literal?: readonly LiteralSpan[];
+  /** Of a chat with a model that reasons. */
+  readonly reasoning?: ReasoningStart | undefined;
+}
+
 /** Token ids as they are, or text to encode. */
-export type Prompt =
-  | { readonly tokens: readonly number[] }
-  | {
-    readonly text: string;
-    readonly addSpecialTokens: boolean;
-    /** Where it is text whatever it spells. */
-    readonly literal?: readonly LiteralSpan[];
-    /** Of a chat with a model that reasons. */
-    readonly reasoning?: ReasoningStart | undefined;
-  };
+export type Prompt = { readonly tokens: readonly number[] } | TextPrompt;
 
 /** @throws {EngineError} `invalid_argument` where the model has no chat template or it refuses */
-export function promptOf(
-  request: GenerateRequest,
-  model: TemplatesOf,
-): Prompt {
+export function promptOf(request: GenerateRequest, model: TemplatesOf): Prompt {
   if (request.tokens !== undefined) return { tokens: request.tokens };
+  return textPromptOf(request, model);
+}
+
+/** The same of a request without token ids. @throws {EngineError} */
+export function textPromptOf(request: GenerateRequest, model: TemplatesOf): TextPrompt {
   if (request.prompt !== undefined) {
     return { text: request.prompt, addSpecialTokens: request.addSpecialTokens ?? true };
   }

@@ -4,9 +4,7 @@
  * @module
  */
 import { OpenAPIHono, z } from "@hono/zod-openapi";
-import { literalSpans } from "../engine/conversation/literal.ts";
-import { renderConversation } from "../engine/conversation/render.ts";
-import type { LiteralSpan } from "../model/spec.ts";
+import { type TextPrompt, textPromptOf } from "../engine/prompt.ts";
 import { Messages } from "./dialects/chat_message.ts";
 import { HttpError } from "./dialects/http_error.ts";
 import { conversationFields, toConversation } from "./dialects/request_fields.ts";
@@ -59,9 +57,9 @@ tokenize.post("/tokenize", async (c) => {
   models.requireAny("read");
   const body = await readBody(c.req, TokenizeRequest);
   const engine = models.resolve(body.model).model.require("read");
-  const { text, literal } = textOf(body, engine);
-  const addSpecialTokens = body.add_special_tokens ?? typeof body.prompt === "string";
-  const tokens = await engine.tokenize(text, { addSpecialTokens, literal });
+  const { text, ...options } = textOf(body, engine);
+  const addSpecialTokens = body.add_special_tokens ?? options.addSpecialTokens;
+  const tokens = await engine.tokenize(text, { ...options, addSpecialTokens });
   return c.json({
     tokens,
     count: tokens.length,
@@ -74,16 +72,12 @@ tokenize.post("/tokenize", async (c) => {
 
 export default withEngine(tokenize);
 
-function textOf(
-  body: z.infer<typeof TokenizeRequest>,
-  { model }: ServedEngine,
-): { readonly text: string; readonly literal: readonly LiteralSpan[] } {
+function textOf(body: z.infer<typeof TokenizeRequest>, { model }: ServedEngine): TextPrompt {
   const { prompt, messages } = body;
-  if (typeof prompt === "string" && !messages) return { text: prompt, literal: [] };
+  if (typeof prompt === "string" && !messages) return textPromptOf({ prompt }, model);
   if (!messages || typeof prompt === "string") {
     const message = "Cannot read request: give exactly one of prompt and messages";
     throw new HttpError(400, "invalid_value", message, "prompt");
   }
-  const rendered = renderConversation({ messages, ...toConversation(body) }, model);
-  return { text: rendered.text, literal: literalSpans(rendered) };
+  return textPromptOf({ messages, ...toConversation(body) }, model);
 }

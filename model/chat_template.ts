@@ -9,6 +9,9 @@ import { type Budget, TemplateError } from "./jinja/run.ts";
 import { fromJson, Said } from "./jinja/values.ts";
 import type { ChatTemplate, ReasoningMarkers, TemplateVariables, Tokenizer } from "./spec.ts";
 
+/** What folders and GGUF files call the template for conversations with tools. */
+export const TOOL_USE = "tool_use";
+
 const MAX_TEMPLATE_LENGTH = 1 << 17; // the longest in use have about 20,000
 
 /** Markers that models in use have. */

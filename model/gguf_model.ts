@@ -8,12 +8,11 @@ import { type GgufTensor, readGguf } from "./gguf.ts";
 import { Fields } from "./fields.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import { MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_POSITION, MAX_WIDTH } from "./model_limits.ts";
-import { createChatTemplate } from "./chat_template.ts";
+import { createChatTemplate, TOOL_USE } from "./chat_template.ts";
 import { rope, type RopeScaling, yarnAttentionFactor } from "./rope.ts";
 import { ggufSamplingDefaults } from "./sampling_defaults.ts";
 import type { Model, ModelSpec } from "./spec.ts";
 import { type TensorNames, type TensorPatterns, tensorTable } from "./tensor_table.ts";
-import { TOOL_USE } from "./tool_use_template.ts";
 
 const ATTENTION_NORMS: TensorPatterns = {
   q_norm_weight: "blk.{}.attn_q_norm.weight",

@@ -39,7 +39,7 @@ export function openHfFolder(folder: string): Model {
       !hasOwnHead(files, tensors, tensorNames(prefix, false)),
     fingerprint: fingerprint(files, headers.map((header) => header.headerBytes)),
   };
-  const { tokenizer, chatTemplate } = readHfTokenizer(folder, spec.vocabSize);
+  const { tokenizer, chatTemplate, toolUseTemplate } = readHfTokenizer(folder, spec.vocabSize);
   return {
     name: basename(folder),
     architecture,
@@ -48,6 +48,7 @@ export function openHfFolder(folder: string): Model {
     files,
     tokenizer,
     chatTemplate,
+    toolUseTemplate,
     eosTokenIds: eosTokenIds(folder, values, tokenizer),
     samplingDefaults: samplingDefaults(generationConfig(folder)),
   };

@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import type { BpeRules } from "./bpe.ts";
-import { createChatTemplate } from "./chat_template.ts";
+import { createChatTemplate, TOOL_USE } from "./chat_template.ts";
 import { shownValue } from "./fields.ts";
 import { readJsonObject, readTextFile } from "./json_file.ts";
 import { type KnownTokens, tokenContent, withNamedTokens } from "./named_tokens.ts";
@@ -15,10 +15,11 @@ import { type AddedTokenJson, createTokenizer, type TokenizerJson } from "./toke
 const MAX_TOKENIZER_BYTES = 1 << 27;
 const MAX_CONFIG_BYTES = 1 << 24;
 
-/** The tokenizer of a folder and the chat template beside it. */
+/** The tokenizer of a folder and the chat templates beside it. */
 export interface HfTokenizer {
   readonly tokenizer: Tokenizer;
   readonly chatTemplate: ChatTemplate | undefined;
+  readonly toolUseTemplate: ChatTemplate | undefined;
 }
 
 /**
@@ -49,11 +50,17 @@ export function readHfTokenizer(folder: string, numRows: number): HfTokenizer {
     (known, fail) => withNamedTokens(known, files, numRows, fail),
   );
   const tokenizer = createTokenizer(path, parts, rules, borders);
-  const template = readTextFile(join(folder, "chat_template.jinja"), MAX_CONFIG_BYTES) ??
-    defaultTemplate(config["chat_template"]);
+  // Files of their own go before what `tokenizer_config.json` has, as in Transformers.
+  const own = (...path: string[]) => readTextFile(join(folder, ...path), MAX_CONFIG_BYTES);
+  const chat = own("chat_template.jinja");
+  const listed = chat === undefined ? config["chat_template"] : undefined;
+  const toolUse = own("additional_chat_templates", `${TOOL_USE}.jinja`);
+  const compile = (template: string | undefined) =>
+    template === undefined ? undefined : createChatTemplate(template, tokenizer);
   return {
     tokenizer,
-    chatTemplate: template === undefined ? undefined : createChatTemplate(template, tokenizer),
+    chatTemplate: compile(chat ?? listedTemplate(listed, "default")),
+    toolUseTemplate: compile(toolUse ?? listedTemplate(listed, TOOL_USE)),
   };
 }
 
@@ -97,11 +104,11 @@ function readGpt2Files(folder: string, config: Record<string, unknown>): Record<
   };
 }
 
-/** One template, or a list of named ones of which `default` is for chats. */
-function defaultTemplate(templates: unknown): string | undefined {
-  if (typeof templates === "string") return templates;
+/** Out of a list of named ones; one that stands alone is `default`, which is for chats. */
+function listedTemplate(templates: unknown, name: string): string | undefined {
+  if (typeof templates === "string") return name === "default" ? templates : undefined;
   if (!Array.isArray(templates)) return undefined;
-  const named = templates.find((entry) => entry?.name === "default");
+  const named = templates.find((entry) => entry?.name === name);
   return typeof named?.template === "string" ? named.template : undefined;
 }
 

@@ -9,7 +9,6 @@ import { openGguf } from "./gguf_model.ts";
 import { openHfFolder } from "./hf_folder.ts";
 import type { OnProgress } from "./progress.ts";
 import { type Model, ModelError, type Tokenizer } from "./spec.ts";
-import { readToolUseTemplate } from "./tool_use_template.ts";
 
 /** Options of {@linkcode loadModel}. */
 export interface LoadOptions {
@@ -105,10 +104,7 @@ async function exists(path: string): Promise<boolean> {
 function openFolder(folder: string): Model {
   const names = [...Deno.readDirSync(folder)].map((entry) => entry.name);
   const ggufs = names.filter((name) => name.toLowerCase().endsWith(".gguf")).sort();
-  if (names.includes("config.json") || ggufs.length === 0) {
-    const model = openHfFolder(folder);
-    return { ...model, toolUseTemplate: readToolUseTemplate(folder, model.tokenizer) };
-  }
+  if (names.includes("config.json") || ggufs.length === 0) return openHfFolder(folder);
   if (ggufs.length > 1) {
     throw new ModelError(
       `Cannot open model ${folder}: it holds ${ggufs.length} GGUF files; name one of them: ` +

@@ -114,14 +114,7 @@ class VocabularyTokenizer implements Tokenizer {
     const kept = options.skipSpecialTokens
       ? tokens.filter((token) => !this.#special.has(token))
       : tokens;
-    const pieces = kept.map((token) => this.tokenBytes(token));
-    const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-    let filled = 0;
-    for (const piece of pieces) {
-      bytes.set(piece, filled);
-      filled += piece.length;
-    }
-    const text = TEXT.decode(bytes);
+    const text = TEXT.decode(joinBytes(kept.map((token) => this.tokenBytes(token))));
     return this.#stripsLeadingSpace && text.startsWith(" ") ? text.slice(1) : text;
   }
 
@@ -143,6 +136,17 @@ class VocabularyTokenizer implements Tokenizer {
   isSpecial(token: number): boolean {
     return this.#special.has(token);
   }
+}
+
+/** Pieces one behind another. */
+export function joinBytes(pieces: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let filled = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, filled);
+    filled += piece.length;
+  }
+  return bytes;
 }
 
 const UTF8 = new TextEncoder();

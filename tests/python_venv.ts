@@ -21,3 +21,15 @@ export async function mustRun(program: string, ...args: string[]): Promise<void>
   const { success } = await new Deno.Command(program, { args }).spawn().status;
   if (!success) throw new Error(`Cannot run ${program} ${args.join(" ")}`);
 }
+
+/** What a program prints that is given `input`; its failure is ours. */
+export async function outputOf(program: string, args: string[], input = ""): Promise<string> {
+  const process = new Deno.Command(program, { args, stdin: "piped", stdout: "piped" }).spawn();
+  const writer = process.stdin.getWriter();
+  // Not awaited first: it may print before it has read all.
+  const sent = writer.write(new TextEncoder().encode(input)).then(() => writer.close());
+  const { success, stdout } = await process.output();
+  await sent;
+  if (!success) throw new Error(`Cannot run ${program} ${args.join(" ")}`);
+  return new TextDecoder().decode(stdout);
+}

@@ -14,38 +14,45 @@ import { present } from "./present.ts";
 
 type Body<Table extends Fields> = z.infer<z.ZodObject<FieldSchemas<Table>>>;
 
+/** An entry, and its name in JSON. */
+type Entry = readonly [name: string, key: string, field: Field];
+
+// Once, not for each request.
+const REQUEST = entriesOf(REQUEST_FIELDS);
+const CONVERSATION = entriesOf(CONVERSATION_FIELDS);
+
 /** To be spread into a body's schema. */
-export const requestFields = schemasOf(REQUEST_FIELDS);
+export const requestFields = schemasOf(REQUEST) as FieldSchemas<typeof REQUEST_FIELDS>;
 
 /** The same of dialects that take messages. */
-export const conversationFields = schemasOf(CONVERSATION_FIELDS);
+export const conversationFields = schemasOf(CONVERSATION) as FieldSchemas<
+  typeof CONVERSATION_FIELDS
+>;
 
 /** An output length. */
 export const maxTokensField = (least: 0 | 1) => z.int().min(least).max(0x7fffffff).nullish();
 
 /** What {@linkcode requestFields} say, in the engine's words. */
 export function toRequest(body: Body<typeof REQUEST_FIELDS>): GenerateRequest {
-  return valuesOf(REQUEST_FIELDS, body);
+  return valuesOf(REQUEST, body);
 }
 
 /** What {@linkcode conversationFields} say, in the engine's words. */
 export function toConversation(body: Body<typeof CONVERSATION_FIELDS>): ConversationOptions {
-  return valuesOf(CONVERSATION_FIELDS, body);
+  return valuesOf(CONVERSATION, body);
 }
 
-function entriesOf(table: Fields): [string, Field][] {
-  return Object.entries(table).filter(([, { wire }]) => wire !== null);
+function entriesOf(table: Fields): readonly Entry[] {
+  return Object.entries<Field>(table).filter(([, { wire }]) => wire !== null)
+    .map(([name, field]) => [name, wireName(name, table), field]);
 }
 
-function schemasOf<Table extends Fields>(table: Table): FieldSchemas<Table> {
-  const schemas = entriesOf(table).map(([name, field]) =>
-    [wireName(name, table), fieldSchema(name, field)] as const
-  );
-  return Object.fromEntries(schemas) as FieldSchemas<Table>;
+function schemasOf(entries: readonly Entry[]): object {
+  return Object.fromEntries(entries.map(([name, key, field]) => [key, fieldSchema(name, field)]));
 }
 
-function valuesOf(table: Fields, json: Readonly<Record<string, unknown>>): object {
+function valuesOf(entries: readonly Entry[], json: Readonly<Record<string, unknown>>): object {
   return present(Object.fromEntries(
-    entriesOf(table).map(([name, field]) => [name, fieldValue(field, json[wireName(name, table)])]),
+    entries.map(([name, key, field]) => [name, fieldValue(field, json[key])]),
   ));
 }

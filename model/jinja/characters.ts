@@ -111,7 +111,7 @@ export function title(text: string): string {
 }
 
 /** Whether a character has upper or lower case. */
-export function isCased(point: string): boolean {
+function isCased(point: string): boolean {
   return CASED.test(point);
 }
 
@@ -126,7 +126,7 @@ export function isUpperPoint(point: string): boolean {
 }
 
 /** Whether a letter has a case of its own between the two. */
-export function isTitlePoint(point: string): boolean {
+function isTitlePoint(point: string): boolean {
   return /^\p{Lt}$/u.test(point);
 }
 

@@ -15,7 +15,7 @@ import { readHfTokenizer } from "../../model/hf_tokenizer.ts";
 import { loadModel } from "../../model/load.ts";
 import type { Tokenizer } from "../../model/spec.ts";
 import { checkpointNames, checkpointPath } from "../golden/checkpoints.ts";
-import { installPython, mustRun } from "../python_venv.ts";
+import { installPython, mustRun, outputOf } from "../python_venv.ts";
 import { digest, TEXTS, textsFor } from "./texts.ts";
 
 const HERE = "tests/foreign";
@@ -48,19 +48,8 @@ async function compare(name: string, tokenizer: Tokenizer, file: string): Promis
 }
 
 async function reference(file: string, texts: readonly string[]): Promise<number[][]> {
-  const process = new Deno.Command(`${TOOLS}/python/bin/python`, {
-    args: [`${HERE}/tokenizers_reference.py`, file],
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const writer = process.stdin.getWriter();
-  const sent = writer.write(new TextEncoder().encode(JSON.stringify(texts))).then(() =>
-    writer.close()
-  );
-  const { stdout, success } = await process.output();
-  await sent;
-  if (!success) throw new Error(`Cannot get the ids of ${file}`);
-  return JSON.parse(new TextDecoder().decode(stdout));
+  const args = [`${HERE}/tokenizers_reference.py`, file];
+  return JSON.parse(await outputOf(`${TOOLS}/python/bin/python`, args, JSON.stringify(texts)));
 }
 
 /** The default model's GGUF as the `tokenizer.json` that its makers have: SmolLM2's. */

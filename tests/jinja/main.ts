@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { installPython, mustRun } from "../python_venv.ts";
+import { installPython, mustRun, outputOf } from "../python_venv.ts";
 import {
   type Case,
   casesOf,
@@ -54,18 +54,8 @@ async function reference(cases: readonly Case[]): Promise<Outcome[]> {
   return JSON.parse(await python([`${HERE}/reference.py`], JSON.stringify(cases)));
 }
 
-async function python(args: string[], input = ""): Promise<string> {
-  const process = new Deno.Command(PYTHON, {
-    args: ["-W", "ignore", "-B", ...args],
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const writer = process.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(input));
-  await writer.close();
-  const { success, stdout } = await process.output();
-  if (!success) throw new Error(`Cannot run ${args.join(" ")}`);
-  return new TextDecoder().decode(stdout);
+function python(args: string[], input?: string): Promise<string> {
+  return outputOf(PYTHON, ["-W", "ignore", "-B", ...args], input);
 }
 
 /** What we refuse by name is no silence, and counted apart; so are texts with Python's addresses. */
