@@ -1,5 +1,5 @@
 /**
- * A copy of the working tree in a temporary folder, in which faulty code runs.
+ * Copies of the working tree in temporary folders, in which faulty code runs.
  *
  * Its user's cache is a folder of its own with links into the real one, since a fault may write or
  * remove what it should not. What is started there is ended with all that it started.
@@ -17,21 +17,70 @@ export interface Ending {
   readonly output: string;
 }
 
+/** Several trees, each used by one at a time; leaving its scope removes them. */
+export class ScratchTrees implements AsyncDisposable {
+  readonly #trees: readonly ScratchTree[];
+  readonly #free: ScratchTree[];
+  readonly #waiting: ((tree: ScratchTree) => void)[] = [];
+
+  private constructor(trees: readonly ScratchTree[]) {
+    this.#trees = trees;
+    this.#free = [...trees];
+  }
+
+  static async create(size: number): Promise<ScratchTrees> {
+    const cores = Math.max(1, Math.floor(navigator.hardwareConcurrency / size));
+    const shareOf = (i: number) => size === 1 ? undefined : `${i * cores}-${(i + 1) * cores - 1}`;
+    return new ScratchTrees(
+      await Promise.all(Array.from({ length: size }, (_, i) => ScratchTree.create(shareOf(i)))),
+    );
+  }
+
+  get size(): number {
+    return this.#trees.length;
+  }
+
+  /** Calls `work` with a tree that nobody else has, in the order of the calls. */
+  async use<T>(work: (tree: ScratchTree) => Promise<T>): Promise<T> {
+    const tree = this.#free.pop() ??
+      await new Promise<ScratchTree>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await work(tree);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free.push(tree);
+      else next(tree);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#trees.map((tree) => tree[Symbol.asyncDispose]()));
+  }
+}
+
 /** Leaving its scope removes it. */
 export class ScratchTree implements AsyncDisposable {
   readonly #root: string;
   readonly #env: Record<string, string>;
+  readonly #cores: string | undefined;
   #leader: number | undefined;
   /** What is in the tree, as git knows it and has not been told to ignore. */
   readonly files: readonly string[];
 
-  private constructor(root: string, files: readonly string[], env: Record<string, string>) {
+  private constructor(
+    root: string,
+    files: readonly string[],
+    env: Record<string, string>,
+    cores: string | undefined,
+  ) {
     this.#root = root;
+    this.#cores = cores;
     this.files = files;
     this.#env = env;
   }
 
-  static async create(): Promise<ScratchTree> {
+  /** What runs in it has the cores that `taskset` reads in `cores`, else all. */
+  static async create(cores?: string): Promise<ScratchTree> {
     const model = await defaultModelPath();
     const { denoDir } = JSON.parse(await output(Deno.execPath(), "info", "--json"));
     const known = ["--cached", "--others", "--exclude-standard"];
@@ -55,7 +104,7 @@ export class ScratchTree implements AsyncDisposable {
       NO_COLOR: "1",
       TMPDIR: folder("tmp"),
       XDG_CACHE_HOME: folder("cache"),
-    });
+    }, cores);
   }
 
   async read(file: string): Promise<string> {
@@ -69,8 +118,10 @@ export class ScratchTree implements AsyncDisposable {
   /** Runs Deno in the tree; what has not ended after `limitSeconds` hangs. */
   async deno(args: readonly string[], limitSeconds: number): Promise<Ending> {
     const start = performance.now();
-    const process = new Deno.Command(Deno.execPath(), {
-      args: [...args],
+    const command = [Deno.execPath(), ...args];
+    if (this.#cores !== undefined) command.unshift("taskset", "--cpu-list", this.#cores);
+    const process = new Deno.Command(command[0]!, {
+      args: command.slice(1),
       cwd: join(this.#root, "tree"),
       env: this.#env,
       stdin: "null",
