@@ -388,7 +388,7 @@ typedef struct hearth_request_options {
   uint32_t bad_words_offset; /* u32[]: for each word its length, then its ids */
   uint32_t bad_words_count;  /* u32 elements in all, lengths included */
   uint32_t flat_bytes;
-  uint32_t reserved;
+  uint32_t skip_reading_prefix_cache; /* 1: the whole prompt is computed; its blocks are cached */
 } hearth_request_options;
 
 /** Added to a token's logit before sampling; -100 and below bans it. 8 bytes. */

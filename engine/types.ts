@@ -91,6 +91,8 @@ export interface GenerateRequest extends SamplingParameters, ConversationOptions
   readonly priority?: number;
   /** Milliseconds from now until the last token; refused at once where it cannot be met. [none] */
   readonly deadlineMs?: number;
+  /** Compute the whole prompt, though blocks of it are warm. [false] */
+  readonly skipReadingPrefixCache?: boolean;
   /** Requests share warm prompt blocks only under the same salt. [""] */
   readonly salt?: string;
   // #endregion

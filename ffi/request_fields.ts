@@ -116,6 +116,10 @@ export const WHOLE_REQUEST_FIELDS = {
     shown: "none",
     wire: { max: 0x7fff_ffff },
   }, "Milliseconds from now until the last token; refused at once where it cannot be met"),
+  skipReadingPrefixCache: entry(
+    { kind: "switch", default: false },
+    "Compute the whole prompt, though blocks of it are warm",
+  ),
   // In C 128 bits of its digest.
   salt: entry(
     { kind: "text", shown: '""', inC: null, wire: { name: "cache_salt" } },

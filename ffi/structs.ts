@@ -323,7 +323,7 @@ export const RequestOptions = new Struct("hearth_request_options", {
   bad_words_offset: "u32",
   bad_words_count: "u32",
   flat_bytes: "u32",
-  reserved: "u32",
+  skip_reading_prefix_cache: "u32",
 });
 
 /** `hearth_logit_bias`: Added to a token's logit before sampling; -100 and below bans it. */

@@ -87,6 +87,10 @@ struct Request {
   /// itself).
   Sequence& leader() { return sequences.front(); }
   int32_t num_unfinished() const;
+  /// After a preemption its own blocks are as good as computed.
+  bool skips_prefix_cache() const {
+    return wants_prompt_logprobs() || (options.values.skip_reading_prefix_cache && !admitted);
+  }
   bool wants_prompt_logprobs() const {
     return options.values.prompt_logprobs >= 0 && num_prompt_logprobs < prompt_len() - 1;
   }

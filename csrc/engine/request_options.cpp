@@ -94,7 +94,7 @@ void check_values(const hearth_request_options& values, const RequestLimits& lim
         values.frequency_penalty);
   check_range("priority", values.priority, -1000, 1000);
   check_range("has_seed", values.has_seed, 0, 1);
-  check_range("reserved", values.reserved, 0, 0);
+  check_range("skip_reading_prefix_cache", values.skip_reading_prefix_cache, 0, 1);
   // Before a list is copied.
   check_count("stop_ids", values.stop_ids_count, HEARTH_MAX_STOP_IDS, "ids");
   check_count("logit_bias", values.logit_bias_count, HEARTH_MAX_LOGIT_BIASES, "tokens");

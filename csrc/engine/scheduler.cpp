@@ -128,7 +128,7 @@ bool Scheduler::will_release_samplers() const {
 // Full blocks that a sequence need not compute.
 std::vector<int32_t> Scheduler::find_prefix(Sequence& sequence) const {
   std::vector<int32_t> blocks;
-  if (!options_.prefix_caching || sequence.request->wants_prompt_logprobs()) return blocks;
+  if (!options_.prefix_caching || sequence.request->skips_prefix_cache()) return blocks;
   // The last token is always computed: its logits are needed.
   const int32_t max_blocks = (sequence.total_len() - 1) / options_.block_tokens;
   while (int32_t(blocks.size()) < max_blocks) {

@@ -34,6 +34,18 @@ Deno.test("a second call with the same prefix is warm, under the same key alone"
   assert.equal(await cachedTokens("two"), 0);
 });
 
+Deno.test("a prompt is computed whole where its caller asks for it", async () => {
+  await using harness = await openTiny();
+  const answer = async (skip: boolean) => {
+    const body = { ...long, temperature: 0, skip_reading_prefix_cache: skip };
+    const { choices, usage } = await harness.json(CHAT, body);
+    return { text: choices[0].message.content, cached: usage.prompt_tokens_details.cached_tokens };
+  };
+  const { text } = await answer(false);
+  assert.deepEqual(await answer(true), { text, cached: 0 });
+  assert.ok((await answer(false)).cached > 100);
+});
+
 Deno.test("the queue of the engine is bounded: 429 says when to come back", async () => {
   await using harness = await openTiny({}, { maxNumSeqs: 1, maxQueuedRequests: 2 });
   const body = { ...long, max_tokens: 400, ignore_eos: true };

@@ -69,7 +69,7 @@ TEST("parse_request names the field, its value and what is allowed") {
   refuses("prompt_logprobs", [](auto& s) { s.values.prompt_logprobs = 21; });
   refuses("priority must be -1000 to 1000", [](auto& s) { s.values.priority = 1001; });
   refuses("has_seed", [](auto& s) { s.values.has_seed = 2; });
-  refuses("reserved", [](auto& s) { s.values.reserved = 1; });
+  refuses("skip_reading_prefix_cache", [](auto& s) { s.values.skip_reading_prefix_cache = 2; });
 }
 
 TEST("parse_request refuses prompts that are empty, too long or out of the vocabulary") {
