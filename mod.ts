@@ -46,6 +46,7 @@ export { type RenderedText, type TextOrigin, type TextSpan } from "./model/jinja
 export { defaultModelPath } from "./model/default_model.ts";
 export { loadModel, type LoadOptions } from "./model/load.ts";
 export type { OnProgress, Progress } from "./model/progress.ts";
+export type { Steps } from "./model/steps.ts";
 export {
   type ChatTemplate,
   type DType,
@@ -58,5 +59,6 @@ export {
   type TemplateVariables,
   type TensorEntry,
   type TensorRole,
+  type TextOptions,
   type Tokenizer,
 } from "./model/spec.ts";

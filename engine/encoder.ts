@@ -3,19 +3,24 @@
  *
  * Encoding takes about 0.25 ms a KB of prose, so that a few long prompts at a time would keep tokens and
  * `/health` waiting. Short texts are encoded at once; longer ones in a worker that reads the same
- * tokenizer, one at a time, the shortest first and among equals the oldest. The first long text starts
- * the worker, which takes about 0.4 s, and is encoded here unless that would take long. A text that
- * cannot fit the model is refused unread; one whose caller has left is dropped, and with it the worker
- * where that has begun.
+ * tokenizer, in turns (`encode_queue.ts`). The first long text starts the worker, which takes about
+ * 0.4 s; texts that come until then are encoded here unless that would take long. Where there is no
+ * worker, turns are taken here. A text that cannot fit the model is refused unread; one whose caller has
+ * left is dropped between two turns.
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { tokenizerSource } from "../model/load.ts";
 import type { LiteralSpan, Model, Tokenizer } from "../model/spec.ts";
+import { type EncodeJob, type EncodeOutcome, EncodeQueue } from "./encode_queue.ts";
 import { contextRule, refuse } from "./refuse.ts";
-import type { EncodeRequest, WorkerMessage, WorkerSource } from "./tokenizer_worker.ts";
+import {
+  WORKER_URL,
+  type WorkerMessage,
+  type WorkerRequest,
+  type WorkerSource,
+} from "./tokenizer_worker.ts";
 import { EngineError } from "./types.ts";
 
 /** UTF-16 units; about 0.1 ms of prose. */
@@ -26,10 +31,8 @@ const MEDIUM_TEXT = 4 * 1024;
 /** Of a UTF-16 unit. */
 const MOST_UTF8_BYTES = 3;
 
-/** Of encoding a UTF-16 unit, at most, but for hard texts. */
-const MS_PER_UNIT = 1e-3;
-
-const WORKER_URL = new URL("./tokenizer_worker.ts", import.meta.url);
+/** Of encoding a UTF-16 unit of prose. */
+const MS_PER_UNIT = 0.25e-3;
 
 /** What an {@linkcode Encoder} takes in. */
 export interface EncoderLimits {
@@ -46,35 +49,42 @@ export interface EncodeOptions {
   readonly addSpecialTokens: boolean;
   /** [none] */
   readonly literal?: readonly LiteralSpan[] | undefined;
+  /** Whose the text is; long texts of each have turns of their own. [nobody's] */
+  readonly caller?: string | undefined;
   /** Of the request, for errors. */
   readonly field?: string;
   /** Drops the text; its promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-interface PendingText extends EncodeRequest {
-  readonly resolve: (tokens: number[]) => void;
-  readonly reject: (reason: unknown) => void;
+interface PendingText extends EncodeOutcome {
+  readonly job: EncodeJob;
 }
 
 /** See the module's comment. */
 export class Encoder {
   readonly #tokenizer: Tokenizer;
   readonly #limits: EncoderLimits;
+  /** Takes turns on this thread, where there is no worker. */
+  readonly #queue: EncodeQueue;
   /** What a worker would read; undefined: there can be none. */
   #source: WorkerSource | undefined;
   #worker: Worker | undefined;
   #listening = false;
-  readonly #waiting: PendingText[] = [];
-  #running: PendingText | undefined;
+  /** By the numbers that the worker knows them by. */
+  readonly #pending = new Map<number, PendingText>();
+  #numTexts = 0;
   #longestToken: number | undefined;
 
   constructor(model: Model, limits: EncoderLimits) {
     this.#tokenizer = model.tokenizer;
     this.#limits = limits;
-    // A bundle of one file has no worker beside it, a tokenizer of the caller's own no source.
-    const path = existsSync(WORKER_URL) ? tokenizerSource(model.tokenizer) : undefined;
-    if (path !== undefined) this.#source = { path, fingerprint: model.spec.fingerprint };
+    this.#queue = new EncodeQueue(model.tokenizer);
+    // A tokenizer of the caller's own has no source.
+    const path = tokenizerSource(model.tokenizer);
+    if (path !== undefined) {
+      this.#source = { hearthTokenizer: true, path, fingerprint: model.spec.fingerprint };
+    }
   }
 
   /**
@@ -84,34 +94,29 @@ export class Encoder {
    */
   encode(text: string, options: EncodeOptions): number[] | Promise<number[]> {
     this.#checkLength(text, options.field);
-    const { addSpecialTokens, signal } = options;
+    const { addSpecialTokens, caller = "", signal } = options;
     const literal = this.#limits.trustMessageTokens ? [] : options.literal ?? [];
-    if (this.#source === undefined || text.length <= SHORT_TEXT) {
+    if (text.length <= (this.#listening ? SHORT_TEXT : MEDIUM_TEXT)) {
+      if (text.length > SHORT_TEXT) this.#startWorker();
       return this.#tokenizer.encode(text, { addSpecialTokens, literal });
-    }
-    if (this.#worker === undefined) {
-      this.#worker = this.#startWorker(this.#source);
-      if (text.length <= MEDIUM_TEXT) {
-        return this.#tokenizer.encode(text, { addSpecialTokens, literal });
-      }
     }
     signal?.throwIfAborted();
     this.#checkRoom();
     const { promise, resolve, reject } = Promise.withResolvers<number[]>();
-    const pending = { text, addSpecialTokens, literal, resolve, reject };
-    const drop = () => this.#drop(pending, signal!.reason);
+    const id = this.#numTexts++;
+    this.#pending.set(id, { job: { text, caller, addSpecialTokens, literal }, resolve, reject });
+    const drop = () => this.#drop(id, signal!.reason);
     signal?.addEventListener("abort", drop, { once: true });
-    const longer = this.#waiting.findIndex((other) => other.text.length > text.length);
-    this.#waiting.splice(longer < 0 ? this.#waiting.length : longer, 0, pending);
-    this.#worker.ref();
-    this.#sendNext();
+    this.#startWorker();
+    this.#worker?.ref();
+    this.#send(id);
     return promise.finally(() => signal?.removeEventListener("abort", drop));
   }
 
   /** Ends the worker. Texts that wait are refused. */
   async close(): Promise<void> {
     const closed = new EngineError("closing", "The engine was closed while a prompt was encoded");
-    for (const { reject } of this.#takeAll()) reject(closed);
+    for (const id of this.#pending.keys()) this.#drop(id, closed);
     await this.#endWorker();
   }
 
@@ -129,27 +134,24 @@ export class Encoder {
 
   #checkRoom(): void {
     const { maxQueuedRequests } = this.#limits;
-    const texts = this.#running === undefined ? this.#waiting : [this.#running, ...this.#waiting];
-    if (texts.length < maxQueuedRequests) return;
-    const length = texts.reduce((sum, { text }) => sum + text.length, 0);
+    if (this.#pending.size < maxQueuedRequests) return;
+    let length = 0;
+    for (const { job } of this.#pending.values()) length += job.text.length;
     throw new EngineError(
       "queue_full",
       `Cannot encode text: at most ${maxQueuedRequests} long texts may wait: ` +
-        `current number is ${texts.length}`,
+        `current number is ${this.#pending.size}`,
       { retryAfterMs: length * MS_PER_UNIT },
     );
   }
 
-  #startWorker(source: WorkerSource): Worker {
-    const worker = new Worker(WORKER_URL, { workerData: source });
+  #startWorker(): void {
+    if (this.#source === undefined || this.#worker !== undefined) return;
+    const worker = new Worker(WORKER_URL, { workerData: this.#source });
+    this.#worker = worker;
     worker.unref(); // an engine left idle keeps no program alive
-    worker.on("message", (message: WorkerMessage) => {
-      if (worker === this.#worker) this.#receive(message);
-    });
-    worker.on("error", (error: Error) => {
-      if (worker === this.#worker) this.#doWithoutWorker(error.message);
-    });
-    return worker;
+    worker.on("message", (message: WorkerMessage) => this.#receive(message));
+    worker.on("error", (error: Error) => this.#doWithoutWorker(error.message));
   }
 
   async #endWorker(): Promise<void> {
@@ -159,62 +161,56 @@ export class Encoder {
     await worker?.terminate();
   }
 
-  /** One at a time, so that a short text never waits for more than one long one. */
-  #sendNext(): void {
-    if (!this.#listening || this.#running !== undefined) return;
-    this.#running = this.#waiting.shift();
-    if (this.#running === undefined) return this.#worker?.unref();
-    const { text, addSpecialTokens, literal } = this.#running;
-    this.#worker!.postMessage({ text, addSpecialTokens, literal } satisfies EncodeRequest);
+  /** To the worker, when it listens; to this thread's queue where there can be none. */
+  #send(id: number): void {
+    const { job } = this.#pending.get(id)!;
+    if (this.#listening) return this.#tell({ id, job });
+    if (this.#source !== undefined) return;
+    this.#queue.add(job, {
+      resolve: (tokens) => this.#take(id)?.resolve(tokens),
+      reject: (error) => this.#take(id)?.reject(error),
+    });
   }
 
   #receive(message: WorkerMessage): void {
     if (message === "listening") {
       this.#listening = true;
+      for (const id of this.#pending.keys()) this.#send(id);
     } else if ("error" in message) {
-      return void this.#doWithoutWorker(message.error);
+      this.#doWithoutWorker(message.error);
     } else {
-      this.#running!.resolve(Array.from(message.tokens));
-      this.#running = undefined;
+      this.#take(message.id)?.resolve(Array.from(message.tokens));
     }
-    this.#sendNext();
   }
 
-  /** Nothing interrupts a worker but its end: the next text, if there is one, gets a new one. */
-  #drop(pending: PendingText, reason: unknown): void {
-    pending.reject(reason);
-    if (pending === this.#running) {
-      this.#running = undefined;
-      this.#endWorker();
-      if (this.#waiting.length === 0) return;
-      this.#worker = this.#startWorker(this.#source!);
-      this.#worker.ref();
-    } else {
-      const at = this.#waiting.indexOf(pending);
-      if (at >= 0) this.#waiting.splice(at, 1);
-    }
+  #drop(id: number, reason: unknown): void {
+    const dropped = this.#take(id);
+    if (dropped === undefined) return;
+    if (this.#listening) this.#tell({ drop: id });
+    else this.#queue.drop(dropped.job);
+    dropped.reject(reason);
+  }
+
+  /** The text, which does not wait any more; undefined: it did not. */
+  #take(id: number): PendingText | undefined {
+    const taken = this.#pending.get(id);
+    this.#pending.delete(id);
+    if (this.#pending.size === 0) this.#worker?.unref();
+    return taken;
+  }
+
+  #tell(request: WorkerRequest): void {
+    this.#worker!.postMessage(request);
   }
 
   /** The files have changed or cannot be read any more: from now on all texts are encoded here. */
-  async #doWithoutWorker(problem: string): Promise<void> {
+  #doWithoutWorker(problem: string): void {
+    if (this.#source === undefined) return;
     // deno-lint-ignore no-console -- a server takes the console over
     console.error(`Long prompts are encoded without a worker from now on: ${problem}`);
     this.#source = undefined;
     this.#endWorker();
-    for (const { text, addSpecialTokens, literal, resolve, reject } of this.#takeAll()) {
-      await new Promise((resume) => setTimeout(resume)); // events have their turn between two
-      try {
-        resolve(this.#tokenizer.encode(text, { addSpecialTokens, literal }));
-      } catch (error) {
-        reject(error);
-      }
-    }
-  }
-
-  #takeAll(): PendingText[] {
-    const running = this.#running === undefined ? [] : [this.#running];
-    this.#running = undefined;
-    return [...running, ...this.#waiting.splice(0)];
+    for (const id of this.#pending.keys()) this.#send(id);
   }
 }
 

@@ -5,10 +5,13 @@
  */
 import type { AddedTokenJson } from "./tokenizer.ts";
 
-/**
- * Part of a text: where an added token stands (its id), or what is between (-1).
- */
-export type OnPart = (id: number, start: number, end: number) => void;
+/** Part of a text: where an added token stands, or what is between. */
+export interface Part {
+  /** -1: no added token. */
+  readonly id: number;
+  readonly start: number;
+  readonly end: number;
+}
 
 /** Says whether a token may be found where it stands. */
 export type IsAllowed = (token: AddedTokenJson, start: number, end: number) => boolean;
@@ -40,11 +43,11 @@ export class AddedTokenMatcher {
     node.token = token;
   }
 
-  /** Calls `onPart` for each part of the text, in order. */
-  split(text: string, isAllowed: IsAllowed, onPart: OnPart): void {
-    if (this.#root.next.size === 0 && text !== "") return onPart(-1, 0, text.length);
+  /** The parts of a text, in order. */
+  *split(text: string, isAllowed: IsAllowed): Generator<Part, void, void> {
     let done = 0;
-    for (let at = 0; at < text.length;) {
+    const searched = this.#root.next.size === 0 ? 0 : text.length;
+    for (let at = 0; at < searched;) {
       const token = this.#begins[text.charCodeAt(at)] === 1
         ? this.#longest(text, at, isAllowed)
         : undefined;
@@ -62,11 +65,11 @@ export class AddedTokenMatcher {
         while (end < text.length && SPACE.test(text[end]!)) end++;
         at = end;
       }
-      if (start > done) onPart(-1, done, start);
-      onPart(token.id, start, end);
+      if (start > done) yield { id: -1, start: done, end: start };
+      yield { id: token.id, start, end };
       done = end;
     }
-    if (done < text.length) onPart(-1, done, text.length);
+    if (done < text.length) yield { id: -1, start: done, end: text.length };
   }
 
   #longest(text: string, at: number, isAllowed: IsAllowed): AddedTokenJson | undefined {

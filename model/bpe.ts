@@ -3,8 +3,9 @@
  *
  * @module
  */
-
 import { Merges } from "./merges.ts";
+import { PieceMerge } from "./piece_merge.ts";
+import type { Steps } from "./steps.ts";
 
 /** A vocabulary and its merge rules. */
 export interface BpeRules {
@@ -26,8 +27,12 @@ const UTF8 = new TextEncoder();
 const CACHED_PIECES = 32_768;
 const LONGEST_CACHED = 64;
 const KEPT_CHARACTERS = 8192;
-/** Of longer pieces the memory for merging is given back. */
-const KEPT_SYMBOLS = 4096;
+/** UTF-16 units. Longer pieces take several steps, and memory that is given back. */
+const SHORT_PIECE = 4096;
+/** What a unit, a byte of UTF-8 each, can become. */
+const MOST_SYMBOLS = 3;
+/** Merges that a step tries; about a millisecond. */
+const STEP = 8192;
 
 /** GPT-2 writes each byte as a printable character: itself where it is one, else from U+0100 on. */
 export const byteAlphabet: readonly string[] = (() => {
@@ -50,14 +55,14 @@ export const byteTokens: readonly string[] = Array.from(
 export class BytePairEncoder {
   readonly #rules: BpeRules;
   readonly #merges: Merges;
-  readonly #symbolsOf: (piece: string) => number[];
+  readonly #addSymbols: (piece: string, all: number[], wasUnknown: boolean) => boolean;
   readonly #unknown: number | undefined;
   readonly #byteLevel: boolean;
   readonly #characters = new Map<string, readonly number[]>();
   /** What was used lately, and what was before: the older half goes when the younger is full. */
   #cache = new Map<string, readonly number[]>();
   #older = new Map<string, readonly number[]>();
-  readonly #queue = new Queue(KEPT_SYMBOLS);
+  readonly #merge: PieceMerge;
 
   /**
    * @param texts of all ids
@@ -66,21 +71,45 @@ export class BytePairEncoder {
   constructor(rules: BpeRules, texts: readonly (string | undefined)[], byteLevel: boolean) {
     this.#rules = rules;
     this.#merges = new Merges(rules, texts);
+    this.#merge = new PieceMerge(this.#merges, SHORT_PIECE * MOST_SYMBOLS);
     this.#unknown = rules.unknown === undefined ? undefined : rules.ids.get(rules.unknown);
     if (byteLevel) {
       const bytes = byteAlphabet.map((character) => this.#symbolsOfCharacter(character));
-      this.#symbolsOf = (piece) => this.#fused(UTF8.encode(piece), (byte) => bytes[byte]!);
+      const symbolsOf = (byte: number) => bytes[byte]!;
+      this.#addSymbols = (piece, ...rest) => this.#add(UTF8.encode(piece), symbolsOf, ...rest);
     } else {
-      this.#symbolsOf = (piece) =>
-        this.#fused(piece, (character) => this.#symbolsOfCharacter(character));
+      const symbolsOf = (character: string) => this.#symbolsOfCharacter(character);
+      this.#addSymbols = (piece, ...rest) => this.#add(piece, symbolsOf, ...rest);
     }
     this.#byteLevel = byteLevel;
   }
 
-  /** Adds the tokens of a piece that the pre-tokenizer cut: nothing merges across its borders. */
-  encode(piece: string, tokens: number[]): void {
+  /**
+   * Adds the tokens of a piece that the pre-tokenizer cut: nothing merges across its borders.
+   *
+   * @returns what is left to do, where the piece is long
+   */
+  encode(piece: string, tokens: number[]): Steps<void> | undefined {
+    if (piece.length > SHORT_PIECE) return this.#encodeLong(piece, tokens);
     const known = this.#known(piece) ?? this.#make(piece);
     for (let i = 0; i < known.length; i++) tokens.push(known[i]!);
+    return undefined;
+  }
+
+  *#encodeLong(piece: string, tokens: number[]): Steps<void> {
+    const symbols: number[] = [];
+    let isUnknown = false;
+    for (let start = 0; start < piece.length;) {
+      let end = start + SHORT_PIECE;
+      if (isLowSurrogate(piece.charCodeAt(end))) end++;
+      isUnknown = this.#addSymbols(piece.slice(start, end), symbols, isUnknown);
+      start = end;
+      yield;
+    }
+    const merge = new PieceMerge(this.#merges, symbols.length);
+    merge.begin(symbols);
+    while (!merge.run(STEP)) yield;
+    for (const token of merge.tokens()) tokens.push(token);
   }
 
   #known(piece: string): readonly number[] | undefined {
@@ -102,9 +131,17 @@ export class BytePairEncoder {
 
   #make(piece: string): readonly number[] {
     const whole = this.#rules.ignoreMerges ? this.#rules.ids.get(this.#written(piece)) : undefined;
-    const tokens = whole === undefined ? this.#merge(this.#symbolsOf(piece)) : [whole];
+    const tokens = whole === undefined ? this.#mergeShort(piece) : [whole];
     if (piece.length <= LONGEST_CACHED) this.#keep(piece, tokens);
     return tokens;
+  }
+
+  #mergeShort(piece: string): number[] {
+    const symbols: number[] = [];
+    this.#addSymbols(piece, symbols, false);
+    this.#merge.begin(symbols);
+    this.#merge.run(Infinity);
+    return this.#merge.tokens();
   }
 
   /** A piece as the vocabulary spells it. */
@@ -115,10 +152,18 @@ export class BytePairEncoder {
     return text;
   }
 
-  /** The symbols of all characters; unknown ones that follow each other are one where rules say so. */
-  #fused<T>(characters: Iterable<T>, symbolsOf: (character: T) => readonly number[]): number[] {
-    const all: number[] = [];
-    let wasUnknown = false;
+  /**
+   * Adds the symbols of all characters; unknown ones that follow each other are one where rules say so.
+   *
+   * @param wasUnknown what stands before
+   * @returns whether the last one is unknown
+   */
+  #add<T>(
+    characters: Iterable<T>,
+    symbolsOf: (character: T) => readonly number[],
+    all: number[],
+    wasUnknown: boolean,
+  ): boolean {
     for (const character of characters) {
       const symbols = symbolsOf(character);
       const isUnknown = symbols.length === 1 && symbols[0] === this.#unknown;
@@ -127,7 +172,7 @@ export class BytePairEncoder {
       }
       wasUnknown = isUnknown;
     }
-    return all;
+    return wasUnknown;
   }
 
   #symbolsOfCharacter(character: string): readonly number[] {
@@ -148,92 +193,8 @@ export class BytePairEncoder {
     }
     return this.#unknown === undefined ? [] : [this.#unknown];
   }
-
-  /**
-   * Merges neighbours, lowest rank first and leftmost among equals, until no rule fits. Symbols
-   * form a linked list; the queue holds `rank * count + position of the left one`, so that comparing
-   * numbers orders by both. An entry is stale when its left symbol has changed or gone.
-   */
-  #merge(symbols: number[]): number[] {
-    const count = symbols.length;
-    if (count < 2) return symbols;
-    const merges = this.#merges;
-    const queue = count <= KEPT_SYMBOLS ? this.#queue : new Queue(count);
-    const { next, previous } = queue;
-    for (let i = 0; i < count; i++) {
-      next[i] = i + 1;
-      previous[i] = i - 1;
-    }
-    const offer = (left: number) => {
-      const right = next[left]!;
-      if (right >= count) return;
-      const rank = merges.rank(merges.find(symbols[left]!, symbols[right]!));
-      if (rank >= 0) queue.push(rank * count + left);
-    };
-
-    for (let i = 0; i < count - 1; i++) offer(i);
-    for (let entry = queue.pop(); entry >= 0; entry = queue.pop()) {
-      const rank = Math.floor(entry / count);
-      const left = entry - rank * count;
-      const right = next[left]!;
-      if (symbols[left] === GONE || right >= count) continue;
-      const pair = merges.find(symbols[left]!, symbols[right]!);
-      if (merges.rank(pair) !== rank) continue;
-      symbols[left] = merges.result(pair);
-      symbols[right] = GONE;
-      const following = next[right]!;
-      next[left] = following;
-      if (following < count) previous[following] = left;
-      offer(left);
-      if (previous[left]! >= 0) offer(previous[left]!);
-    }
-    return symbols.filter((symbol) => symbol !== GONE);
-  }
 }
 
-const GONE = -1;
-
-/** A binary heap of numbers that are not negative, smallest first, and the links of a list. */
-class Queue {
-  readonly next: Int32Array;
-  readonly previous: Int32Array;
-  readonly #items: number[] = [];
-
-  /** @param room symbols that the list can have */
-  constructor(room: number) {
-    this.next = new Int32Array(room);
-    this.previous = new Int32Array(room);
-  }
-
-  push(item: number): void {
-    const items = this.#items;
-    let at = items.push(item) - 1;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (items[parent]! <= item) break;
-      items[at] = items[parent]!;
-      at = parent;
-    }
-    items[at] = item;
-  }
-
-  /** -1: there is none. */
-  pop(): number {
-    const items = this.#items;
-    const last = items.pop();
-    if (last === undefined) return -1;
-    if (items.length === 0) return last;
-    const smallest = items[0]!;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= items.length) break;
-      if (child + 1 < items.length && items[child + 1]! < items[child]!) child++;
-      if (items[child]! >= last) break;
-      items[at] = items[child]!;
-      at = child;
-    }
-    items[at] = last;
-    return smallest;
-  }
+function isLowSurrogate(unit: number): boolean {
+  return unit >= 0xdc00 && unit <= 0xdfff;
 }

@@ -60,22 +60,37 @@ export function preTokenizer(json: unknown): PreTokenizer {
   return { prepare, scanners, byteLevel };
 }
 
-/** Calls `onPiece` for each piece of a text that {@linkcode PreTokenizer.prepare} gave, in order. */
-export function cut(
-  scanners: readonly Scanner[],
-  text: string,
-  onPiece: (piece: string) => void,
-): void {
-  const run = (level: number, start: number, end: number) => {
-    const scan = scanners[level];
-    if (scan === undefined) return onPiece(text.slice(start, end));
-    for (let at = start; at < end;) {
-      const next = scan(text, at, end);
-      run(level + 1, at, next);
-      at = next;
+/** The pieces of a text that {@linkcode PreTokenizer.prepare} gave, in order. */
+export class Pieces {
+  readonly #scanners: readonly Scanner[];
+  readonly #text: string;
+  /** Where what each scanner cuts now ends; the first has the whole text. */
+  readonly #ends: number[];
+  /** Of the innermost scanner that has not come to its end. */
+  #level = 0;
+  #at = 0;
+
+  constructor(scanners: readonly Scanner[], text: string) {
+    this.#scanners = scanners;
+    this.#text = text;
+    this.#ends = [text.length];
+  }
+
+  /** undefined behind the last. */
+  next(): string | undefined {
+    const [scanners, text, ends, at] = [this.#scanners, this.#text, this.#ends, this.#at];
+    if (at === text.length) return undefined;
+    let level = this.#level;
+    let end = ends[level]!;
+    for (; level < scanners.length; level++) {
+      end = scanners[level]!(text, at, end);
+      ends[level + 1] = end;
     }
-  };
-  if (text !== "") run(0, 0, text.length);
+    while (level > 0 && ends[level] === end) level--;
+    this.#level = level;
+    this.#at = end;
+    return text.slice(at, end);
+  }
 }
 
 function flat(json: unknown): readonly Json[] {

@@ -6,6 +6,7 @@
  */
 
 import type { RenderedText } from "./jinja/template.ts";
+import type { Steps } from "./steps.ts";
 
 /** Element types of weights, as `HEARTH_DTYPE_*` in hearth.h. */
 export type DType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0" | "Q4_1";
@@ -120,6 +121,14 @@ export interface TensorEntry {
  */
 export type LiteralSpan = readonly [start: number, end: number, by: "caller" | "assistant"];
 
+/** How a text is encoded. */
+export interface TextOptions {
+  /** Adds BOS and the like where the model wants them. [true] */
+  readonly addSpecialTokens?: boolean;
+  /** Where texts stand that must not form added tokens; in order, and apart. [none] */
+  readonly literal?: readonly LiteralSpan[];
+}
+
 /** Text to token ids and back. Implementations are pure: no state between calls. */
 export interface Tokenizer {
   /** Ids in the vocabulary, added tokens included. */
@@ -130,17 +139,12 @@ export interface Tokenizer {
   readonly eosToken: string | undefined;
   /**
    * Token ids of a text. Special tokens spelled out in the text become their ids (as vLLM and
-   * Transformers do). `addSpecialTokens` adds BOS and the like where the model wants them; a BOS that
-   * the text already begins with is never doubled. `literal` says where texts begin and end in which
-   * that must not happen; spans are in order and do not overlap.
+   * Transformers do), but where {@linkcode TextOptions.literal} says otherwise. A BOS that the text
+   * already begins with is never doubled.
    */
-  encode(
-    text: string,
-    options?: {
-      readonly addSpecialTokens?: boolean;
-      readonly literal?: readonly LiteralSpan[];
-    },
-  ): number[];
+  encode(text: string, options?: TextOptions): number[];
+  /** The same in steps of a few milliseconds; without it, a long text holds its thread. */
+  encodeSteps?(text: string, options?: TextOptions): Steps<number[]>;
   /**
    * Text of token ids: their bytes one behind another, but for the space that some tokenizers drop where
    * a text begins. Bytes that are no valid UTF-8 become U+FFFD.

@@ -8,10 +8,14 @@ import { AddedTokenMatcher, type IsAllowed } from "./added_tokens.ts";
 import { type BpeRules, BytePairEncoder } from "./bpe.ts";
 import { shownValue } from "./fields.ts";
 import { type Normalize, normalizer } from "./normalizer.ts";
-import { cut, type PreTokenizer, preTokenizer } from "./pre_tokenizer.ts";
+import { Pieces, type PreTokenizer, preTokenizer } from "./pre_tokenizer.ts";
 import { wordsOf } from "./sentence_piece.ts";
 import type { LiteralSpan } from "./spec.ts";
+import type { Steps } from "./steps.ts";
 import type { AddedTokenJson, TokenizerJson } from "./tokenizer.ts";
+
+/** UTF-16 units of a step, in pieces that are not long; about a millisecond of prose, 5 of hard text. */
+const STEP = 4096;
 
 /** See the module's comment. */
 export class TokenEncoder {
@@ -45,30 +49,50 @@ export class TokenEncoder {
   }
 
   /** @param literal parts of the text in which added tokens are text */
-  encode(text: string, addSpecialTokens: boolean, literal: readonly LiteralSpan[]): number[] {
+  *encode(
+    text: string,
+    addSpecialTokens: boolean,
+    literal: readonly LiteralSpan[],
+  ): Steps<number[]> {
     const tokens: number[] = addSpecialTokens ? [...this.#frame[0]] : [];
-    this.#raw.split(text, allowedOutside(literal), (id, start, end) => {
+    for (const { id, start, end } of this.#raw.split(text, allowedOutside(literal))) {
       if (id >= 0) tokens.push(id);
-      else this.#encodePart(text.slice(start, end), start, literal, tokens);
-    });
+      else yield* this.#encodePart(text.slice(start, end), start, literal, tokens);
+    }
     if (addSpecialTokens) tokens.push(...this.#frame[1]);
     return tokens;
   }
 
   /** A part without the added tokens that are found before normalization. */
-  #encodePart(
+  *#encodePart(
     part: string,
     offset: number,
     literal: readonly LiteralSpan[],
     tokens: number[],
-  ): void {
+  ): Steps<void> {
     const text = this.#normalize?.(part) ?? part;
     const allowed = allowedInPart(literal, offset, part, text);
-    this.#normalized.split(text, allowed, (id, start, end) => {
-      if (id >= 0) return void tokens.push(id);
+    for (const { id, start, end } of this.#normalized.split(text, allowed)) {
+      if (id >= 0) {
+        tokens.push(id);
+        continue;
+      }
       const prepared = this.#pieces.prepare(text.slice(start, end), offset === 0 && start === 0);
-      cut(this.#pieces.scanners, prepared, (piece) => this.#merging.encode(piece, tokens));
-    });
+      yield* this.#encodePieces(prepared, tokens);
+    }
+  }
+
+  *#encodePieces(text: string, tokens: number[]): Steps<void> {
+    const pieces = new Pieces(this.#pieces.scanners, text);
+    let room = STEP;
+    for (let piece = pieces.next(); piece !== undefined; piece = pieces.next()) {
+      const rest = this.#merging.encode(piece, tokens);
+      if (rest !== undefined) yield* rest;
+      room -= piece.length;
+      if (room > 0) continue;
+      yield;
+      room = STEP;
+    }
   }
 }
 

@@ -9,7 +9,8 @@
  * @module
  */
 import { type BpeRules, byteAlphabet } from "./bpe.ts";
-import { type LiteralSpan, ModelError, type Tokenizer } from "./spec.ts";
+import { ModelError, type TextOptions, type Tokenizer } from "./spec.ts";
+import { finished, type Steps } from "./steps.ts";
 import { TokenEncoder } from "./token_encoder.ts";
 
 /** A tokenizer as `tokenizer.json` describes it, its model apart. */
@@ -93,15 +94,13 @@ class VocabularyTokenizer implements Tokenizer {
     this.#stripsLeadingSpace = stripsLeadingSpace;
   }
 
-  encode(
-    text: string,
-    options: {
-      readonly addSpecialTokens?: boolean;
-      readonly literal?: readonly LiteralSpan[];
-    } = {},
-  ): number[] {
+  encode(text: string, options?: TextOptions): number[] {
+    return finished(this.encodeSteps(text, options));
+  }
+
+  *encodeSteps(text: string, options: TextOptions = {}): Steps<number[]> {
     const { addSpecialTokens = true, literal = [] } = options;
-    const ids = this.#encoder.encode(text, addSpecialTokens, literal);
+    const ids = yield* this.#encoder.encode(text, addSpecialTokens, literal);
     const doubled = addSpecialTokens && this.#bos !== undefined &&
       ids[0] === this.#bos && ids[1] === this.#bos;
     return doubled ? ids.slice(1) : ids;

@@ -7,19 +7,22 @@
  * @module
  */
 import { builtinModules } from "node:module";
+import { parse } from "node:path";
 import { build } from "esbuild";
 
 const FOLDER = "functions";
+/** A worker of the engine reads the bundle too, and must come upon this before it has an engine. */
+const WORKER = "./engine/tokenizer_worker.ts";
 
 /** Files with a default export are functions; the others are their parts. */
 const functions = [...Deno.readDirSync(FOLDER)]
   .filter(({ name }) => name.endsWith(".ts"))
-  .map(({ name }) => `${FOLDER}/${name}`)
+  .map(({ name }) => `./${FOLDER}/${name}`)
   .filter((path) => /^export default /m.test(Deno.readTextFileSync(path)))
   .sort();
 
 await build({
-  entryPoints: functions,
+  entryPoints: functions.map((path) => ({ in: `with-worker:${path}`, out: parse(path).name })),
   outdir: "dist",
   bundle: true,
   format: "esm",
@@ -27,6 +30,17 @@ await build({
   target: "esnext",
   logLevel: "info",
   plugins: [{
+    name: "with-worker",
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^with-worker:/ }, ({ path }) => {
+        return { path: path.slice(path.indexOf(":") + 1), namespace: "with-worker" };
+      });
+      onLoad({ filter: /./, namespace: "with-worker" }, ({ path }) => {
+        const contents = `import "${WORKER}"; export { default } from "${path}";`;
+        return { contents, resolveDir: Deno.cwd() };
+      });
+    },
+  }, {
     // Deno knows `fs` as `node:fs` alone.
     name: "node-prefix",
     setup({ onResolve }) {

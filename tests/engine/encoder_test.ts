@@ -48,7 +48,7 @@ Deno.test("Encoder leaves the event loop free", () =>
     assert.ok(turns >= 10, `${turns} turns of the event loop`);
   }));
 
-Deno.test("Encoder lets short texts overtake long ones", () =>
+Deno.test("Encoder lets short texts overtake long ones, also one that has begun", () =>
   withEncoder(async (encoder) => {
     await encoder.encode(textOf(5000), plain); // the worker listens
     const order: number[] = [];
@@ -57,7 +57,7 @@ Deno.test("Encoder lets short texts overtake long ones", () =>
       await encoder.encode(textOf(length), plain);
       order.push(length);
     }));
-    assert.deepEqual(order, [100_000, 1000, 100_001, 100_002]); // the first had begun
+    assert.deepEqual(order, [1000, 100_000, 100_001, 100_002]);
   }));
 
 Deno.test("Encoder takes texts of one length in the order of their arrival", () =>
@@ -73,12 +73,12 @@ Deno.test("Encoder takes texts of one length in the order of their arrival", () 
 
 Deno.test("Encoder refuses a text that cannot fit without encoding it", async () => {
   const model = await loadModel(tiny);
-  const encode = () => assert.fail("it was encoded");
+  const encodeSteps = () => assert.fail("it was encoded");
   const tokenizer = Object.assign(Object.create(model.tokenizer) as Tokenizer, {
     vocabSize: 3,
     tokenText: (token: number) => "xé世"[token],
     tokenBytes: (token: number) => new Uint8Array(token + 1),
-    encode,
+    encodeSteps,
   });
   const encoder = new Encoder({ ...model, tokenizer }, { ...limits, maxModelLen: 1000 });
   assert.throws(() => encoder.encode("x".repeat(3001), plain), {
@@ -86,34 +86,40 @@ Deno.test("Encoder refuses a text that cannot fit without encoding it", async ()
     code: "context_length_exceeded",
     message: /length is 1000 tokens: current value is 3001 characters, at least 1001 tokens/,
   });
-  assert.throws(() => encoder.encode("x".repeat(3000), plain), /it was encoded/);
+  await assert.rejects(async () => await encoder.encode("x".repeat(3000), plain), /it was encoded/);
   await encoder.close();
 });
 
-Deno.test("Encoder goes on at once when the text that it encodes is dropped", () =>
-  withEncoder((encoder, tokenizer) =>
-    withEncoder(async (other) => { // tells how long the long one would have taken
-      await Promise.all([encoder, other].map((it) => it.encode(textOf(5000), plain)));
-      const gone = new AbortController();
-      const long = encoder.encode(textOf(8_000_000), { ...plain, signal: gone.signal });
-      const waiting = encoder.encode(textOf(7_000_000), { ...plain, signal: gone.signal });
-      const refused = Promise.allSettled([long, waiting]);
-      const next = encoder.encode(textOf(2000), plain);
-      const whole = other.encode(textOf(8_000_000), plain);
-      gone.abort(new Error("left"));
-      assert.deepEqual(await Promise.race([next, whole]), tokenizer.encode(textOf(2000)));
-      for (const outcome of await refused) {
-        assert.equal(outcome.status, "rejected");
-        assert.equal(outcome.reason.message, "left");
-      }
-    })
-  ));
+Deno.test("Encoder drops a text whose caller leaves, and loses nothing of others", () =>
+  withEncoder(async (encoder, tokenizer) => {
+    await encoder.encode(textOf(5000), plain);
+    const gone = new AbortController();
+    const leaving = [8_000_000, 7_000_000].map((length) =>
+      encoder.encode(textOf(length), { ...plain, signal: gone.signal, caller: "one" })
+    );
+    const outcomes = Promise.allSettled(leaving);
+    const [short, long] = [2000, 300_000].map(async (length) => {
+      assert.deepEqual(
+        await encoder.encode(textOf(length), { ...plain, caller: "two" }),
+        tokenizer.encode(textOf(length)),
+      );
+    });
+    await short; // by then the long ones of both have begun
+    gone.abort(new Error("left"));
+    for (const outcome of await outcomes) {
+      assert.equal(outcome.status, "rejected");
+      assert.equal(outcome.reason.message, "left");
+    }
+    await long;
+    await encoder.encode(textOf(600), { ...plain, signal: new AbortController().signal });
+    assert.throws(() => encoder.encode(textOf(600), { ...plain, signal: gone.signal }), /left/);
+  }));
 
 Deno.test("Encoder counts the texts that wait", () =>
   withEncoder(async (encoder) => {
     await encoder.encode(textOf(5000), plain);
     const texts = Array.from({ length: 8 }, () => encoder.encode(textOf(1000), plain));
-    const full = { code: "queue_full", retryAfterMs: 8 };
+    const full = { code: "queue_full", retryAfterMs: 2 };
     assert.throws(() => encoder.encode(textOf(1000), plain), full);
     await Promise.all(texts);
     await encoder.encode(textOf(1000), plain);
@@ -151,7 +157,7 @@ for (
   });
 }
 
-Deno.test("Encoder encodes with a tokenizer of the caller's own at once", async () => {
+Deno.test("Encoder encodes with a tokenizer of the caller's own", async () => {
   const model = await loadModel(tiny);
   const { tokenizer } = model;
   const reversed: Tokenizer = {
@@ -159,7 +165,7 @@ Deno.test("Encoder encodes with a tokenizer of the caller's own at once", async 
     encode: (text) => tokenizer.encode([...text].reverse().join("")),
   };
   const encoder = new Encoder({ ...model, tokenizer: reversed }, limits);
-  assert.deepEqual(encoder.encode(textOf(5000), plain), reversed.encode(textOf(5000)));
+  assert.deepEqual(await encoder.encode(textOf(5000), plain), reversed.encode(textOf(5000)));
   await encoder.close();
 });
 

@@ -192,7 +192,7 @@ Deno.test("A request may end while its prompt is still encoded", async () => {
   allowLongTurns(STARTS_WORKER);
   await using engine = await openLong();
   const prompt = "the quick brown fox ".repeat(40);
-  await engine.tokenize(prompt); // from now on a worker encodes
+  await engine.tokenize(prompt.repeat(6)); // from now on a worker encodes
   const cancelled = engine.generate({ prompt });
   cancelled.cancel();
   const chunks = await collect(cancelled);

@@ -44,6 +44,14 @@ class ServedFile implements AsyncDisposable {
     );
   }
 
+  /** Names of its threads; those of workers are `worker-1` and so on. */
+  threads(): string[] {
+    const folder = `/proc/${this.#process.pid}/task`;
+    return [...Deno.readDirSync(folder)].map(({ name }) =>
+      Deno.readTextFileSync(`${folder}/${name}/comm`).trim()
+    );
+  }
+
   /** Asks until it is ready. */
   async ask(
     path: string,
@@ -171,6 +179,18 @@ Deno.test("deno task bundle makes files that run without node_modules", async (t
         assert.equal(status, 200, text);
       });
     }
+    await t.step("a long prompt is encoded beside the event loop", async () => {
+      await using served = new ServedFile("tokenize.js", [], { cwd: folder });
+      const isWorker = (name: string) => name.startsWith("worker-");
+      const texts = ["x y ", "x y ".repeat(2000)];
+      for (const [i, prompt] of texts.entries()) {
+        const { status, text } = await served.ask("/tokenize", { prompt });
+        assert.equal(status, 200, text);
+        assert.equal(JSON.parse(text).count, prompt.length, "x, y and spaces by themselves");
+        assert.equal(served.threads().some(isWorker), i === 1);
+      }
+      assert.doesNotMatch(served.output, /without a worker/);
+    });
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
