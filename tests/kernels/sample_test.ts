@@ -58,7 +58,7 @@ testOnEachPath("sample() draws what the definition draws, whatever is set", (pat
     temperature: fc.constantFrom(0.1, 0.7, 1, 2),
     topP: fc.constantFrom(1, 0.95, 0.5, 0.01),
     minP: fc.constantFrom(0, 0, 0.05, 0.5, 1),
-    topK: fc.constantFrom(0, 0, 1, 5, 40, 699, 5000),
+    topK: fc.constantFrom(0, 0, 1, 5, 40, 60, 350, 699, 5000),
     repetitionPenalty: fc.constantFrom(1, 1.3, 0.8),
     presencePenalty: fc.constantFrom(0, 1.5, -0.5),
     frequencyPenalty: fc.constantFrom(0, 0.7),
@@ -183,6 +183,19 @@ testOnEachPath("sample() gives ties to the lowest ids", (path) => {
   }
   const [sampled] = ops.sample(logits, 1000, [{}], [{ numLogprobs: 5 }]);
   assert.deepEqual(sampled!.top.map(({ token }) => token), [700, 701, 702, 0, 1]);
+});
+
+testOnEachPath("sample() cuts many equal ones at their ids, however many are left", (path) => {
+  using ops = new Ops(path);
+  const logits = Float32Array.from({ length: 1000 }, (_, id) => id % 2 ? 0 : -0); // all equal
+  const last = (sampler: SamplerInput, numDraws: number) =>
+    Math.max(...drawTokens(ops, logits, { temperature: 1, seed: 5n, ...sampler }, numDraws));
+  for (const topK of [20, 100, 500]) {
+    assert.equal(last({ topK }, 20 * topK), topK - 1, `top_k ${topK}`);
+    assert.equal(last({ topK, topP: 0.5 }, 10 * topK), topK / 2 - 1, `half of top_k ${topK}`);
+  }
+  const banned = new Map(Array.from({ length: 900 }, (_, i) => [i + 100, -100]));
+  assert.equal(last({ topK: 500, logitBias: banned }, 2000), 99);
 });
 
 testOnEachPath("sample() tells logprobs of the raw logits", (path) =>

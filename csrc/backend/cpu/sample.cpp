@@ -1,6 +1,7 @@
 #include "sample.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <unordered_map>
@@ -21,6 +22,12 @@ constexpr float kBanningBias = -100;
 // How finely top_p tells weights apart before it sorts: weights below 2^-126 are 0.
 constexpr int32_t kBucketsPerOctave = 16, kNumBuckets = 127 * kBucketsPerOctave;
 
+// The best `count` of a row are put in order where they are fewer than this share of it.
+constexpr uint32_t kFewOf = 16;
+// By how many of a logit's leading bits, sign and exponent first, the others are told apart at
+// first.
+constexpr int32_t kKeyBits = 12;
+
 struct Candidate {
   float logit;
   uint32_t token;
@@ -29,6 +36,12 @@ struct Candidate {
 /// Most likely first, ties to the lowest id.
 bool operator<(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+}
+
+/// Ascends as the logit does; zeros are equal.
+uint32_t key_of(float logit) {
+  const uint32_t bits = std::bit_cast<uint32_t>(logit + 0.0f);
+  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
 }
 
 template <class Element>
@@ -90,8 +103,9 @@ struct CpuSamplers::Workspace {
   std::vector<float> raw_maxima, maxima;  // of blocks; as computed, and with edits
   std::vector<Edit> edits;
   std::vector<Candidate> candidates;
-  std::vector<double> sums;     // of blocks' weights
-  std::vector<double> buckets;  // of weights of about the same size
+  std::vector<double> sums;      // of blocks' weights
+  std::vector<double> buckets;   // of weights of about the same size
+  std::vector<uint32_t> counts;  // of logits with the same leading bits
 };
 
 /// One row of logits.
@@ -205,11 +219,12 @@ class CpuSamplers::Row {
 
     const float scale = kLog2E / spec.temperature;
     Cut cut;
-    if (spec.top_k > 0 && spec.top_k < uint32_t(vocab_)) {
+    if (spec.top_k > 0 && spec.top_k < uint32_t(vocab_) / kFewOf) {
       select(spec.top_k);
       cut = spec.top_p < 1 ? selected_nucleus(spec, peak, scale) : cut_at(work_.candidates.back());
-    } else if (spec.top_p < 1) {
-      cut = nucleus(spec, peak, scale);
+    } else {
+      if (spec.top_k > 0 && spec.top_k < uint32_t(vocab_)) cut = cut_behind(spec.top_k);
+      if (spec.top_p < 1) cut = nucleus(spec, peak, scale, cut);
     }
 
     const double total = weigh_blocks(peak, scale, spec.min_p, cut);
@@ -249,11 +264,30 @@ class CpuSamplers::Row {
     std::sort(best.begin(), best.end());
   }
 
+  /// The cut behind the `count` best, many of a row's: only those near it are put in order.
+  Cut cut_behind(uint32_t count) {
+    constexpr int32_t kShift = 32 - kKeyBits;
+    std::vector<uint32_t>& counts = work_.counts;
+    counts.assign(size_t(1) << kKeyBits, 0);
+    for (int32_t token = 0; token < vocab_; ++token) ++counts[key_of(logits_[token]) >> kShift];
+    uint32_t bucket = (1u << kKeyBits) - 1;
+    while (counts[bucket] < count) count -= counts[bucket--];
+
+    std::vector<Candidate>& near = work_.candidates;
+    near.clear();
+    for (int32_t token = 0; token < vocab_; ++token) {
+      if (key_of(logits_[token]) >> kShift == bucket)
+        near.push_back({logits_[token], uint32_t(token)});
+    }
+    std::nth_element(near.begin(), near.begin() + count - 1, near.end());
+    return cut_at(near[count - 1]);
+  }
+
   static Cut cut_at(const Candidate& last) { return {last.logit, int32_t(last.token)}; }
 
   /// The end of the smallest set of most likely tokens whose share of the weight is top_p, among
-  /// those that min_p leaves.
-  Cut nucleus(const SamplerSpec& spec, float peak, float scale) {
+  /// those that min_p and a cut leave.
+  Cut nucleus(const SamplerSpec& spec, float peak, float scale, Cut among) {
     // Weights are gathered by their size first, so that only those of the cut's size are sorted.
     const auto bucket_of = [&](int32_t token) {
       const float octaves = (peak - logits_[token]) * scale;
@@ -264,7 +298,7 @@ class CpuSamplers::Row {
     double total = 0;
     float weights[kLogitsBlock];
     for (int32_t block = 0; block < num_blocks_; ++block) {
-      total += weigh(block, peak, scale, spec.min_p, Cut{}, weights);
+      total += weigh(block, peak, scale, spec.min_p, among, weights);
       const int32_t first = block * kLogitsBlock, count = std::min(vocab_ - first, kLogitsBlock);
       for (int32_t i = 0; i < count; ++i) {
         if (weights[i] > 0) buckets[bucket_of(first + i)] += weights[i];
@@ -279,7 +313,9 @@ class CpuSamplers::Row {
     std::vector<Candidate>& tokens = work_.candidates;
     tokens.clear();
     for (int32_t token = 0; token < vocab_; ++token) {
-      if (bucket_of(token) == bucket) tokens.push_back({logits_[token], uint32_t(token)});
+      if (bucket_of(token) != bucket || logits_[token] < among.logit) continue;
+      if (logits_[token] == among.logit && token > among.last_token) continue;
+      tokens.push_back({logits_[token], uint32_t(token)});
     }
     std::sort(tokens.begin(), tokens.end());
     return nucleus_of_candidates(spec, peak, scale, before, wanted);

@@ -5,7 +5,9 @@
 //     scan     largest logit of each block of 256, and whether all are finite
 //     edit     bans, biases and penalties touch few tokens: they are written into the row, and
 //              taken back afterwards, since several sequences may sample from one row
-//     select   the k largest, by a threshold that rises; most blocks are skipped by their maximum
+//     select   the k largest, by a threshold that rises; most blocks are skipped by their maximum.
+//              Where k is a large share of the row, where they end is found by counting logits of
+//              about the same size
 //     draw     min_p, top_k and top_p leave the tokens down to some (logit, id); the inverse of the
 //              cumulative weights of those, in the order of their ids, in blocks
 //   Greedy without logprobs is the scan alone.
