@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Worker } from "node:worker_threads";
 import { Encoder } from "../../engine/encoder.ts";
 import { loadModel } from "../../model/load.ts";
 import type { Tokenizer } from "../../model/spec.ts";
@@ -136,6 +137,12 @@ for (
     const said: string[] = [];
     const { error } = console;
     console.error = (line: string) => said.push(line);
+    let numEnded = 0;
+    const { terminate } = Worker.prototype;
+    Worker.prototype.terminate = function () {
+      numEnded++;
+      return terminate.call(this);
+    };
     try {
       for (const length of [10_000, 20_000]) {
         const tokens = await encoder.encode(textOf(length), plain);
@@ -143,7 +150,9 @@ for (
       }
       assert.equal(said.length, 1, said.join("\n"));
       assert.match(said[0]!, /without a worker/);
+      assert.equal(numEnded, 1, "else it would keep the program alive");
     } finally {
+      Worker.prototype.terminate = terminate;
       console.error = error;
       await encoder.close();
       await Deno.remove(folder, { recursive: true }).catch(() => {});
