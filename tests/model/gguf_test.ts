@@ -94,6 +94,18 @@ Deno.test("readGguf() takes a file that ends with its metadata", () => {
   assert.deepEqual([...read(array).metadata.get("k") as Uint16Array], [1, 2]);
 });
 
+Deno.test("readGguf() takes tensors in any order of their places, one behind another", async () => {
+  const placed = (...offsets: number[]) =>
+    read(writeGguf({
+      metadata: [],
+      tensors: offsets.map((offset, i) => ({ name: `${i}`, dims: [16], offset })),
+      dataBytes: 192,
+    })).tensors.map(({ name, bytes }) => [name, bytes]);
+  assert.deepEqual(placed(128, 0, 64), [["0", 64], ["1", 64], ["2", 64]]);
+  await assertRefused(() => placed(128, 0, 96), /tensors "2" and "0" overlap/);
+  await assertRefused(() => placed(160, 0, 64), /tensor "0" ends at byte \d+, but the file has/);
+});
+
 Deno.test("readGguf() reads each text as UTF-8, or says that it is none", () => {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const decoded = (bytes: Uint8Array) => {
