@@ -28,6 +28,23 @@ Deno.test("Encoder encodes short texts at once", () =>
     assert.deepEqual(encoder.encode(textOf(100), plain), tokenizer.encode(textOf(100)));
   }));
 
+Deno.test("Encoder encodes up to 4 K at once while its worker starts, then up to 512 alone", () =>
+  withEncoder((encoder, tokenizer) =>
+    withEncoder(async (other) => {
+      const first = encoder.encode(textOf(4096), plain);
+      assert.deepEqual(first, tokenizer.encode(textOf(4096)));
+      assert.ok(Array.isArray(encoder.encode(textOf(512), plain)));
+      const later = [encoder.encode(textOf(513), plain), other.encode(textOf(4097), plain)];
+      assert.ok(later.every((tokens) => tokens instanceof Promise));
+      assert.deepEqual(
+        await Promise.all(later),
+        [513, 4097].map((length) => {
+          return tokenizer.encode(textOf(length));
+        }),
+      );
+    })
+  ));
+
 Deno.test("Encoder gives the same ids beside the event loop", () =>
   withEncoder(async (encoder, tokenizer) => {
     for (const length of [20_000, 600, 5000]) {
