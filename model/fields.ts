@@ -84,12 +84,16 @@ export class Fields {
   nested(key: string): Fields | undefined {
     if (!this.has(key)) return undefined;
     const value = this.#get<object>(key, "an object", undefined, isPlainObject);
-    return new Fields(this.#source, `${this.#kind} ${key}.`, new Map(Object.entries(value)));
+    return new Fields(this.#source, `${this.#name(key)}.`, new Map(Object.entries(value)));
   }
 
   /** @throws {ModelError} */
   fail(problem: string): never {
     throw new ModelError(`Cannot open model ${this.#source}: ${problem}`);
+  }
+
+  #name(key: string): string {
+    return this.#kind.endsWith(".") ? `${this.#kind}${key}` : `${this.#kind} ${key}`;
   }
 
   #get<T>(
@@ -98,7 +102,7 @@ export class Fields {
     fallback: T | undefined,
     accept: (value: unknown) => boolean,
   ): T {
-    const name = this.#kind.endsWith(".") ? `${this.#kind}${key}` : `${this.#kind} ${key}`;
+    const name = this.#name(key);
     const value = this.raw(key) ?? fallback;
     if (value === undefined) this.fail(`${name} is missing`);
     if (!accept(value)) {

@@ -20,7 +20,7 @@ export function describeIssue(
   }
   if (inner.code === "invalid_key") {
     const param = paramOf(path.slice(0, -1));
-    const rule = inner.issues[0]?.message;
+    const rule = inner.issues[0]!.message;
     const message = `Cannot read request: ${param} ${rule}: current value is ${show(path.at(-1))}`;
     return { message, param };
   }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Worker } from "node:worker_threads";
 import { Encoder } from "../../engine/encoder.ts";
 import { loadModel } from "../../model/load.ts";
 import type { Tokenizer } from "../../model/spec.ts";
@@ -26,6 +27,23 @@ Deno.test("Encoder encodes short texts at once", () =>
   withEncoder((encoder, tokenizer) => {
     assert.deepEqual(encoder.encode(textOf(100), plain), tokenizer.encode(textOf(100)));
   }));
+
+Deno.test("Encoder encodes up to 4 K at once while its worker starts, then up to 512 alone", () =>
+  withEncoder((encoder, tokenizer) =>
+    withEncoder(async (other) => {
+      const first = encoder.encode(textOf(4096), plain);
+      assert.deepEqual(first, tokenizer.encode(textOf(4096)));
+      assert.ok(Array.isArray(encoder.encode(textOf(512), plain)));
+      const later = [encoder.encode(textOf(513), plain), other.encode(textOf(4097), plain)];
+      assert.ok(later.every((tokens) => tokens instanceof Promise));
+      assert.deepEqual(
+        await Promise.all(later),
+        [513, 4097].map((length) => {
+          return tokenizer.encode(textOf(length));
+        }),
+      );
+    })
+  ));
 
 Deno.test("Encoder gives the same ids beside the event loop", () =>
   withEncoder(async (encoder, tokenizer) => {
@@ -142,6 +160,12 @@ for (
     const said: string[] = [];
     const { error } = console;
     console.error = (line: string) => said.push(line);
+    let numEnded = 0;
+    const { terminate } = Worker.prototype;
+    Worker.prototype.terminate = function () {
+      numEnded++;
+      return terminate.call(this);
+    };
     try {
       for (const length of [10_000, 20_000]) {
         const tokens = await encoder.encode(textOf(length), plain);
@@ -149,7 +173,9 @@ for (
       }
       assert.equal(said.length, 1, said.join("\n"));
       assert.match(said[0]!, /without a worker/);
+      assert.equal(numEnded, 1, "else it would keep the program alive");
     } finally {
+      Worker.prototype.terminate = terminate;
       console.error = error;
       await encoder.close();
       await Deno.remove(folder, { recursive: true }).catch(() => {});

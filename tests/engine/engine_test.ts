@@ -1,7 +1,13 @@
 import { allowLongTurns, STARTS_WORKER } from "../event_loop_guard.ts";
 import assert from "node:assert/strict";
 import { Engine } from "../../engine/engine.ts";
-import type { GenerateChunk, GenerateRequest, Run } from "../../engine/types.ts";
+import {
+  EngineError,
+  type GenerateChunk,
+  type GenerateRequest,
+  type Run,
+} from "../../engine/types.ts";
+import { NativeEngine } from "../../ffi/native_engine.ts";
 import { loadModel } from "../../model/load.ts";
 import { onTestDevice } from "../test_device.ts";
 import { promptOf, tiny } from "./requests.ts";
@@ -399,6 +405,22 @@ Deno.test("Engine.open() refuses weights that are cut short", async () => {
     );
   } finally {
     await Deno.remove(path);
+  }
+});
+
+Deno.test("Engine.open() frees what it opened where the weights cannot be loaded", async () => {
+  const { poll, close } = NativeEngine.prototype;
+  let numClosed = 0;
+  NativeEngine.prototype.poll = () => Promise.reject(new EngineError("io_error", "torn"));
+  NativeEngine.prototype.close = function () {
+    numClosed++;
+    close.call(this);
+  };
+  try {
+    await assert.rejects(open(), { code: "io_error", message: "torn" });
+    assert.equal(numClosed, 1);
+  } finally {
+    Object.assign(NativeEngine.prototype, { poll, close });
   }
 });
 

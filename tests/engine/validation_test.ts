@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import type { GenerateRequest } from "../../engine/types.ts";
-import { checkPrompt, resolveRequest } from "../../engine/validation.ts";
+import type { EngineStats, GenerateRequest } from "../../engine/types.ts";
+import type { Model } from "../../model/spec.ts";
+import { checkPrompt, limitsOf, resolveRequest } from "../../engine/validation.ts";
 
 const limits = { vocabSize: 100, maxModelLen: 32, maxNumSeqs: 16, eosTokenIds: [2, 7] };
 
@@ -217,5 +218,56 @@ Deno.test("checkPrompt() refuses ids out of the vocabulary", () => {
       message:
         `Cannot submit request: tokens must hold token ids from 0 to 99: current value is ${token}`,
     });
+  }
+});
+
+Deno.test("limitsOf() leaves out what ends a text and is not in the vocabulary", () => {
+  const model = { spec: { vocabSize: 100 }, eosTokenIds: [2, 99, 100, 101] } as unknown as Model;
+  const stats = { maxModelLen: 32, maxNumSeqs: 16 } as EngineStats;
+  assert.deepEqual(limitsOf(model, stats), { ...limits, eosTokenIds: [2, 99] });
+});
+
+Deno.test("resolveRequest() completes a request with its defaults", () => {
+  const { seed, salt, ...rest } = resolveRequest({ prompt: "x" }, limits);
+  assert.ok(seed >= 0n && seed < 2n ** 64n);
+  // The first 128 bits of SHA-256 of nothing.
+  assert.deepEqual(salt, [0x141cfc9842c4b0e3n, 0x24b96f99c8f4fb9an]);
+  assert.deepEqual(rest, {
+    maxTokens: 32,
+    minTokens: 0,
+    temperature: 1,
+    topP: 1,
+    topK: 0,
+    minP: 0,
+    repetitionPenalty: 1,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    n: 1,
+    logprobs: -1,
+    promptLogprobs: -1,
+    priority: 0,
+    deadlineMs: 0,
+    stopIds: [2, 7],
+    logitBias: new Map(),
+    badWords: [],
+  });
+});
+
+Deno.test("resolveRequest() names the field that belongs to messages, and shows a part of it", () => {
+  const long = { a: "x".repeat(100) };
+  const conversation: readonly (readonly [name: keyof GenerateRequest, value: unknown])[] = [
+    ["tools", [long]],
+    ["documents", [long]],
+    ["chatTemplateKwargs", long],
+    ["addGenerationPrompt", true],
+    ["continueFinalMessage", false],
+  ];
+  for (const [field, value] of conversation) {
+    assert.throws(() => resolveRequest({ prompt: "x", [field]: value }, limits), {
+      field,
+      rule: "be absent, as there are no messages",
+      value: JSON.stringify(value).slice(0, 80),
+    });
+    resolveRequest({ messages: [{ role: "user", content: "x" }], [field]: value }, limits);
   }
 });

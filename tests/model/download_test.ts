@@ -176,6 +176,59 @@ Deno.test("download() says when nobody answers", async () => {
   assert.match(error.message, /Cannot download http:\/\/127.0.0.1:9\/none/);
 });
 
+Deno.test("download() says how far it came, and for how long nothing did", async () => {
+  const cut = await run([{ cutAfter: 0 }], { retryDelaysMs: [] });
+  assert.match(cut.error.message, /^Cannot download http.*: cut after 0 of 60000 bytes: \S/);
+  const stalled = await run([{ stallAfter: 0 }], { retryDelaysMs: [], stallTimeoutMs: 20 });
+  assert.match(stalled.error.message, /: cut after 0 of 60000 bytes: no bytes for 0.02 s$/);
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = silent.addr as Deno.NetAddr;
+  const unanswered = await run([], {
+    url: `http://127.0.0.1:${port}/`,
+    retryDelaysMs: [],
+    connectTimeoutMs: 30,
+  });
+  assert.equal(
+    unanswered.error.message,
+    `Cannot download http://127.0.0.1:${port}/: no answer for 0.03 s`,
+  );
+});
+
+Deno.test("download() says what was promised of a file that is shorter, longer or another", async () => {
+  const shorter = await run([], { bytes: CONTENT.length + 1, retryDelaysMs: [] });
+  assert.match(shorter.error.message, /: cut after 60000 of 60001 bytes$/);
+  assert.deepEqual(shorter.files, ["w.bin.incomplete"]);
+  const longer = await run([], { bytes: CONTENT.length - 1 });
+  assert.match(longer.error.message, /: it is longer than the 59999 bytes promised$/);
+  assert.deepEqual(longer.files, []);
+  const other = await run([], { digest: { kind: "git", hex: "0123" } });
+  assert.match(other.error.message, /: the bytes received are not those promised \(git 0123\)$/);
+  assert.deepEqual([other.files, other.transfers.length], [[], 1]);
+  const same = createHash("sha1").update("blob 60000\0").update(CONTENT).digest("hex");
+  assert.equal((await run([], { digest: { kind: "git", hex: same } })).error, undefined);
+});
+
+Deno.test("download() says what a refusal of the server means", async () => {
+  const access = "access is denied (status STATUS): ask for access on the model's page, then set " +
+    "HF_TOKEN";
+  const meanings: Readonly<Record<number, string>> = {
+    401: access,
+    403: access,
+    404: "there is no such model, revision or file (status 404)",
+    418: "status STATUS",
+  };
+  for (const [status, meaning] of Object.entries(meanings)) {
+    const { error } = await run([{ status: Number(status) }]);
+    assert.ok(error.message.endsWith(`: ${meaning.replace("STATUS", status)}`), error.message);
+  }
+  const shifted = await run([{ cutAfter: 30_000 }, { shiftRange: 5 }], { retryDelaysMs: [] });
+  assert.match(shifted.error?.message ?? "", /cut after|refused to go on at byte/);
+  const kept = await run([{ status: 416 }], { retryDelaysMs: [] }, (target) => {
+    Deno.writeFileSync(`${target}.incomplete`, CONTENT.subarray(0, 7));
+  });
+  assert.match(kept.error.message, /: the server refused to go on at byte 7 \(status 416\)$/);
+});
+
 Deno.test("download() ends with the caller's signal and keeps the part", async () => {
   const controller = new AbortController();
   const { error, partial } = await run([{ stallAfter: 9_000 }], {

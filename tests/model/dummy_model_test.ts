@@ -74,6 +74,51 @@ Deno.test("A dummy takes a config's path, and fp16 where it names no type", () =
     assert.ok(model.tensors.every(({ dtype }) => dtype === "F16"));
   }, "llama3-8b.json"));
 
+Deno.test("A dummy takes the type that its config names, the newer name first", async () => {
+  const types = { float32: ["F32", 4], float16: ["F16", 2], bfloat16: ["BF16", 2] } as const;
+  for (const [name, [dtype, bytes]] of Object.entries(types)) {
+    for (const named of [{ dtype: name, torch_dtype: "float8" }, { torch_dtype: name }]) {
+      await withConfig({ ...LLAMA3_8B, ...named }, async (folder) => {
+        const { tensors } = await loadModel(folder, dummy);
+        const norm = tensors.find(({ role }) => role === "final_norm_weight");
+        assert.deepEqual([norm?.dtype, norm?.shape, norm?.bytes], [dtype, [4096], 4096 * bytes]);
+      });
+    }
+  }
+});
+
+Deno.test("A dummy without a tokenizer has a token a byte, and printable ones beyond", () =>
+  withConfig({ ...LLAMA3_8B, vocab_size: 300, eos_token_id: [7, 8] }, async (folder) => {
+    const { tokenizer, chatTemplate, eosTokenIds, name } = await loadModel(folder, dummy);
+    assert.equal(name, folder.split("/").at(-1));
+    assert.deepEqual([chatTemplate, eosTokenIds], [undefined, [7, 8]]);
+    assert.deepEqual([tokenizer.bosToken, tokenizer.eosToken], [undefined, undefined]);
+    assert.equal(tokenizer.vocabSize, 300);
+    assert.deepEqual(tokenizer.encode("aé"), [97, 0xc3, 0xa9]);
+    assert.equal(tokenizer.decode([97, 0xc3, 0xa9]), "aé");
+    assert.equal(tokenizer.decode([0xef, 0xbb, 0xbf, 97]), "\ufeffa");
+    const printable = [256, 284, 285, 299];
+    assert.equal(tokenizer.decode(printable), "\x62~ .");
+    assert.deepEqual(printable.map((id) => tokenizer.tokenText(id)), ["b", "~", " ", "."]);
+    assert.deepEqual(printable.map((id) => [...tokenizer.tokenBytes(id)]), [[98], [126], [32], [
+      46,
+    ]]);
+    assert.deepEqual([tokenizer.tokenText(65), tokenizer.tokenText(300)], ["A", undefined]);
+    assert.equal(tokenizer.tokenBytes(255)[0], 255);
+    assert.equal(tokenizer.isSpecial(7), false);
+    const small = await withSmall();
+    assert.deepEqual(small, [97 % 90, 48]);
+  }));
+
+/** Tokens of "a0" where the vocabulary has fewer than the bytes. */
+async function withSmall(): Promise<number[]> {
+  let tokens: number[] = [];
+  await withConfig({ ...LLAMA3_8B, vocab_size: 90 }, async (folder) => {
+    tokens = (await loadModel(folder, dummy)).tokenizer.encode("a0");
+  });
+  return tokens;
+}
+
 Deno.test("A dummy says what it needs", async () => {
   await assert.rejects(loadModel("/nowhere", dummy), { name: "ModelError", message: /nowhere/ });
   await assert.rejects(loadModel(`${checkpointPath("llama-gguf-f16")}/model.gguf`, dummy), {

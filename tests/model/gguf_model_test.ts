@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { rope, type RopeScaling } from "../../model/rope.ts";
 import { loadModel } from "../../model/load.ts";
 import { type Model, ModelError } from "../../model/spec.ts";
 import { assertRefused, ScratchFolder } from "./files.ts";
@@ -10,30 +11,45 @@ async function load(changes: Partial<GgufToWrite> = {}): Promise<Model> {
   return await loadModel(folder.write("tiny.Q4_1.gguf", tinyGguf(changes)));
 }
 
+const key = (name: string, type: number, value: unknown) => ({
+  metadata: withKeys({ [name]: [type, value] }),
+});
+const tensor = (name: string, change: Parameters<typeof withTensors>[0][string]) => ({
+  tensors: withTensors({ [name]: change }),
+});
+
 Deno.test("loadModel() describes a GGUF model", async () => {
   const { spec, ...model } = await load();
   assert.equal(model.name, "tiny.Q4_1");
   assert.equal(model.architecture, "llama");
   assert.deepEqual(model.eosTokenIds, [2, 0]);
-  assert.deepEqual(
-    [spec.vocabSize, spec.hiddenSize, spec.embeddingSize, spec.intermediateSize, spec.numLayers],
-    [288, 64, 64, 96, 1],
-  );
-  assert.deepEqual([spec.numHeads, spec.numKvHeads, spec.headDim, spec.maxPosition], [
-    2,
-    1,
-    32,
-    128,
-  ]);
-  assert.deepEqual([spec.norm, spec.activation, spec.position, spec.ropeStyle], [
-    "rms",
-    "silu",
-    "rope",
-    "interleaved",
-  ]);
-  assert.equal(spec.tiedEmbeddings, true);
-  assert.equal(spec.ropeInvFreq.length, 16);
-  assert.equal(spec.ropeInvFreq[1], Math.fround(10_000 ** (-2 / 32)));
+  assert.deepEqual({ ...spec, fingerprint: 0n }, {
+    vocabSize: 288,
+    hiddenSize: 64,
+    embeddingSize: 64,
+    intermediateSize: 96,
+    numLayers: 1,
+    numHeads: 2,
+    numKvHeads: 1,
+    headDim: 32,
+    maxPosition: 128,
+    norm: "rms",
+    normAfter: false,
+    activation: "silu",
+    gated: true,
+    position: "rope",
+    positionOffset: 0,
+    ropeStyle: "interleaved",
+    ropeDim: 32,
+    ropeInvFreq: rope(32, 10_000, { type: "none" }).invFreq,
+    ropeScale: 1,
+    slidingWindow: 0,
+    slidingWindowFirstLayer: 0,
+    normEps: Math.fround(1e-5),
+    attentionScale: 1 / Math.sqrt(32),
+    tiedEmbeddings: true,
+    fingerprint: 0n,
+  });
 });
 
 Deno.test("loadModel() gives each GGUF tensor its role, row-major shape and place", async () => {
@@ -94,9 +110,12 @@ Deno.test("loadModel() divides RoPE's frequencies by rope_freqs.weight", async (
   assert.deepEqual(spec.ropeInvFreq, plain.map((f, i) => i < 8 ? f : f / 8));
   assert.ok(!table.some(({ name }) => name === "rope_freqs.weight"));
 
-  view.setFloat32(start, NaN, true);
-  const spoiled = folder.write("m.gguf", bytes);
-  await assertRefused(() => loadModel(spoiled), /rope_freqs.weight must hold positive numbers/);
+  for (const value of [NaN, 0, -1, Infinity]) {
+    view.setFloat32(start + 8, value, true);
+    const spoiled = folder.write("m.gguf", bytes);
+    const message = `rope_freqs.weight must hold positive numbers: value 2 is ${value}`;
+    await assertRefused(() => loadModel(spoiled), new RegExp(message));
+  }
 });
 
 Deno.test("loadModel() honours GGUF's RoPE scaling", async () => {
@@ -120,6 +139,160 @@ Deno.test("loadModel() honours GGUF's RoPE scaling", async () => {
   assert.equal(yarn.spec.ropeInvFreq[15], Math.fround((plain[15] as number) / 4));
 });
 
+/** Keys behind `llama.`, and what of the spec they change. */
+const specKeys:
+  readonly (readonly [changes: Partial<GgufToWrite>, spec: Partial<Model["spec"]>])[] = [
+    [key("llama.attention.sliding_window", gguf.u32, 9), { slidingWindow: 9 }],
+    [
+      key("llama.rope.dimension_count", gguf.u32, 8),
+      { ropeDim: 8, ropeInvFreq: rope(8, 10_000, { type: "none" }).invFreq },
+    ],
+    [
+      key("llama.rope.freq_base", gguf.f32, 500),
+      { ropeInvFreq: rope(32, 500, { type: "none" }).invFreq },
+    ],
+    [key("llama.attention.value_length", gguf.u32, 32), {}],
+    [key("llama.expert_count", gguf.u32, 0), {}],
+    [key("split.count", gguf.u16, 1), {}],
+    [{ tensors: withTensors({ "blk.0.attn_rot_embd": {} }) }, {}],
+  ];
+
+Deno.test("loadModel() takes what GGUF's metadata says of the shapes", async () => {
+  const { spec: plain } = await load();
+  for (const [changes, expected] of specKeys) {
+    const { spec } = await load(changes);
+    const { fingerprint } = spec;
+    assert.deepEqual(spec, { ...plain, ...expected, fingerprint });
+  }
+  const metadata = withKeys({ "llama.attention.head_count_kv": undefined });
+  const tensors = withTensors({
+    "blk.0.attn_k.weight": { dims: [64, 64] },
+    "blk.0.attn_v.weight": { dims: [64, 64] },
+  });
+  assert.equal((await load({ metadata, tensors })).spec.numKvHeads, 2);
+});
+
+/** Of 16 frequencies; keys behind `llama.rope.`. */
+const yarn = {
+  type: "yarn",
+  factor: 4,
+  originalMaxPosition: 32,
+  betaFast: 32,
+  betaSlow: 1,
+  attentionFactor: undefined,
+  truncate: true,
+} as const;
+type Keys = Readonly<Record<string, string | number>>;
+const yarnKeys = {
+  "scaling.type": "yarn",
+  "scaling.factor": 4,
+  "scaling.original_context_length": 32,
+};
+const scalings: readonly (readonly [keys: Keys, scaling: RopeScaling])[] = [
+  [{}, { type: "none" }],
+  [{ "scaling.type": "none", "scaling.factor": 4 }, { type: "none" }],
+  [{ "scaling.type": "linear", "scaling.factor": 4 }, { type: "linear", factor: 4 }],
+  [{ scale_linear: 4 }, { type: "linear", factor: 4 }],
+  [{ scale_linear: 1 }, { type: "none" }],
+  [{ scale_linear: 4, "scaling.factor": 2 }, { type: "linear", factor: 2 }],
+  [yarnKeys, yarn],
+  [{ ...yarnKeys, "scaling.yarn_beta_fast": 16 }, { ...yarn, betaFast: 16 }],
+  [{ ...yarnKeys, "scaling.yarn_beta_slow": 2 }, { ...yarn, betaSlow: 2 }],
+  [
+    { ...yarnKeys, "scaling.attn_factor": 2 },
+    { ...yarn, attentionFactor: 2 * (0.1 * Math.log(4) + 1) },
+  ],
+];
+
+Deno.test("loadModel() reads each way in which GGUF stretches RoPE", async () => {
+  for (const [keys, scaling] of scalings) {
+    const metadata = withKeys(Object.fromEntries(
+      Object.entries(keys).map(([name, value]) => [
+        `llama.rope.${name}`,
+        typeof value === "string"
+          ? [gguf.string, value]
+          : name.endsWith("length")
+          ? [gguf.u32, value]
+          : [gguf.f32, value],
+      ]),
+    ));
+    const { spec } = await load({ metadata });
+    const expected = rope(32, 10_000, scaling);
+    assert.deepEqual(spec.ropeInvFreq, expected.invFreq, JSON.stringify(keys));
+    assert.ok(Math.abs(spec.ropeScale - expected.scale) < 1e-12, JSON.stringify(keys));
+  }
+});
+
+/** Roles of a file with these tensors beside those that each has. */
+async function rolesOf(architecture: string, more: Record<string, number>) {
+  const metadata = tinyMetadata.map(([key, type, value]) =>
+    [
+      key.replace("llama.", `${architecture}.`),
+      type,
+      key === "general.architecture" ? architecture : value,
+    ] as const
+  );
+  const added = Object.entries(more).map(([name, size]) =>
+    [`blk.0.${name}`, { dims: [size] }] as const
+  );
+  const { tensors } = await load({ metadata, tensors: withTensors(Object.fromEntries(added)) });
+  return Object.fromEntries(tensors.map(({ name, role }) => [name, role]));
+}
+
+const everywhere = {
+  "token_embd.weight": "token_embedding",
+  "output_norm.weight": "final_norm_weight",
+  "blk.0.attn_norm.weight": "attention_norm_weight",
+  "blk.0.attn_q.weight": "q_weight",
+  "blk.0.attn_k.weight": "k_weight",
+  "blk.0.attn_v.weight": "v_weight",
+  "blk.0.attn_output.weight": "o_weight",
+  "blk.0.ffn_norm.weight": "mlp_norm_weight",
+  "blk.0.ffn_gate.weight": "gate_weight",
+  "blk.0.ffn_up.weight": "up_weight",
+  "blk.0.ffn_down.weight": "down_weight",
+};
+const qkvSizes = { "attn_q.bias": 64, "attn_k.bias": 32, "attn_v.bias": 32 };
+const qkv = {
+  "blk.0.attn_q.bias": "q_bias",
+  "blk.0.attn_k.bias": "k_bias",
+  "blk.0.attn_v.bias": "v_bias",
+};
+const outputSize = { "attn_output.bias": 64 };
+const output = { "blk.0.attn_output.bias": "o_bias" };
+const normSizes = { "attn_q_norm.weight": 32, "attn_k_norm.weight": 32 };
+const norms = {
+  "blk.0.attn_q_norm.weight": "q_norm_weight",
+  "blk.0.attn_k_norm.weight": "k_norm_weight",
+};
+
+Deno.test("loadModel() gives the tensors of each GGUF architecture their roles", async () => {
+  assert.deepEqual(await rolesOf("llama", {}), everywhere);
+  assert.deepEqual(await rolesOf("llama", { ...qkvSizes, ...outputSize }), {
+    ...everywhere,
+    ...qkv,
+    ...output,
+  });
+  assert.deepEqual(await rolesOf("qwen2", qkvSizes), { ...everywhere, ...qkv });
+  assert.deepEqual(await rolesOf("qwen2", { ...qkvSizes, ...outputSize }), {
+    ...everywhere,
+    ...qkv,
+    ...output,
+  });
+  assert.deepEqual(await rolesOf("qwen3", normSizes), { ...everywhere, ...norms });
+  assert.deepEqual(await rolesOf("qwen3", { ...normSizes, ...qkvSizes }), {
+    ...everywhere,
+    ...norms,
+    ...qkv,
+  });
+  for (const [architecture, missing] of [["qwen2", "attn_q.bias"], ["qwen3", "attn_q_norm"]]) {
+    const message = new RegExp(`tensor blk.0.${missing}.* is missing`);
+    await assertRefused(() => rolesOf(architecture!, {}), message);
+  }
+  await assertRefused(() => rolesOf("llama", normSizes), /unknown tensor blk.0.attn_q_norm.weight/);
+  await assertRefused(() => rolesOf("qwen3", outputSize), /unknown tensor blk.0.attn_output.bias/);
+});
+
 Deno.test("two GGUF files that differ in a byte of metadata have different fingerprints", async () => {
   const one = await load();
   const other = await load({ metadata: withKeys({ "general.name": [gguf.string, "other"] }) });
@@ -136,14 +309,7 @@ Deno.test("openGguf() takes the sampling that the metadata recommends", async ()
   assert.deepEqual((await load()).samplingDefaults, {});
 });
 
-const key = (name: string, type: number, value: unknown) => ({
-  metadata: withKeys({ [name]: [type, value] }),
-});
-const tensor = (name: string, change: Parameters<typeof withTensors>[0][string]) => ({
-  tensors: withTensors({ [name]: change }),
-});
-
-const refused: Record<string, [changes: Partial<GgufToWrite>, message: RegExp]> = {
+const refused: Record<string, readonly [changes: Partial<GgufToWrite>, message: RegExp]> = {
   "an unsupported architecture": [
     key("general.architecture", gguf.string, "gemma3"),
     /architecture gemma3 is not supported in GGUF; supported: llama, qwen2, qwen3/,
@@ -191,6 +357,81 @@ const refused: Record<string, [changes: Partial<GgufToWrite>, message: RegExp]> 
     key("llama.rope.scaling.type", gguf.string, "longrope"),
     /RoPE scaling longrope is not supported/,
   ],
+  "a RoPE scaling of no length": [
+    key("llama.rope.scaling.type", gguf.string, "yarn"),
+    /llama.rope.scaling.original_context_length is missing/,
+  ],
+  ...Object.fromEntries(
+    ["factor", "yarn_beta_fast", "yarn_beta_slow", "attn_factor"].map((name) => [
+      `a ${name} of zero`,
+      [
+        {
+          metadata: withKeys({
+            "llama.rope.scaling.type": [gguf.string, "yarn"],
+            "llama.rope.scaling.original_context_length": [gguf.u32, 32],
+            [`llama.rope.scaling.${name}`]: [gguf.f32, 0],
+          }),
+        },
+        new RegExp(`llama.rope.scaling.${name} must be a number above 0: current value is 0`),
+      ] as const,
+    ]),
+  ),
+  "a linear scale of zero": [
+    key("llama.rope.scale_linear", gguf.f32, 0),
+    /llama.rope.scale_linear must be a number above 0/,
+  ],
+  "an odd head dimension": [
+    key("llama.attention.key_length", gguf.u32, 31),
+    /the head dimension must be even: it is 31/,
+  ],
+  "values of another size than keys": [
+    key("llama.attention.value_length", gguf.u32, 16),
+    /attention.key_length and attention.value_length must be equal/,
+  ],
+  "an odd number of rotating dimensions": [
+    key("llama.rope.dimension_count", gguf.u32, 7),
+    /rope.dimension_count must be even: it is 7/,
+  ],
+  "more rotating dimensions than a head has": [
+    key("llama.rope.dimension_count", gguf.u32, 34),
+    /rope.dimension_count must be a whole number from 1 to 32: current value is 34/,
+  ],
+  "key-value heads that cannot be shared": [
+    {
+      metadata: withKeys({
+        "llama.attention.head_count": [gguf.u32, 4],
+        "llama.attention.head_count_kv": [gguf.u32, 3],
+      }),
+    },
+    /4 heads cannot share 3 key-value heads evenly/,
+  ],
+  ...Object.fromEntries(
+    ([
+      ["embedding_length", 1, 1_048_576],
+      ["feed_forward_length", 1, 1_048_576],
+      ["block_count", 1, 1024],
+      ["context_length", 1, 16_777_216],
+      ["attention.head_count", 1, 1024],
+      ["attention.sliding_window", 0, 16_777_216],
+      ["expert_count", 0, 1_048_576],
+    ] as const).map(([name, least, most]) => [
+      `a ${name} beyond all models`,
+      [
+        key(`llama.${name}`, gguf.u32, most + 1),
+        new RegExp(`${name} must be a whole number from ${least} to ${most}: current`),
+      ] as const,
+    ]),
+  ),
+  "frequencies of half precision": [
+    tensor("rope_freqs.weight", { dims: [16], type: 1 }),
+    /rope_freqs.weight must hold 16 F32 values: it has \[16\] of F16/,
+  ],
+  "fewer frequencies than pairs": [
+    tensor("rope_freqs.weight", { dims: [8] }),
+    /rope_freqs.weight must hold 16 F32 values: it has \[8\] of F32/,
+  ],
+  "one of two parts": [key("split.count", gguf.u16, 2), /one of 2 parts; join them first/],
+  "a mixture of one expert": [key("llama.expert_count", gguf.u32, 1), /mixtures of experts/],
   "a mixture of experts": [key("llama.expert_count", gguf.u32, 8), /mixtures of experts/],
   "one part of several": [key("split.count", gguf.u16, 3), /one of 3 parts/],
   "a K-quant": [

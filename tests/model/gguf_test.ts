@@ -44,14 +44,116 @@ Deno.test("readGguf() finds what @huggingface/gguf finds", async () => {
 });
 
 Deno.test("readGguf() takes version 2 and other alignments", () => {
-  const { tensors } = read(
-    tinyGguf({
-      version: 2,
-      alignment: 64,
-      metadata: withKeys({ "general.alignment": [gguf.u32, 64] }),
-    }),
+  for (const alignment of [8, 64, 65_536]) {
+    const metadata = withKeys({ "general.alignment": [gguf.u32, alignment] });
+    const { tensors } = read(tinyGguf({ version: 2, alignment, metadata }));
+    assert.ok(tensors.every(({ offset }) => offset % alignment === 0));
+  }
+});
+
+/** Of each type of number: values of it, and what they are read as. */
+const numbers: Readonly<Record<string, readonly [type: number, values: readonly unknown[]]>> = {
+  u8: [gguf.u8, [0, 200, 255]],
+  i8: [gguf.i8, [-128, -1, 127]],
+  u16: [gguf.u16, [1, 0x0102, 65_535]],
+  i16: [gguf.i16, [-32_768, 0x0102, 32_767]],
+  u32: [gguf.u32, [1, 0x01020304, 2 ** 32 - 1]],
+  i32: [gguf.i32, [-(2 ** 31), 0x01020304, 2 ** 31 - 1]],
+  f32: [gguf.f32, [-0.5, 1.5, 3e7]],
+  bool: [gguf.bool, [true, false, true]],
+  u64: [gguf.u64, [1n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 64n - 1n]],
+  i64: [gguf.i64, [-(2n ** 63n), -(2n ** 53n) + 1n, -1n, 2n ** 40n]],
+  f64: [gguf.f64, [-0.1, Number.MAX_VALUE, 5e-324]],
+};
+
+for (const [name, [type, values]] of Object.entries(numbers)) {
+  Deno.test(`readGguf() reads ${name}, one and many`, () => {
+    const { metadata } = read(writeGguf({
+      metadata: [
+        ...values.map((value, i) => [`${i}`, type, value] as const),
+        ["all", gguf.array, [type, values]],
+      ],
+      tensors: [],
+    }));
+    for (const [i, value] of values.entries()) {
+      const isExact = typeof value !== "bigint" || Number.isSafeInteger(Number(value));
+      const expected = typeof value === "bigint" && isExact ? Number(value) : value;
+      assert.equal(metadata.get(`${i}`), expected);
+    }
+    const plain = values.map((value) => typeof value === "boolean" ? Number(value) : value);
+    assert.deepEqual(Array.from(metadata.get("all") as ArrayLike<unknown>), plain);
+  });
+}
+
+const start = () => new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(1);
+
+Deno.test("readGguf() takes a file that ends with its metadata", () => {
+  const key = start().string("").u32(gguf.u8).raw([5]).done();
+  assert.deepEqual([...read(key).metadata], [["", 5]]);
+  const array = start().string("k").u32(gguf.array).u32(gguf.u16).u64(2).raw([1, 0, 2, 0]).done();
+  assert.deepEqual([...read(array).metadata.get("k") as Uint16Array], [1, 2]);
+});
+
+Deno.test("readGguf() takes tensors in any order of their places, one behind another", async () => {
+  const placed = (...offsets: number[]) =>
+    read(writeGguf({
+      metadata: [],
+      tensors: offsets.map((offset, i) => ({ name: `${i}`, dims: [16], offset })),
+      dataBytes: 192,
+    })).tensors.map(({ name, bytes }) => [name, bytes]);
+  assert.deepEqual(placed(128, 0, 64), [["0", 64], ["1", 64], ["2", 64]]);
+  await assertRefused(() => placed(128, 0, 96), /tensors "2" and "0" overlap/);
+  await assertRefused(() => placed(160, 0, 64), /tensor "0" ends at byte \d+, but the file has/);
+});
+
+Deno.test("readGguf() reads each text as UTF-8, or says that it is none", () => {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const decoded = (bytes: Uint8Array) => {
+    try {
+      return decoder.decode(bytes);
+    } catch {
+      return undefined;
+    }
+  };
+  const byte = fc.constantFrom(0x00, 0x41, 0x7f, 0x80, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xf0);
+  const text = fc.constantFrom(0x41, 0x7f, 0x80, 0xe9, 0x7ff, 0x800, 0xfeff, 0x1f600)
+    .map((code) => [...new TextEncoder().encode(String.fromCodePoint(code))]);
+  const bytes = fc.oneof(
+    fc.array(byte, { maxLength: 3 }),
+    fc.array(text, { maxLength: 34 }).map((characters) => characters.flat()),
   );
-  assert.ok(tensors.every(({ offset }) => offset % 64 === 0));
+  using folder = new ScratchFolder();
+  fc.assert(
+    fc.property(bytes, (value) => {
+      const file = start().string("k").u32(gguf.string).u64(value.length).raw(value).done();
+      const path = folder.write("m.gguf", file);
+      const expected = decoded(Uint8Array.from(value));
+      if (expected !== undefined) assert.equal(readGguf(path).metadata.get("k"), expected);
+      else assert.throws(() => readGguf(path), /value of "k" is not valid UTF-8/);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+Deno.test("readGguf() reads the longest text, and no header that is longer than any", async () => {
+  using folder = new ScratchFolder();
+  const longest = 1 << 24;
+  /** So many texts of NULs, which are holes in the file. */
+  const write = (count: number) => {
+    const path = `${folder.path}/${count}.gguf`;
+    const head = new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(count).done();
+    using file = Deno.openSync(path, { write: true, create: true });
+    file.writeSync(head);
+    for (let i = 0; i < count; i++) {
+      file.writeSync(new Bytes().string(`${i}`).u32(gguf.string).u64(longest).done());
+      file.seekSync(longest, Deno.SeekMode.Current);
+    }
+    file.truncateSync(file.seekSync(0, Deno.SeekMode.Current));
+    return path;
+  };
+  assert.equal((readGguf(write(1)).metadata.get("0") as string).length, longest);
+  const path = write(5);
+  await assertRefused(() => readGguf(path), /the header is larger than 67108864 bytes/);
 });
 
 /** A type's number, the elements of a block, and the bytes of a block's members. */
@@ -120,13 +222,28 @@ const damaged: Record<string, [bytes: Uint8Array, message: RegExp]> = {
   "version 1": [tinyGguf({ version: 1 }), /version must be 2 or 3: current value is 1/],
   "version 4": [tinyGguf({ version: 4 }), /version must be 2 or 3: current value is 4/],
   "big-endian": [tinyGguf({ version: 0x03000000 }), /big-endian/],
+  "big-endian, version 2": [tinyGguf({ version: 0x02000000 }), /big-endian/],
   "2^60 tensors": [tinyGguf({ tensorCount: 2n ** 60n }), /tensor count has an absurd size/],
   "the first kilobyte of a file of 272 tensors": [
     tinyGguf({ tensorCount: 272n }).slice(0, 1000),
     /tensor count is 272, which takes at least 8704 bytes, but \d+ are left .* \(truncated\?\)/,
   ],
-  "a million tensors": [tinyGguf({ tensorCount: 1_000_000n }), /tensor count must be at most \d+/],
-  "2^50 metadata keys": [tinyGguf({ metadataCount: 2n ** 50n }), /metadata count must be at most/],
+  "more tensors than any model has": [
+    tinyGguf({ tensorCount: 65_537n }),
+    /Cannot open model .*m.gguf: tensor count must be at most 65536: current value is 65537$/,
+  ],
+  "as many tensors as a model may have": [
+    tinyGguf({ tensorCount: 65_536n }),
+    /tensor count is 65536, which takes at least 2097152 bytes/,
+  ],
+  "2^50 metadata keys": [
+    tinyGguf({ metadataCount: 2n ** 50n }),
+    /metadata count must be at most 65536: current value is 1125899906842624/,
+  ],
+  "as many metadata keys as a model may have": [
+    tinyGguf({ metadataCount: 65_536n }),
+    /metadata count is 65536, which takes at least 851968 bytes, but \d+ are left of the file's/,
+  ],
   "more metadata keys than there are": [
     tinyGguf({ metadataCount: BigInt(tinyMetadata.length + 3) }),
     /Cannot open model/,
@@ -152,7 +269,35 @@ const damaged: Record<string, [bytes: Uint8Array, message: RegExp]> = {
   "an array longer than the file": [
     new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(1).string("k").u32(9).u32(8)
       .u64(4_000_000).done(),
-    /length of "k" is \d+, which takes at least \d+ bytes/,
+    /length of "k" is 4000000, which takes at least 32000000 bytes/,
+  ],
+  "an array of as many numbers as one may have": [
+    start().string("k").u32(9).u32(4).u64(1 << 22).done(),
+    /length of "k" is 4194304, which takes at least 16777216 bytes/,
+  ],
+  "an array of more numbers": [
+    start().string("k").u32(9).u32(4).u64((1 << 22) + 1).done(),
+    /length of "k" must be at most 4194304: current value is 4194305/,
+  ],
+  "a key of many characters in a message": [
+    start().string("\u0001" + "k".repeat(90)).u32(99).u64(0).done(),
+    /metadata key "\\u0001k{73}… has unknown value type 99/,
+  ],
+  "an alignment beyond all numbers": [
+    tinyGguf({ metadata: withKeys({ "general.alignment": [gguf.u64, 2n ** 60n] }) }),
+    /a power of two, 8 to 65536: it is 1152921504606846976/,
+  ],
+  "an alignment of four": [
+    tinyGguf({ metadata: withKeys({ "general.alignment": [gguf.u32, 4] }) }),
+    /general.alignment must be a power of two, 8 to 65536: it is 4/,
+  ],
+  "an alignment of 131,072": [
+    tinyGguf({ metadata: withKeys({ "general.alignment": [gguf.u32, 131_072] }) }),
+    /general.alignment must be a power of two, 8 to 65536: it is 131072/,
+  ],
+  "a tensor of five dimensions": [
+    tinyGguf({ tensors: withTensors({ "output_norm.weight": { dims: [64, 1, 1, 1, 1] } }) }),
+    /"output_norm.weight" must have 1 to 4 dimensions: it has 5/,
   ],
   "an array of arrays": [
     new Bytes().raw(tinyGguf().subarray(0, 4)).u32(3).u64(0).u64(1).string("k").u32(9).u32(9)
@@ -217,7 +362,7 @@ const damaged: Record<string, [bytes: Uint8Array, message: RegExp]> = {
   ],
   "overlapping tensors": [
     tinyGguf({ tensors: withTensors({ "blk.0.ffn_norm.weight": { offset: 0 } }) }),
-    /overlap/,
+    /tensors "\S+" and "\S+" overlap/,
   ],
   "a tensor between the multiples of the alignment": [
     tinyGguf({ tensors: withTensors({ "blk.0.ffn_norm.weight": { offset: 1_000_001 } }) }),

@@ -93,8 +93,12 @@ export class Bytes {
     switch (type) {
       case gguf.u8:
         return number(1, () => view.setUint8(0, value as number));
+      case gguf.i8:
+        return number(1, () => view.setInt8(0, value as number));
       case gguf.u16:
         return number(2, () => view.setUint16(0, value as number, true));
+      case gguf.i16:
+        return number(2, () => view.setInt16(0, value as number, true));
       case gguf.u32:
         return number(4, () => view.setUint32(0, value as number, true));
       case gguf.i32:
@@ -107,6 +111,8 @@ export class Bytes {
         return number(1, () => view.setUint8(0, value ? 1 : 0));
       case gguf.u64:
         return this.u64(value as bigint);
+      case gguf.i64:
+        return this.u64(BigInt.asUintN(64, value as bigint));
       case gguf.string:
         return this.string(value as string);
       case gguf.array: {

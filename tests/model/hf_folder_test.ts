@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { loadModel } from "../../model/load.ts";
+import { loadModel, tokenizerSource } from "../../model/load.ts";
 import { type Model, ModelError } from "../../model/spec.ts";
 import { assertRefused, ScratchFolder } from "./files.ts";
+import { tinyGguf } from "./tiny_gguf.ts";
 import {
   tinyConfig,
   type TinyFolderChanges,
@@ -95,6 +96,26 @@ Deno.test("loadModel() uses an lm_head that differs from the embedding it is sai
   assert.equal(own.spec.tiedEmbeddings, false);
 });
 
+Deno.test("loadModel() compares a head with the embedding by type, and to its last byte", async () => {
+  const rows = 30_000; // more than is compared at once
+  const big = (head: string) => ({
+    config: { tie_word_embeddings: true, vocab_size: rows },
+    weights: {
+      "model.embed_tokens.weight": { shape: [rows, 12] },
+      "lm_head.weight": { shape: [rows, 12], dtype: head },
+    },
+  });
+  using folder = new ScratchFolder();
+  const path = writeTinyFolder(folder, big("F32"));
+  assert.equal((await loadModel(path)).spec.tiedEmbeddings, true);
+  using file = Deno.openSync(`${path}/model.safetensors`, { write: true });
+  file.seekSync(-1, Deno.SeekMode.End);
+  file.writeSync(Uint8Array.of(1));
+  assert.equal((await loadModel(path)).spec.tiedEmbeddings, false);
+  // Of zeros, which begin the same in both.
+  assert.equal((await load(big("F16"))).spec.tiedEmbeddings, false);
+});
+
 Deno.test("loadModel() reads a checkpoint without the `model.` prefix", async () => {
   const weights: Record<string, ReturnType<typeof tinyWeights>[string] | undefined> = {};
   for (const [name, tensor] of Object.entries(tinyWeights())) {
@@ -105,8 +126,16 @@ Deno.test("loadModel() reads a checkpoint without the `model.` prefix", async ()
 });
 
 Deno.test("loadModel() takes the end of text from generation_config.json and the tokenizer", async () => {
-  const files = { "generation_config.json": JSON.stringify({ eos_token_id: [7, 9] }) };
-  assert.deepEqual((await load({ files })).eosTokenIds, [7, 9, 1]);
+  const idsOf = async (generation: unknown, config?: unknown) => {
+    const files = { "generation_config.json": JSON.stringify({ eos_token_id: generation }) };
+    return (await load({ files, config: { eos_token_id: config } })).eosTokenIds;
+  };
+  assert.deepEqual(await idsOf([7, 9], 8), [7, 9, 1]);
+  assert.deepEqual(await idsOf(7, 8), [7, 1]);
+  assert.deepEqual(await idsOf(null, 8), [8, 1]);
+  assert.deepEqual(await idsOf(undefined, [8, 1]), [8, 1]);
+  assert.deepEqual(await idsOf([7, "9", 0.5, null]), [7, 1]);
+  assert.deepEqual(await idsOf(undefined), [1]);
 });
 
 Deno.test("loadModel() ends no text at a piece of an EOS text that is no token", async () => {
@@ -362,6 +391,26 @@ const refused: Record<string, [changes: TinyFolderChanges, message: RegExp]> = {
     ),
     /names "..\/..\/etc\/passwd.safetensors", which is no safetensors file of this folder/,
   ],
+  "shards in a folder of their own": [
+    file("model.safetensors.index.json", '{"weight_map": {"a": "a/b.safetensors"}}'),
+    /names "a\/b.safetensors", which is no safetensors file of this folder/,
+  ],
+  "a shard of another kind": [
+    file("model.safetensors.index.json", '{"weight_map": {"a": "a.safetensors.bin"}}'),
+    /names "a.safetensors.bin", which is no safetensors file of this folder/,
+  ],
+  "a shard that has no name": [
+    file("model.safetensors.index.json", '{"weight_map": {"a": [1]}}'),
+    /names \[1\], which is no safetensors file of this folder/,
+  ],
+  "a shard of a long name": [
+    file("model.safetensors.index.json", `{"weight_map": {"a": "${"x".repeat(99)}"}}`),
+    /index.json names "x{79}, which is no safetensors file of this folder/,
+  ],
+  "a map that is null": [
+    file("model.safetensors.index.json", '{"weight_map": null}'),
+    /index.json must hold a weight_map/,
+  ],
   "an index without a map": [
     file("model.safetensors.index.json", "{}"),
     /index.json must hold a weight_map/,
@@ -492,4 +541,27 @@ Deno.test("loadModel() names what it cannot find", async () => {
   folder.write("a.gguf", "x");
   folder.write("b.gguf", "y");
   await assertRefused(() => loadModel(folder.path), /holds 2 GGUF files; name one.*a.gguf, b.gguf/);
+  folder.write("config.json", "{}");
+  await assertRefused(() => loadModel(folder.path), /model_type is missing/);
+  for (const name of ["~/none", "a\\b", "/none/here", "a b/c"]) {
+    await assertRefused(() => loadModel(name), /there is no such file or folder, and it is no Hub/);
+  }
+});
+
+Deno.test("loadModel() opens the one GGUF file of a folder, and knows where a tokenizer is from", async () => {
+  using folder = new ScratchFolder();
+  const path = folder.write("only.GGUF", tinyGguf());
+  const model = await loadModel(folder.path);
+  assert.equal(model.name, "only");
+  assert.equal(tokenizerSource(model.tokenizer), folder.path);
+  assert.equal(tokenizerSource((await loadModel(path)).tokenizer), path);
+  assert.equal(tokenizerSource({ ...model.tokenizer }), undefined);
+});
+
+Deno.test("loadModel() passes on what a folder does not let it read", async () => {
+  using folder = new ScratchFolder();
+  const path = writeTinyFolder(folder);
+  Deno.removeSync(`${path}/config.json`);
+  Deno.mkdirSync(`${path}/config.json`);
+  await assertRefused(() => loadModel(path), /^Cannot read .*config.json: \S/);
 });

@@ -74,6 +74,18 @@ Deno.test("parseHubId() reads names, files and revisions", () => {
   const file = { repo: "org/name", file: "a/b.gguf", revision: "v1" };
   assert.deepEqual(parseHubId("org/name:a/b.gguf@v1"), file);
   assert.deepEqual(parseHubId("org/name/a/b.gguf@v1"), file);
+  assert.deepEqual(parseHubId("Org.1/na-me_2@refs/pr/1"), {
+    repo: "Org.1/na-me_2",
+    file: undefined,
+    revision: "refs/pr/1",
+  });
+  assert.equal(parseHubId("org/name:A.GGUF")?.file, "A.GGUF");
+  for (
+    const text of ["org/name@", "org/name:", "org/name:a", "org/name:a.gguf@v 1", "./name", "org/."]
+      .concat("org/name:a/./b.gguf", "org/name:a//b.gguf", "org/name@../x", "/org/name", "org/")
+  ) {
+    assert.equal(parseHubId(text), undefined, text);
+  }
   for (
     const text of ["name", "a/b/c", "../x", "org/..", "org/name:../../x.gguf", "org/na me", ""]
   ) {
@@ -118,6 +130,40 @@ Deno.test("fetchFromHub() fetches each file that a model may be made of", async 
     assert.equal(await Deno.readTextFile(join(folder, name)), `of ${name}`);
   }
   assert.equal(setup.server.transfers.length, names.length);
+});
+
+Deno.test("fetchFromHub() tells of all files together how much has come", async () => {
+  const files = { "config.json": "x".repeat(10), "model.safetensors": "y".repeat(30) };
+  await using _setup = hub(files);
+  const told: [string, number, number][] = [];
+  await fetchFromHub(named("org/name"), {
+    ...quick,
+    progress: ({ what, received, total }) => told.push([what, received, total]),
+  });
+  assert.deepEqual(told, [10, 10, 40, 40].map((received) => ["org/name", received, 40]));
+});
+
+Deno.test("fetchFromHub() takes shards with their index, and no other weights", async () => {
+  const names = ["config.json", "model-00001-of-00002.safetensors"]
+    .concat("model-00002-of-00002.safetensors", "model.safetensors.index.json");
+  const others = ["model.safetensors.bak", "a/model.safetensors", "xmodel.safetensors"]
+    .concat("model-1.safetensors", "consolidated.safetensors", "deep/config.json", "model.gguf");
+  await using setup = hub(Object.fromEntries([...others, ...names].map((name) => [name, name])));
+  await fetchFromHub(named("org/name"), quick);
+  assert.deepEqual(setup.server.transfers, names.map((name) => `${name} whole`));
+});
+
+Deno.test("fetchFromHub() says what a repository without safetensors has", async () => {
+  await using setup = hub({ "config.json": "{}" });
+  await assertRefused(
+    () => fetchFromHub(named("org/name"), quick),
+    /^Cannot open model org\/name of the Hub: it has no safetensors$/,
+  );
+  await assertRefused(
+    () => fetchFromHub(named("org/name:a.gguf"), quick),
+    /^Cannot open model org\/name of the Hub: it has no file a.gguf; its GGUF files: none$/,
+  );
+  assert.deepEqual(setup.server.transfers, []);
 });
 
 Deno.test("loadModel() fetches one GGUF file of a repository", async () => {

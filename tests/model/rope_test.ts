@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { rope, type RopeScaling } from "../../model/rope.ts";
+import { rope, type RopeScaling, yarnAttentionFactor } from "../../model/rope.ts";
 
 // Expected: Transformers 5.23, ROPE_INIT_FUNCTIONS of a LlamaConfig with head_dim 16, theta 10000.
 const yarn = {
@@ -80,3 +80,19 @@ for (const [name, [scaling, expected, scale]] of Object.entries(cases)) {
     }
   });
 }
+
+Deno.test("rope() of YaRN whose borders are one jumps there, and stretches nothing by zero", () => {
+  const plain = rope(16, 10_000, { type: "none" });
+  const scaling = { ...yarn, betaFast: 8, betaSlow: 8, truncate: false };
+  const { invFreq } = rope(16, 10_000, scaling);
+  const divided = [...invFreq].map((frequency, i) => plain.invFreq[i]! / frequency);
+  assert.deepEqual(divided.map((factor) => Math.round(factor)), [1, 1, 1, 4, 4, 4, 4, 4]);
+  assert.ok(divided.every((factor) => Math.abs(factor - Math.round(factor)) < 1e-6));
+});
+
+Deno.test("yarnAttentionFactor() is 1 where nothing is stretched", () => {
+  assert.deepEqual([0.5, 1].map((factor) => yarnAttentionFactor(factor)), [1, 1]);
+  assert.equal(yarnAttentionFactor(Math.E), 1.1);
+  assert.equal(yarnAttentionFactor(Math.E, 2), 1.2);
+  assert.ok(yarnAttentionFactor(1.5) > 1);
+});

@@ -36,11 +36,69 @@ Deno.test("readSafetensors() takes tensors in any order of their offsets", () =>
   assert.equal((tensors[0]?.offset ?? 0) - (tensors[1]?.offset ?? 0), 4);
 });
 
+/** Bytes of an element. */
+const elements: Readonly<Record<string, number>> = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  U16: 2,
+  I16: 2,
+  F16: 2,
+  BF16: 2,
+  U32: 4,
+  I32: 4,
+  F32: 4,
+  U64: 8,
+  I64: 8,
+  F64: 8,
+};
+
+Deno.test("readSafetensors() knows each type by its size", () => {
+  for (const [dtype, bytes] of Object.entries(elements)) {
+    const { tensors } = read(one({ dtype, shape: [3], data_offsets: [0, 3 * bytes] }, 3 * bytes));
+    assert.deepEqual([tensors[0]?.type, tensors[0]?.bytes], [dtype, 3 * bytes]);
+  }
+});
+
+Deno.test("readSafetensors() takes up to eight dimensions, none of them too, and no tensors", () => {
+  for (const shape of [[], Array(8).fill(1)]) {
+    const { tensors } = read(one({ dtype: "F32", shape, data_offsets: [0, 4] }));
+    assert.deepEqual(tensors.map((tensor) => [tensor.name, tensor.shape, tensor.bytes]), [
+      ["t", shape, 4],
+    ]);
+  }
+  assert.deepEqual(read(rawSafetensors("{}", 0)).tensors, []);
+  assert.deepEqual(read(rawSafetensors('{"__metadata__":{"a":"b"}}', 0)).tensors, []);
+});
+
 const one = (entry: unknown, dataBytes = 4) =>
   rawSafetensors(JSON.stringify({ t: entry }), dataBytes);
 
 const refused: Record<string, [bytes: Uint8Array, message: RegExp]> = {
   "an empty file": [new Uint8Array(0), /too short to be a safetensors file: it has 0 bytes/],
+  "a file of seven bytes": [new Uint8Array(7), /^Cannot open weights .*: it has 7 bytes$/],
+  "a header of one byte": [rawSafetensors("1", 1), /header must have 2 to 2 bytes: it claims 1/],
+  "a header one byte longer than the file": [
+    rawSafetensors("{}", 0, 3n),
+    /header must have 2 to 2 bytes: it claims 3 \(truncated, or no safetensors file\?\)/,
+  ],
+  "nine dimensions": [
+    one({ dtype: "F32", shape: Array(9).fill(1), data_offsets: [0, 4] }),
+    /tensor "t" has an invalid shape/,
+  ],
+  "three offsets": [
+    one({ dtype: "F32", shape: [1], data_offsets: [0, 4, 8] }),
+    /tensor "t" has invalid data_offsets/,
+  ],
+  "a long name": [
+    rawSafetensors(`{"${"t".repeat(300)}":{"dtype":"Q7"}}`, 0),
+    /: tensor "t{199} has unknown dtype "Q7"$/,
+  ],
+  "a long dtype": [one({ dtype: "Q".repeat(99) }), /: tensor "t" has unknown dtype "Q{79}$/],
+  "a header that is a number": [rawSafetensors("12", 0), /header must be a JSON object/],
+  "a header that is null": [rawSafetensors("null", 0), /header must be a JSON object/],
   "a header longer than the file": [
     rawSafetensors("{}", 0, 1000n),
     /header must have 2 to 2 bytes: it claims 1000/,

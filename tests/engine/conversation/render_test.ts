@@ -146,15 +146,13 @@ Deno.test("tools, documents and the caller's own variables reach the template, a
 });
 
 Deno.test("what a template is given otherwise cannot be its caller's own variable", () => {
-  const names = [
-    "messages",
-    "tools",
-    "documents",
-    "add_generation_prompt",
-    "bos_token",
-    "eos_token",
-  ];
-  for (const name of [...names, "chat_template", "tokenize", "continue_final_message", "padding"]) {
+  const tokens = ["additional_special_tokens"]
+    .concat(["bos", "cls", "eos", "mask", "pad", "sep", "unk"].map((name) => `${name}_token`));
+  const others = ["add_generation_prompt", "chat_template", "continue_final_message"]
+    .concat("conversation", "documents", "max_length", "messages", "padding")
+    .concat("return_assistant_tokens_mask", "return_dict", "return_tensors", "tokenize")
+    .concat("tokenizer_kwargs", "tools", "truncation");
+  for (const name of [...tokens, ...others]) {
     assert.throws(() => rendered("x", { chatTemplateKwargs: { [name]: "y" } }), {
       code: "invalid_argument",
       field: `chatTemplateKwargs.${name}`,
