@@ -5,7 +5,7 @@
  */
 import { fail } from "./run.ts";
 import type { Str } from "./text.ts";
-import type { Value } from "./values.ts";
+import { Float, type Value } from "./values.ts";
 
 /** What a call hands over. */
 export interface Arguments {
@@ -33,7 +33,7 @@ const DEFAULTS: Readonly<Record<string, Value>> = { None: null, True: true, Fals
 
 /**
  * Reads a parameter list as Python writes it: `sep=None, maxsplit=-1`. Those before a `/` cannot be
- * named. Defaults are None, True, False, ints and texts in single quotes.
+ * named. Defaults are None, True, False, numbers and texts in single quotes.
  *
  * @param name of the function, for messages
  */
@@ -46,7 +46,9 @@ export function binder(name: string, parameters: string): Binder {
     const text = /=(.*)$/s.exec(part)?.[1];
     if (text === undefined) return undefined;
     const value = DEFAULTS[text];
-    return value !== undefined ? value : text.startsWith("'") ? text.slice(1, -1) : Number(text);
+    if (value !== undefined) return value;
+    if (text.startsWith("'")) return text.slice(1, -1);
+    return text.includes(".") ? new Float(Number(text)) : Number(text);
   });
   const required = defaults.filter((value) => value === undefined).length;
   return ({ positional, named }) => {

@@ -53,22 +53,23 @@ export const CLASSES: Readonly<Record<string, RegExp>> = {
   isprintable: /^[[^\p{C}\p{Z}] ]*$/v,
 };
 
-/** Greek letters whose title case JavaScript has not, beside those from U+1F80 to U+1FAF. */
-const GREEK_TITLES: Readonly<Record<string, string>> = {
+/** Letters whose title case JavaScript has not, beside those from U+1F80 to U+1FAF. */
+const TITLES: Readonly<Record<string, string>> = {
+  "\u0149": "\u02bcN",
   "\u1fb2": "\u1fba\u0345",
   "\u1fb3": "\u1fbc",
   "\u1fb4": "\u0386\u0345",
-  "\u1fb7": "\u1fbc\u0342",
+  "\u1fb7": "\u0391\u0342\u0345",
   "\u1fbc": "\u1fbc",
   "\u1fc2": "\u1fca\u0345",
   "\u1fc3": "\u1fcc",
   "\u1fc4": "\u0389\u0345",
-  "\u1fc7": "\u1fcc\u0342",
+  "\u1fc7": "\u0397\u0342\u0345",
   "\u1fcc": "\u1fcc",
   "\u1ff2": "\u1ffa\u0345",
   "\u1ff3": "\u1ffc",
   "\u1ff4": "\u038f\u0345",
-  "\u1ff7": "\u1ffc\u0342",
+  "\u1ff7": "\u03a9\u0342\u0345",
   "\u1ffc": "\u1ffc",
 };
 
@@ -79,8 +80,8 @@ function titleOf(point: string): string {
   if (code >= 0x1f1 && code <= 0x1f3) return "\u01f2";
   if (code >= 0x10d0 && code <= 0x10ff) return point; // Georgian has no title case
   if (code >= 0x1f80 && code <= 0x1faf) return String.fromCharCode(code | 8);
-  const upper = GREEK_TITLES[point] ?? point.toUpperCase();
-  return upper.length > point.length && !(point in GREEK_TITLES)
+  const upper = TITLES[point] ?? point.toUpperCase();
+  return upper.length > point.length && !(point in TITLES)
     ? upper[0]! + upper.slice(1).toLowerCase()
     : upper;
 }

@@ -16,7 +16,7 @@ import { Macro, type MacroArguments } from "./macro.ts";
 import { toText } from "./printing.ts";
 import { type Builtins, fail, type Run } from "./run.ts";
 import { FunctionScope, type Slot, Symbols, undeclared } from "./scope.ts";
-import { type Str, Writer } from "./text.ts";
+import { isStr, type Str, Writer } from "./text.ts";
 import { isTrue, Lazy, typeName, Undefined, type Value } from "./values.ts";
 
 /** How a statement ends: on to the next, or out of the loop, or on to its next turn. */
@@ -282,7 +282,7 @@ class Compiler {
       const [text, flow] = body(frame);
       if (flow !== undefined) return flow;
       frame.captured = text;
-      frame.out.write(toText(frame.run, filtered(frame)));
+      frame.out.write(textFrom("a filter block", filtered(frame)));
       return undefined;
     };
   }
@@ -334,7 +334,7 @@ class Compiler {
     const make = this.#macroMaker(null, node.signature, node.body, scope);
     const call = compileCall(node.callee, scope, (frame) => ["caller", make(frame)]);
     return (frame) => {
-      frame.out.write(toText(frame.run, call(frame)));
+      frame.out.write(textFrom("a call block", call(frame)));
       return undefined;
     };
   }
@@ -451,6 +451,11 @@ class Compiler {
 interface Recursion {
   readonly call: (items: Value, depth: number) => Str;
   readonly depth: number;
+}
+
+/** What a block writes, which Python joins as it is. */
+function textFrom(what: string, value: Value): Str {
+  return isStr(value) ? value : fail(`${what} must give str, not ${typeName(value)}`);
 }
 
 function notIterable(value: Value): never {

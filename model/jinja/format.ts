@@ -153,8 +153,19 @@ function formatValue(run: Run, value: Value, spec: Str): Str {
     fail(`unsupported format string passed to ${typeName(value)}.__format__`);
   }
   const match = SPEC.exec(text) ?? fail(`Invalid format specifier '${text}'`);
-  const [, fillText, alignText, signText, , hash, zero, widthText, grouping, precision, type = ""] =
-    match;
+  const [
+    ,
+    fillText,
+    alignText,
+    signText,
+    coerced,
+    hash,
+    zero,
+    widthText,
+    grouping,
+    precision,
+    type = "",
+  ] = match;
   const width = Number(widthText ?? 0);
   run.make(width);
   // What it is filled up with, and a number's digits, come from where the format does.
@@ -162,6 +173,9 @@ function formatValue(run: Run, value: Value, spec: Str): Str {
   const fill = fillText ?? (zero !== undefined && alignText === undefined ? "0" : " ");
   if (isText) {
     if (signText !== undefined) fail("Sign not allowed in string format specifier");
+    if (coerced !== undefined) {
+      fail("Negative zero coercion (z) not allowed in string format specifier");
+    }
     if (hash !== undefined) fail("Alternate form (#) not allowed in string format specifier");
     if (grouping !== undefined) fail(`Cannot specify '${grouping}' with 's'.`);
     if (alignText === "=") fail("'=' alignment not allowed in string format specifier");
@@ -175,6 +189,7 @@ function formatValue(run: Run, value: Value, spec: Str): Str {
   const style: NumberStyle = {
     type,
     sign: (signText ?? "-") as NumberStyle["sign"],
+    noNegativeZero: coerced !== undefined,
     alternate: hash !== undefined,
     precision: precision === undefined ? undefined : Number(precision),
     grouping: (grouping ?? "") as NumberStyle["grouping"],
@@ -206,9 +221,12 @@ function numberParts(
   if (number instanceof Float || !/^[bcdoxX]?$/.test(type)) {
     fail(`Unknown format code '${type}' for object of type '${typeName(value)}'`);
   }
+  if (style.noNegativeZero) {
+    fail("Negative zero coercion (z) not allowed in integer format specifier");
+  }
   if (style.precision !== undefined) fail("Precision not allowed in integer format specifier");
+  if (style.grouping === "," && /^[bcoxX]$/.test(type)) fail(`Cannot specify ',' with '${type}'.`);
   if (type === "c") return { sign: "", digits: String.fromCodePoint(Number(number)) };
-  if (style.grouping === "," && /^[boxX]$/.test(type)) fail(`Cannot specify ',' with '${type}'.`);
   return intParts(run, number, style);
 }
 
@@ -218,7 +236,8 @@ function zeroGrouped(
   width: number,
   { grouping, type }: NumberStyle,
 ): string {
-  const whole = /^[0-9a-fA-F,_]+/.exec(digits)?.[0] ?? "";
+  const whole = (/^x$/i.test(type) ? /^[0-9a-f_]+/i : /^[0-9,_]+/).exec(digits)?.[0] ?? "";
+  if (whole === "") return digits; // of what is no number
   const rest = digits.slice(whole.length);
   const size = /^[boxX]$/.test(type) ? 4 : 3;
   const bare = whole.replaceAll(grouping, "");

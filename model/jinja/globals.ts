@@ -10,7 +10,17 @@ import { repr, toText } from "./printing.ts";
 import { fail, type Run } from "./run.ts";
 import { strftime } from "./strftime.ts";
 import { isStr, join, madeOf, plain, type Str } from "./text.ts";
-import { Callable, Dict, Range, textOf, Thing, typeName, type Value } from "./values.ts";
+import {
+  Callable,
+  Dict,
+  Range,
+  textOf,
+  Thing,
+  Tuple,
+  typeName,
+  Undefined,
+  type Value,
+} from "./values.ts";
 
 /** As many numbers as the sandbox lets a range have. */
 const MAX_RANGE = 100_000;
@@ -68,6 +78,8 @@ class Cycler extends Thing {
     switch (name) {
       case "current":
         return this.#items[this.#position];
+      case "items":
+        return new Tuple(this.#items);
       case "pos":
         return this.#position;
       case "next":
@@ -122,6 +134,7 @@ function makeDict(run: Run, { positional, named, names }: Arguments): Dict {
     fail(`dict expected at most 1 argument, got ${positional.length}`);
   }
   const [source] = positional;
+  if (source instanceof Undefined) source.fail();
   const isCopied = source instanceof Dict;
   run.makeEntries(named.size + (isCopied ? source.size : 0));
   const dict = isCopied ? source.copy() : new Dict();

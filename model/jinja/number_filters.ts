@@ -49,7 +49,7 @@ function int(run: Run, value: Value, [otherwise, base]: Value[]): Value {
   if (value instanceof Undefined) value.fail();
   const text = numeric(run, value);
   if (text !== undefined) {
-    const radix = toIndex(base!, "base");
+    const radix = Number(asInt(base!) ?? NaN);
     run.spend(Math.min(text.length, MAX_DIGITS) ** 2 >> 8);
     const isRadix = radix === 0 || (radix >= 2 && radix <= 36);
     const number = isRadix ? parseIntText(text, radix) : undefined;
@@ -111,10 +111,9 @@ export const NUMBER_FILTERS: Readonly<Record<string, Filter>> = {
     return number < 0 ? unary("-", number) : asInt(number)!;
   }),
   filesizeformat: filter("filesizeformat", "binary=False", fileSize),
-  float: filter("float", "default=0, /", (run, value, [otherwise]) => {
+  float: filter("float", "default=0.0, /", (run, value, [otherwise]) => {
     const number = floatOf(run, value);
-    if (number !== undefined) return new Float(number);
-    return otherwise === 0 ? new Float(0) : otherwise!;
+    return number !== undefined ? new Float(number) : otherwise!;
   }),
   int: filter("int", "default=0, base=10", int),
   round: filter("round", "precision=0, method='common'", rounded),

@@ -11,6 +11,8 @@ export interface NumberStyle {
   /** The letter that ends a format: d, x, f, g and the like; empty for none. */
   readonly type: string;
   readonly sign: "-" | "+" | " ";
+  /** `z`: what is rounded to zero has no minus. */
+  readonly noNegativeZero: boolean;
   /** `#` */
   readonly alternate: boolean;
   readonly precision: number | undefined;
@@ -40,9 +42,10 @@ export function intParts(run: Run, value: Int, style: NumberStyle): NumberText {
 
 /** A float, in the notation that the type names. */
 export function floatParts(run: Run, value: number, style: NumberStyle): NumberText {
-  const sign = signOf(value < 0 || Object.is(value, -0), style);
   const upper = /[EFG]/.test(style.type);
   const digits = floatDigits(run, Math.abs(value), style);
+  const isZero = style.noNegativeZero && !/[1-9]|inf/.test(digits);
+  const sign = signOf(!isZero && (value < 0 || Object.is(value, -0)), style);
   return { sign, digits: upper ? digits.toUpperCase() : digits };
 }
 

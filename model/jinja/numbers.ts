@@ -307,9 +307,7 @@ export function parseIntText(text: string, base: number): Int | undefined {
     if (/^0[0_]*[1-9]/.test(digits)) return undefined;
   }
   if (!/^[0-9a-z]+(?:_[0-9a-z]+)*$/.test(digits)) return undefined;
-  if (digits.length > MAX_DIGITS) {
-    fail("Exceeds the limit (4300 digits) for integer string conversion");
-  }
+  if (digits.length > MAX_DIGITS) return undefined;
   let value = 0n;
   for (const digit of digits.replaceAll("_", "")) {
     const number = parseInt(digit, 36);

@@ -194,6 +194,9 @@ class Parser extends ExpressionParser {
     const signature = this.is("(") ? this.#signature() : { parameters: [], defaults: [] };
     const callee = this.expression();
     if (callee.kind !== "call") failAt(line, "expected call");
+    if (callee.call.kwargs.some(({ key }) => key === "caller")) {
+      failAt(line, "keyword argument repeated: caller");
+    }
     return { kind: "callBlock", callee, signature, body: this.#body("endcall"), line };
   }
 

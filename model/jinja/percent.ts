@@ -71,6 +71,7 @@ function field(
   isSafe: boolean,
 ): Str | undefined {
   const [, key, flags = "", widthText, precisionText, type] = match;
+  if (match[0] === "%%") return undefined;
   if (type === undefined) fail("incomplete format");
   const keyed = key === undefined ? undefined : supply.key(key);
   let isLeft = flags.includes("-");
@@ -80,12 +81,12 @@ function field(
     width = -width;
   }
   const precision = precisionText === "" ? 0 : size(precisionText, supply);
-  if (type === "%") return undefined;
   const value = keyed === undefined ? supply.next() : keyed;
   run.make(width);
   const style: NumberStyle = {
     type: type === "i" || type === "u" ? "d" : type,
     sign: flags.includes("+") ? "+" : flags.includes(" ") ? " " : "-",
+    noNegativeZero: false,
     alternate: flags.includes("#"),
     precision: precision === undefined ? undefined : Math.max(0, precision),
     grouping: "",

@@ -101,13 +101,13 @@ function dictSort(run: Run, value: Value, args: Value[]): Value {
     const key = items[position]!;
     return isTrue(caseSensitive) ? key : lowered(run, key);
   };
-  return sortBy(run, pairs, keyFor, isTrue(reverse));
+  return sortBy(run, pairs, keyFor, toIndex(reverse, "reverse") !== 0);
 }
 
 function sort(run: Run, value: Value, args: Value[]): Value {
   const [reverse, caseSensitive, attribute] = args as [Value, Value, Value];
   const get = attributesGetter(run, attribute, !isTrue(caseSensitive));
-  return sortBy(run, listOf(run, value), get, isTrue(reverse));
+  return sortBy(run, listOf(run, value), get, toIndex(reverse, "reverse") !== 0);
 }
 
 function groupBy(run: Run, value: Value, args: Value[]): Value {

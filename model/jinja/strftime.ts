@@ -134,7 +134,7 @@ function partOf(code: string, date: Date): Part | undefined {
 const FIELD = /%([-_0^]?)([a-zA-Z%])/g;
 
 /** glibc's other flags, widths and alternatives. */
-const UNSUPPORTED = /%(?:%|[-_0^]?([EO#+:\d]|[-_0^]{2}))/g;
+const UNSUPPORTED = /%(?:%|[-_0^]?([EO#+:1-9]|[-_0^]{2}))/g;
 
 /** The date as the format asks. */
 export function strftime(run: Run, format: string, date: Date): string {
@@ -147,7 +147,7 @@ export function strftime(run: Run, format: string, date: Date): string {
     const composed = COMPOSED[code];
     if (composed !== undefined) return withFlag(strftime(run, composed, date), flag);
     const part = partOf(code, date) ?? all; // what it does not know, glibc leaves
-    if (typeof part === "string") return part === all ? all : withFlag(part, flag);
+    if (typeof part === "string") return part === all || code === "P" ? part : withFlag(part, flag);
     const [value, width, fill] = part;
     if (flag === "-") return String(value);
     return String(value).padStart(width, flag === "_" ? " " : flag === "0" ? "0" : fill);

@@ -431,6 +431,15 @@ function filled(run: Run, self: Str, left: number, right: number, fill: Str): St
   return new Writer(run).write(pad(left)).write(self).write(pad(right)).finish();
 }
 
+/** @param side where the string is when it is filled up */
+function justified(run: Run, self: Str, width: number, fill: Str, side: "left" | "right"): Str {
+  const missing = width - countPoints(plain(self));
+  if (missing <= 0) return self;
+  return side === "left"
+    ? filled(run, self, 0, missing, fill)
+    : filled(run, self, missing, 0, fill);
+}
+
 function fillOf(value: Value): Str {
   return isStr(value) && countPoints(plain(value)) === 1
     ? value
@@ -441,12 +450,10 @@ define("center", "width, fillchar=' ', /", (run, self, [width, fill]) => {
   return center(run, self, toIndex(width!, "width"), fillOf(fill!));
 });
 define("ljust", "width, fillchar=' ', /", (run, self, [width, fill]) => {
-  const missing = toIndex(width!, "width") - countPoints(plain(self));
-  return missing <= 0 ? self : filled(run, self, 0, missing, fillOf(fill!));
+  return justified(run, self, toIndex(width!, "width"), fillOf(fill!), "left");
 });
 define("rjust", "width, fillchar=' ', /", (run, self, [width, fill]) => {
-  const missing = toIndex(width!, "width") - countPoints(plain(self));
-  return missing <= 0 ? self : filled(run, self, missing, 0, fillOf(fill!));
+  return justified(run, self, toIndex(width!, "width"), fillOf(fill!), "right");
 });
 define("zfill", "width, /", (run, self, [width]) => {
   const text = plain(self);

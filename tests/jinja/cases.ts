@@ -4,7 +4,7 @@
  * @module
  */
 import { TemplateError } from "../../model/jinja/run.ts";
-import { Template } from "../../model/jinja/template.ts";
+import { Template, type TextSpan } from "../../model/jinja/template.ts";
 import { fromJson, type Value } from "../../model/jinja/values.ts";
 
 /** A template and what it is given. */
@@ -19,6 +19,8 @@ export interface Case {
 export interface Outcome {
   readonly text?: string;
   readonly refused?: string;
+  /** Which characters of ours came with the variables. */
+  readonly spans?: readonly TextSpan[];
 }
 
 /** Where `deno task jinja` leaves the packages' templates. */
@@ -41,7 +43,7 @@ export function render({ template, variables }: Pick<Case, "template" | "variabl
   try {
     const compiled = parsed.get(template) ?? new Template(template);
     parsed.set(template, compiled);
-    return { text: compiled.render(new Map(values), { budget: BUDGET, now: NOW }).text };
+    return compiled.render(new Map(values), { budget: BUDGET, now: NOW });
   } catch (error) {
     if (!(error instanceof TemplateError)) throw error;
     return { refused: error.message };

