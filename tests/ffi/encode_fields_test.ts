@@ -9,7 +9,7 @@ import { DType, EngineOptions, Isa, LoadFormat, RequestOptions } from "../../ffi
 function restOf(struct: typeof EngineOptions | typeof RequestOptions, fields: Fields): string[] {
   const filled = new Set<string | null>(
     Object.entries(fields).map(([name, { inC = snakeCase(name) }]) => inC),
-  ).add("size").add("reserved");
+  ).add("size").add("reserved").add("reserved_2");
   return struct.fields.map(({ name }) => name).filter((name) => !filled.has(name));
 }
 
@@ -36,6 +36,7 @@ Deno.test("Every scalar of C's options has an entry, but for what the caller mak
     "bad_words_offset",
     "bad_words_count",
     "flat_bytes",
+    "caller",
   ]);
 });
 
