@@ -347,6 +347,8 @@ enum { HEARTH_LOGPROBS_NONE = -1 };
 #define HEARTH_MAX_SEQUENCES 128
 /** Alternatives to a token whose log probabilities are told. */
 #define HEARTH_MAX_LOGPROBS 20
+/** How much more one caller gets than another. */
+#define HEARTH_MAX_CALLER_WEIGHT 1000
 /*
  * Lists of one request. They cost time at every token that it draws, the engine's thread's or the
  * device's, and so everybody's: each bound is far above what a request has a use for, and keeps the
@@ -359,7 +361,8 @@ enum { HEARTH_LOGPROBS_NONE = -1 };
 /** Ids of all bad words of a request together, such as 256 phrases of 64. */
 #define HEARTH_MAX_BAD_WORD_IDS 16384
 
-/** One request. Arrays lie in the flat buffer of hearth_submit. in. 120 bytes. */
+/** One request. Arrays lie in the flat buffer of hearth_submit. in, 120 bytes at least.
+ *  136 bytes. */
 typedef struct hearth_request_options {
   uint32_t size;
   uint32_t num_sequences;   /* n: continuations that share the prompt's blocks, 1 to 128 and at
@@ -375,7 +378,8 @@ typedef struct hearth_request_options {
   float frequency_penalty;  /* [-2, 2]; 0: off; over output */
   int32_t logprobs;         /* -1: none; k: the chosen token's and the top k's */
   int32_t prompt_logprobs;  /* -1: none; k: of every prompt token but the first */
-  int32_t priority;         /* 0 goes first, then 1, ...; then arrival; -1000 to 1000 */
+  int32_t priority;         /* among those of its caller 0 goes first, then 1, ...; then arrival;
+                               -1000 to 1000 */
   uint64_t seed;            /* same seed, same text, whatever the batch; see has_seed */
   uint32_t has_seed;        /* 0: the library draws one */
   uint32_t deadline_ms;     /* from now until the last token; 0: none */
@@ -389,6 +393,10 @@ typedef struct hearth_request_options {
   uint32_t bad_words_count;  /* u32 elements in all, lengths included */
   uint32_t flat_bytes;
   uint32_t skip_reading_prefix_cache; /* 1: the whole prompt is computed; its blocks are cached */
+  uint64_t caller;        /* whose it is, by any number: callers who wait have turns, by the
+                             tokens that were computed for them */
+  uint32_t caller_weight; /* a caller of weight 2 gets twice as many; 0: 1; at most 1,000 */
+  uint32_t reserved;
 } hearth_request_options;
 
 /** Added to a token's logit before sampling; -100 and below bans it. 8 bytes. */

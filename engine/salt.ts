@@ -1,5 +1,5 @@
 /**
- * Salts of the prefix cache.
+ * Names of callers as numbers: the salts of the prefix cache, and who has turns.
  *
  * @module
  */
@@ -9,4 +9,9 @@ import { createHash } from "node:crypto";
 export function saltBits(salt: string): readonly [bigint, bigint] {
   const digest = createHash("sha256").update(salt).digest();
   return [digest.readBigUInt64LE(0), digest.readBigUInt64LE(8)];
+}
+
+/** The first 64 of them; 0 for the nameless one. */
+export function callerBits(caller: string): bigint {
+  return caller === "" ? 0n : saltBits(caller)[0];
 }

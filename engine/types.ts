@@ -87,12 +87,19 @@ export interface GenerateRequest extends SamplingParameters, ConversationOptions
   // #region WHOLE_REQUEST_FIELDS
   /** Add BOS and the like to `prompt`. [true; messages: the template decides] */
   readonly addSpecialTokens?: boolean;
-  /** 0 goes first, then 1, and so on; then the order of arrival; from -1000 to 1000. [0] */
+  /**
+   * Among those of its caller 0 goes first, then 1, and so on; then the order of arrival; from
+   * -1000 to 1000. [0]
+   */
   readonly priority?: number;
   /** Milliseconds from now until the last token; refused at once where it cannot be met. [none] */
   readonly deadlineMs?: number;
   /** Compute the whole prompt, though blocks of it are warm. [false] */
   readonly skipReadingPrefixCache?: boolean;
+  /** Whose it is: callers who wait have turns, by the tokens that were computed for them. [""] */
+  readonly caller?: string;
+  /** A caller of weight 2 gets twice as many; from 1 to 1000. [1] */
+  readonly callerWeight?: number;
   /** Requests share warm prompt blocks only under the same salt. [""] */
   readonly salt?: string;
   // #endregion

@@ -10,7 +10,7 @@ import { maxBadWordIds, maxLogitBiases, maxStopIds } from "../ffi/structs.ts";
 import type { Model } from "../model/spec.ts";
 import { CONVERSATION_FIELDS } from "./conversation/fields.ts";
 import { checkField, contextRule, refuse as refuseField, SUBMITTING } from "./refuse.ts";
-import { saltBits } from "./salt.ts";
+import { callerBits, saltBits } from "./salt.ts";
 import type { EngineErrorCode, EngineStats, GenerateRequest } from "./types.ts";
 
 /** What the model and the engine allow. */
@@ -68,6 +68,7 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
     ...scalars as unknown as NativeRequest,
     maxTokens,
     seed: request.seed === undefined ? drawSeed() : seedBits(request.seed),
+    caller: callerBits(request.caller ?? ""),
     salt: saltBits(request.salt ?? ""),
     stopIds,
     logitBias: request.logitBias ?? new Map(),

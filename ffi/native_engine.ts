@@ -36,6 +36,7 @@ type ScalarFields = {
 /** A request with every field given; ranges as in hearth.h. */
 export interface NativeRequest extends ScalarFields {
   readonly seed: bigint;
+  readonly caller: bigint;
   readonly salt: readonly [bigint, bigint];
   readonly stopIds: readonly number[];
   readonly logitBias: ReadonlyMap<number, number>;
@@ -123,6 +124,7 @@ export class NativeEngine implements Disposable {
       ...encodeFields(c.RequestOptions, REQUEST_FIELDS, request),
       seed: request.seed,
       has_seed: 1,
+      caller: request.caller,
       salt: request.salt,
       stop_ids_offset: flat.append(Uint32Array.from(request.stopIds)),
       stop_ids_count: request.stopIds.length,

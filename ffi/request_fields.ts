@@ -4,7 +4,7 @@
  * @module
  */
 import { entry } from "./field.ts";
-import { maxLogprobs, maxSequences } from "./structs.ts";
+import { maxCallerWeight, maxLogprobs, maxSequences } from "./structs.ts";
 
 /** See {@linkcode SamplingParameters}. Engines and requests may narrow bounds (`engine/validation.ts`). */
 export const SAMPLING_FIELDS = {
@@ -107,7 +107,7 @@ export const WHOLE_REQUEST_FIELDS = {
   }, "Add BOS and the like to `prompt`"),
   priority: entry(
     { kind: "integer", min: -1000, max: 1000, default: 0 },
-    "0 goes first, then 1, and so on; then the order of arrival",
+    "Among those of its caller 0 goes first, then 1, and so on; then the order of arrival",
   ),
   deadlineMs: entry({
     kind: "integer",
@@ -119,6 +119,15 @@ export const WHOLE_REQUEST_FIELDS = {
   skipReadingPrefixCache: entry(
     { kind: "switch", default: false },
     "Compute the whole prompt, though blocks of it are warm",
+  ),
+  // In C 64 bits of its digest. A server says who calls; a request cannot.
+  caller: entry(
+    { kind: "text", shown: '""', inC: null, wire: null },
+    "Whose it is: callers who wait have turns, by the tokens that were computed for them",
+  ),
+  callerWeight: entry(
+    { kind: "integer", min: 1, max: maxCallerWeight, default: 1, wire: null },
+    "A caller of weight 2 gets twice as many",
   ),
   // In C 128 bits of its digest.
   salt: entry(

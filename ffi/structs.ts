@@ -18,6 +18,9 @@ export const maxSequences = 128;
 /** HEARTH_MAX_LOGPROBS: Alternatives to a token whose log probabilities are told. */
 export const maxLogprobs = 20;
 
+/** HEARTH_MAX_CALLER_WEIGHT: How much more one caller gets than another. */
+export const maxCallerWeight = 1000;
+
 /** HEARTH_MAX_STOP_IDS: Stop ids of a request; a model has a handful. */
 export const maxStopIds = 1024;
 
@@ -324,6 +327,9 @@ export const RequestOptions = new Struct("hearth_request_options", {
   bad_words_count: "u32",
   flat_bytes: "u32",
   skip_reading_prefix_cache: "u32",
+  caller: "u64",
+  caller_weight: "u32",
+  reserved: "u32",
 });
 
 /** `hearth_logit_bias`: Added to a token's logit before sampling; -100 and below bans it. */

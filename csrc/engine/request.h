@@ -12,6 +12,7 @@
 
 namespace hearth {
 
+struct Caller;
 struct Request;
 
 /// One of a request's n continuations. A few counters; what else one may ask is derived from them.
@@ -40,6 +41,7 @@ struct Sequence {
   std::vector<int32_t> block_table;
   int32_t computed_len = 0;
   int32_t planned_len = 0;
+  int32_t charged_len = 0;             // input tokens that its caller has paid for
   int32_t num_named_blocks = 0;        // full blocks that were offered to the prefix cache
   std::vector<BlockName> block_names;  // of full blocks, as far as anyone has asked; kept for good
 
@@ -73,6 +75,7 @@ struct Request {
   int64_t order;
   Clock::time_point arrival;
   std::optional<Clock::time_point> deadline;
+  Caller* caller = nullptr;  // whose it is, from submit() on
 
   int32_t num_sequences_running = 0;  // in the scheduler's queues
   int32_t num_sequences_waiting = 0;
@@ -96,7 +99,7 @@ struct Request {
   }
 };
 
-/// The order in which sequences are served: best first.
+/// The order in which sequences of one caller are served: best first.
 struct ServedBefore {
   bool operator()(const Sequence* a, const Sequence* b) const;
 };

@@ -95,6 +95,8 @@ void check_values(const hearth_request_options& values, const RequestLimits& lim
   check_range("priority", values.priority, -1000, 1000);
   check_range("has_seed", values.has_seed, 0, 1);
   check_range("skip_reading_prefix_cache", values.skip_reading_prefix_cache, 0, 1);
+  check_range("caller_weight", values.caller_weight, 0, HEARTH_MAX_CALLER_WEIGHT);
+  check_range("reserved", values.reserved, 0, 0);
   // Before a list is copied.
   check_count("stop_ids", values.stop_ids_count, HEARTH_MAX_STOP_IDS, "ids");
   check_count("logit_bias", values.logit_bias_count, HEARTH_MAX_LOGIT_BIASES, "tokens");

@@ -14,16 +14,17 @@ Scheduler::Scheduler(const SchedulerOptions& options, StepRunner& runner)
 // --------------------------------------------------------------------------------------- plan
 
 void Scheduler::plan(StepPlan& plan, Clock::time_point now) {
+  turns_.begin_step(running_);
   bool admitting = true;
   for (size_t position = 0; plan.budget_left() > 0;) {
     const bool at_end = position == running_.size();
-    Sequence* head = admitting && !waiting_.empty() ? *waiting_.begin() : nullptr;
-    if (head && (at_end || ServedBefore()(head, running_[position]))) {
+    Sequence* head = admitting ? turns_.best_waiting() : nullptr;
+    if (head && (at_end || TurnBefore()(head, running_[position]))) {
       admitting = try_admit(*head, position, now);
     } else if (at_end) {
       break;
     } else {
-      schedule(position++, plan, now);
+      schedule(position++, admitting, plan, now);
     }
   }
 }
@@ -42,11 +43,11 @@ bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point
   const int32_t num_new = blocks_for(sequence.total_len()) - int32_t(blocks.size());
   const int32_t num_better = num_slots_taken(position);
   const int32_t headroom = num_better == 0 ? 0 : num_better + slots(sequence);
-  if (!has_room(num_new + headroom, position)) {
+  if (!has_room(num_new + headroom, sequence)) {
     for (; !blocks.empty(); blocks.pop_back()) kv_.release(blocks.back());
     return false;
   }
-  while (kv_.num_available() < num_new + headroom) preempt_worst();
+  while (kv_.num_available() < num_new + headroom) preempt(*find_victim(sequence));
 
   place(sequence, Place::kNone);
   sequence.computed_len = sequence.planned_len = int32_t(blocks.size()) * options_.block_tokens;
@@ -68,17 +69,25 @@ bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point
   return true;
 }
 
-// Whether num_blocks are available, or would be once running_[position ..] were preempted: a block
-// that several of them share comes free with the last.
-bool Scheduler::has_room(int32_t num_blocks, size_t position) {
+// Whether num_blocks are available, or would be once all that a sequence may displace were
+// preempted: a block that several of them share comes free with the last.
+bool Scheduler::has_room(int32_t num_blocks, const Sequence& sequence) {
   num_blocks -= kv_.num_available();
   if (num_blocks <= 0) return true;
   num_released_.assign(kv_.num_blocks(), 0);
-  for (size_t i = running_.size(); i > position && num_blocks > 0; --i) {
+  for (size_t i = running_.size(); i > 0 && num_blocks > 0; --i) {
+    if (!CallerTurns::may_displace(sequence, *running_[i - 1])) continue;
     for (int32_t block : running_[i - 1]->block_table)
       num_blocks -= ++num_released_[block] == kv_.reference_count(block);
   }
   return num_blocks <= 0;
+}
+
+// The worst running sequence that a waiting one may displace. There has to be one.
+Sequence* Scheduler::find_victim(const Sequence& sequence) const {
+  return *std::find_if(running_.rbegin(), running_.rend(), [&](const Sequence* running) {
+    return CallerTurns::may_displace(sequence, *running);
+  });
 }
 
 // All samplers of the request, or none: where others have the room, they give it back when they
@@ -140,7 +149,7 @@ std::vector<int32_t> Scheduler::find_prefix(Sequence& sequence) const {
 }
 
 // Gives a running sequence its next token, or the next chunk of its prompt.
-void Scheduler::schedule(size_t position, StepPlan& plan, Clock::time_point now) {
+void Scheduler::schedule(size_t position, bool admitting, StepPlan& plan, Clock::time_point now) {
   Sequence& sequence = *running_[position];
   Request& request = *sequence.request;
   if (sequence.last_plan == plan.number() || !sequence.has_input_left()) return;
@@ -150,12 +159,12 @@ void Scheduler::schedule(size_t position, StepPlan& plan, Clock::time_point now)
   if (sequence.decodes()) {
     if (!make_room_for_decode(sequence, plan)) return;
   } else {
-    count =
-        std::min(sequence.total_len() - begin, plan.budget_left() - num_decodes_behind(position));
+    count = std::min(sequence.total_len() - begin, prefill_tokens(position, admitting, plan));
     if (count <= 0) return;
   }
 
   plan.add_tokens(sequence, count);
+  CallerTurns::charge(sequence, begin, sequence.planned_len);
   if (request.wants_prompt_logprobs()) add_prompt_scores(sequence, begin, plan);
   if (sequence.planned_len < sequence.total_len() || request.max_output == 0) return;
   const int32_t logits_row = plan.add_logits(0);
@@ -164,6 +173,13 @@ void Scheduler::schedule(size_t position, StepPlan& plan, Clock::time_point now)
   } else {
     fork(request, plan, logits_row, now);
   }
+}
+
+// Tokens that a prefill may take in a step, more than it may need; perhaps none.
+int32_t Scheduler::prefill_tokens(size_t position, bool admitting, const StepPlan& plan) const {
+  const int32_t left = plan.budget_left() - num_decodes_behind(position);
+  const std::span<Sequence* const> behind(running_.begin() + position + 1, running_.end());
+  return turns_.share(*running_[position]->request->caller, left, behind, admitting);
 }
 
 // Makes the slot of the next token one that only this sequence holds.
@@ -185,7 +201,7 @@ bool Scheduler::make_room_for_decode(Sequence& sequence, StepPlan& plan) {
     }
     // Better ones hold the rest, or what a step in flight still writes: it keeps its own and waits.
     if (running_.back() == &sequence) return false;
-    preempt_worst();
+    preempt(*running_.back());
   }
 }
 
@@ -211,6 +227,7 @@ void Scheduler::fork(Request& request, StepPlan& plan, int32_t logits_row, Clock
       sequence.block_table = leader.block_table;
       for (int32_t block : sequence.block_table) kv_.acquire(block);
       sequence.computed_len = leader.computed_len;
+      sequence.charged_len = leader.charged_len;
       sequence.num_named_blocks = leader.num_named_blocks;
       sequence.block_names = leader.block_names;
       sequence.running_since = now;
@@ -222,9 +239,8 @@ void Scheduler::fork(Request& request, StepPlan& plan, int32_t logits_row, Clock
   if (leader.finished) unplace(leader);
 }
 
-// Takes the worst running sequence's blocks away; it is computed again later.
-void Scheduler::preempt_worst() {
-  Sequence& sequence = *running_.back();
+// Takes a running sequence's blocks away; it is computed again later.
+void Scheduler::preempt(Sequence& sequence) {
   release_blocks(sequence);
   place(sequence, Place::kWaiting);
   ++counters_.num_preemptions;
@@ -304,6 +320,7 @@ void Scheduler::fail(const StepPlan& plan, const Error& error) {
 
 void Scheduler::submit(std::unique_ptr<Request> request) {
   Sequence& leader = request->leader();
+  turns_.enter(*request);
   if (request->deadline) deadlines_.emplace(*request->deadline, request->id);
   requests_.emplace(request->id, std::move(request));
   place(leader, Place::kWaiting);
@@ -428,6 +445,7 @@ void Scheduler::settle(Request& request) {
   }
   if (!is_gone) return;
   if (request.deadline) deadlines_.erase({*request.deadline, request.id});
+  turns_.leave(request);
   requests_.erase(request.id);
 }
 
@@ -443,18 +461,18 @@ void Scheduler::place(Sequence& sequence, Place place) {
   count_request(request, -1);
   if (sequence.place == Place::kRunning) std::erase(running_, &sequence);
   if (sequence.place == Place::kWaiting) {
-    waiting_.erase(&sequence);
+    request.caller->waiting.erase(&sequence);
     waiting_totals_.add(waiting_figures(sequence), -1);
   }
   request.num_sequences_running += (place == Place::kRunning) - (sequence.place == Place::kRunning);
   request.num_sequences_waiting += (place == Place::kWaiting) - (sequence.place == Place::kWaiting);
   sequence.place = place;
   if (place == Place::kRunning) {
-    running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, ServedBefore()),
+    running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, TurnBefore()),
                     &sequence);
   }
   if (place == Place::kWaiting) {
-    waiting_.insert(&sequence);
+    request.caller->waiting.insert(&sequence);
     waiting_totals_.add(waiting_figures(sequence), 1);
   }
   count_request(request, 1);
@@ -566,17 +584,26 @@ void Scheduler::check_integrity() const {
     }
   }
   WaitingTotals totals;
+  size_t num_in_waiting = 0;
+  int32_t num_requests = 0;
   std::set<const Request*> running, waiting;
   for (const Sequence* sequence : running_) running.insert(sequence->request);
-  for (const Sequence* sequence : waiting_) {
-    totals.add(waiting_figures(*sequence), 1);
-    if (!running.count(sequence->request)) waiting.insert(sequence->request);
+  for (const auto& [id, caller] : turns_.callers()) {
+    num_requests += caller.num_requests;
+    num_in_waiting += caller.waiting.size();
+    for (const Sequence* sequence : caller.waiting) {
+      check(sequence->request->caller == &caller, "waits with another caller's",
+            sequence->request->id);
+      totals.add(waiting_figures(*sequence), 1);
+      if (!running.count(sequence->request)) waiting.insert(sequence->request);
+    }
   }
+  check(num_requests == int32_t(requests_.size()), "has lost its caller", 0);
   check(totals == waiting_totals_ && num_requests_running_ == int32_t(running.size()) &&
             num_requests_waiting_ == int32_t(waiting.size()),
         "is counted wrongly", 0);
-  check(num_running == running_.size() && num_waiting == waiting_.size(), "is in a wrong queue", 0);
-  check(std::is_sorted(running_.begin(), running_.end(), ServedBefore()), "is out of order", 0);
+  check(num_running == running_.size() && num_waiting == num_in_waiting, "is in a wrong queue", 0);
+  check(std::is_sorted(running_.begin(), running_.end(), TurnBefore()), "is out of order", 0);
   check(num_slots_taken(running_.size()) <= options_.max_num_seqs, "exceeds max_num_seqs", 0);
   kv_.check_integrity(num_holders);
 }

@@ -4,19 +4,24 @@
 //   A step is plan -> run -> commit. At pipeline depth 2, step N + 1 is planned while N's results
 //   are unknown: what N draws for a sequence is its pending token.
 //
-//   Order      Sequences are served best first: by arrival + priority * ageing, a constant, so that
-//              ageing needs no re-sorting and two requests never change places. running_ and
-//              waiting_ are kept in this order and a plan merges them: each waiting sequence is
-//              tried at its place among the running ones.
+//   Order      Sequences are served best first: by their callers' turns (caller_turns.h), and those
+//              of one caller by arrival + priority * ageing, a constant, so that ageing needs no
+//              re-sorting and two requests of a caller never change places. running_ is in this
+//              order from a plan's beginning on, each caller's waiting sequences always are, and
+//              a plan merges them: each waiting sequence is tried at its place among the running
+//              ones.
 //   Budget     A decode takes one token. A prefill takes what is left of the step's budget after
 //              the decodes behind it have theirs: decodes are never held up by a prompt, long
-//              prompts are computed in chunks.
+//              prompts are computed in chunks. Up to half of it is left to other callers whose turn
+//              comes within the step: their short prompts begin in the step in which they are seen.
 //   Blocks     A sequence gets the blocks of all its known tokens when it is admitted, and more as
 //              it decodes. It is admitted only if one block more for each better sequence stays
 //              over. When blocks run out, the worst running sequence is preempted: it gives its
 //              blocks up and waits to be computed again (often found in the prefix cache). A victim
-//              is always worse than the one that gains, so the best sequence always gets on: no
-//              livelock. A sequence for which nobody is worse keeps its blocks and waits.
+//              is always worse than the one that gains, so the best running sequence always gets
+//              on. A sequence for which nobody is worse keeps its blocks and waits. No livelock:
+//              two sequences change places only once their callers' virtual times have, which rise
+//              by nothing but tokens that are computed for the first time.
 //   Fork       A prompt with n sequences is computed once, by the first of them (the leader). When
 //              the last chunk is staged, the others join with references to its blocks; each draws
 //              from the same row of logits. Who writes into a shared block first gets a copy.
@@ -30,11 +35,13 @@
 
 #include <memory>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "../error.h"
 #include "../memory/kv_allocator.h"
+#include "caller_turns.h"
 #include "event.h"
 #include "request.h"
 #include "step_plan.h"
@@ -104,6 +111,8 @@ class Scheduler {
   std::vector<Event>& events() { return events_; }
   const SchedulerCounters& counters() const { return counters_; }
   SchedulerGauges gauges() const;
+  /// Callers that are known: those with requests, and who has had more than the others by now.
+  size_t num_callers() const { return turns_.callers().size(); }
   Throughput& throughput() { return throughput_; }
 
   /// Throws Error(HEARTH_INTERNAL) where blocks, holders, queues and sequences disagree.
@@ -128,16 +137,18 @@ class Scheduler {
   };
 
   bool try_admit(Sequence& sequence, size_t position, Clock::time_point now);
-  bool has_room(int32_t num_blocks, size_t position);
+  bool has_room(int32_t num_blocks, const Sequence& sequence);
+  Sequence* find_victim(const Sequence& sequence) const;
   enum class Bound { kAll, kNoRoom, kFailed };
   Bound bind_samplers(Request& request);
   bool will_release_samplers() const;
   std::vector<int32_t> find_prefix(Sequence& sequence) const;
-  void schedule(size_t position, StepPlan& plan, Clock::time_point now);
+  void schedule(size_t position, bool admitting, StepPlan& plan, Clock::time_point now);
+  int32_t prefill_tokens(size_t position, bool admitting, const StepPlan& plan) const;
   bool make_room_for_decode(Sequence& sequence, StepPlan& plan);
   void add_prompt_scores(Sequence& sequence, int32_t begin, StepPlan& plan);
   void fork(Request& request, StepPlan& plan, int32_t logits_row, Clock::time_point now);
-  void preempt_worst();
+  void preempt(Sequence& sequence);
 
   void accept(Sequence& sequence, const SampleResult& sample, Clock::time_point now);
   void publish(Sequence& sequence);
@@ -165,8 +176,8 @@ class Scheduler {
   KvAllocator kv_;
   BlockNamer namer_;
   std::unordered_map<uint64_t, std::unique_ptr<Request>> requests_;
-  std::vector<Sequence*> running_;             // best first
-  std::set<Sequence*, ServedBefore> waiting_;  // best first
+  CallerTurns turns_;
+  std::vector<Sequence*> running_;  // best first
   WaitingTotals waiting_totals_;
   int32_t num_requests_running_ = 0;
   int32_t num_requests_waiting_ = 0;                            // with no sequence that runs

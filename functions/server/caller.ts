@@ -1,6 +1,6 @@
 /**
- * Who calls: one check of the API key, the salt that keeps warm KV blocks of different callers apart, and
- * how much one caller may have open.
+ * Who calls: one check of the API key, the salt that keeps warm KV blocks of different callers apart, how
+ * much one caller may have open, and how large its share is where several wait.
  *
  * @module
  */
@@ -12,8 +12,10 @@ import { PROBES } from "./probes.ts";
 
 /** Whose request it is. */
 export interface Caller {
-  /** Of the key's digest, for the log; "" where no key was asked for. */
+  /** Of the key's digest, for the log and for turns; "" where no key was asked for. */
   readonly id: string;
+  /** Of its turns. */
+  readonly weight: number;
   /** Names whose warm KV blocks this caller may share; "" for everybody's. */
   readonly salt: string;
   readonly limits: {
@@ -28,7 +30,7 @@ export interface Caller {
  */
 const OPEN_ROUTES: ReadonlySet<string> = new Set([...PROBES, "/", "/docs", "/openapi.json"]);
 
-const NOBODY: Caller = { id: "", salt: "", limits: { openRequests: Infinity } };
+const NOBODY: Caller = { id: "", weight: 1, salt: "", limits: { openRequests: Infinity } };
 
 /**
  * `Authorization: Bearer KEY`, `x-api-key` (Anthropic's clients) or `api-key` (Azure's) must name one
@@ -36,14 +38,17 @@ const NOBODY: Caller = { id: "", salt: "", limits: { openRequests: Infinity } };
  * length of a key nor which one came close.
  */
 export function identifyCaller(
-  { apiKeys, sharePrefixesAcrossKeys, maxRequestsPerKey }: {
+  { apiKeys, keyWeights, sharePrefixesAcrossKeys, maxRequestsPerKey }: {
     readonly apiKeys: readonly string[];
+    /** `KEY=N`. */
+    readonly keyWeights: readonly string[];
     readonly sharePrefixesAcrossKeys: boolean;
     /** 0: no bound. */
     readonly maxRequestsPerKey: number;
   },
 ) {
   const digests = apiKeys.map(sha256);
+  const weights = weightsOf(keyWeights);
   return createMiddleware<Env>(async function identifyCaller(c, next) {
     c.set("caller", NOBODY);
     if (digests.length > 0 && !OPEN_ROUTES.has(c.req.path) && c.req.method !== "OPTIONS") {
@@ -65,6 +70,7 @@ export function identifyCaller(
       const name = digest.toString("hex");
       c.set("caller", {
         id: name.slice(0, 12),
+        weight: weights.get(key) ?? 1,
         salt: sharePrefixesAcrossKeys ? "" : name,
         limits: { openRequests: maxRequestsPerKey === 0 ? Infinity : maxRequestsPerKey },
       });
@@ -104,6 +110,14 @@ export function limitCaller() {
  */
 export function saltOf(caller: Caller, requestSalt: string | undefined): string {
   return requestSalt === undefined ? caller.salt : `${caller.salt}/${requestSalt}`;
+}
+
+/** Weights by key, out of `KEY=N`; a key may have = in it. */
+export function weightsOf(keyWeights: readonly string[]): ReadonlyMap<string, number> {
+  return new Map(keyWeights.map((text) => {
+    const at = text.lastIndexOf("=");
+    return [text.slice(0, at), Number(text.slice(at + 1))];
+  }));
 }
 
 function keyOf(header: (name: string) => string | undefined): string | undefined {

@@ -25,6 +25,11 @@ export interface InstanceOptions {
    * HEARTH_API_KEY. [none is asked for]
    */
   readonly apiKeys: readonly string[];
+  /**
+   * Where several keys have requests that wait, this one gets N times the tokens of one without;
+   * may be repeated. [1 each]
+   */
+  readonly keyWeights: readonly string[];
   /** Requests that one key may have open at a time; then 429. [no bound] */
   readonly maxRequestsPerKey: number;
   /**

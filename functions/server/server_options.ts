@@ -52,6 +52,21 @@ export const INSTANCE_OPTIONS = {
     },
     "Key that callers must send, but to /health, /ready and /docs; may be repeated. Safer as HEARTH_API_KEY",
   ),
+  keyWeights: entry(
+    {
+      kind: "texts",
+      value: "KEY=N",
+      each: {
+        pattern: /^[\x21-\x7e]+=([1-9]\d{0,2}|1000)$/,
+        rule: "it must be a key, = and an integer from 1 to 1000",
+        secret: true,
+      },
+      default: [],
+      shown: "1 each",
+      flag: "key-weight",
+    },
+    "Where several keys have requests that wait, this one gets N times the tokens of one without; may be repeated",
+  ),
   maxRequestsPerKey: entry(
     { kind: "integer", min: 0, default: 0, shown: "no bound" },
     "Requests that one key may have open at a time; then 429",

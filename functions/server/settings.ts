@@ -6,7 +6,8 @@
 import type { EngineOptions } from "../../engine/types.ts";
 import { ENGINE_OPTIONS } from "../../ffi/engine_options.ts";
 import { defaultsOf, type Fields } from "../../ffi/field.ts";
-import { flagRows, parseFlags } from "./flags.ts";
+import { weightsOf } from "./caller.ts";
+import { FlagError, flagRows, parseFlags } from "./flags.ts";
 import { DEFAULT_INSTANCE_OPTIONS, type InstanceOptions } from "./instance.ts";
 import { INSTANCE_OPTIONS, PROCESS_OPTIONS } from "./server_options.ts";
 
@@ -46,14 +47,19 @@ export function readSettings(
     Object.fromEntries(
       Object.keys(fields).filter((name) => name in given).map((name) => [name, given[name]]),
     );
+  const instance: InstanceOptions = {
+    ...DEFAULT_INSTANCE_OPTIONS,
+    ...valuesOf(INSTANCE_OPTIONS) as Partial<InstanceOptions>,
+  };
+  for (const key of weightsOf(instance.keyWeights).keys()) {
+    if (instance.apiKeys.includes(key)) continue;
+    throw new FlagError("Cannot read --key-weight: each of its keys must be an --api-key too");
+  }
   return {
     ...defaultsOf(PROCESS_OPTIONS) as ProcessOptions,
     ...valuesOf(PROCESS_OPTIONS) as Partial<ProcessOptions>,
     engine: valuesOf(ENGINE_OPTIONS) as EngineOptions,
-    instance: {
-      ...DEFAULT_INSTANCE_OPTIONS,
-      ...valuesOf(INSTANCE_OPTIONS) as Partial<InstanceOptions>,
-    },
+    instance,
   };
 }
 

@@ -31,7 +31,9 @@ export async function submitAll(
   const runs: Run[] = [];
   for (const [i, request] of requests.entries()) {
     try {
-      const complete = { ...defaults, ...request, salt: saltOf(caller, request.salt), signal };
+      const { id, weight } = caller;
+      const whose = { caller: id, callerWeight: weight, salt: saltOf(caller, request.salt) };
+      const complete = { ...defaults, ...request, ...whose, signal };
       const run = record.run((observer) => engine.generate(complete, observer));
       await run.accepted;
       runs.push(run);

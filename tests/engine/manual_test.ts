@@ -261,6 +261,21 @@ Deno.test("The best priority goes first, then the order of arrival", async () =>
   assert.deepEqual(order, ["a", "b", "c"]);
 });
 
+Deno.test("A caller's short prompt begins beside another's long ones, which get the same tokens", async () => {
+  using engine = await open({ maxNumBatchedTokens: 32, enablePrefixCaching: false });
+  const long = greedy(200, { caller: "long", maxTokens: 4 });
+  const alone = engine.generate(long);
+  engine.runUntilIdle();
+  const others = [1, 2, 3].map(() => engine.generate(long));
+  engine.step();
+  const hello = engine.generate(greedy(5, { caller: "hello" }));
+  engine.step();
+  assert.equal(firstOf(hello).tokens.length, 1);
+  assert.equal(firstOf(others[0]!).tokens.length, 0);
+  engine.runUntilIdle();
+  for (const other of others) assert.deepEqual(firstOf(other).tokens, firstOf(alone).tokens);
+});
+
 Deno.test("A full queue refuses, and says when to come back", async () => {
   using engine = await open({ maxQueuedRequests: 2 });
   engine.generate(greedy(4));

@@ -36,6 +36,7 @@ Deno.test("Every scalar of C's options has an entry, but for what the caller mak
     "bad_words_offset",
     "bad_words_count",
     "flat_bytes",
+    "caller",
   ]);
 });
 

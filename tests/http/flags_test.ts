@@ -39,6 +39,18 @@ Deno.test("readSettings refuses a key that no header can carry, and does not sho
   }
 });
 
+Deno.test("readSettings takes weights of keys that there are, and shows none", () => {
+  const keys = ["--api-key", "a", "--api-key", "b=c"];
+  const given = [...keys, "--key-weight", "b=c=3"];
+  assert.deepEqual(read(given).instance.keyWeights, ["b=c=3"]);
+  for (const odd of ["secret", "secret=0", "secret=1001", "secret=1.5", "secret=2"]) {
+    assert.throws(() => read([...keys, "--key-weight", odd]), (error: Error) => {
+      assert.match(error.message, /^Cannot read --key-weight: /);
+      return !error.message.includes("secret");
+    });
+  }
+});
+
 Deno.test("readSettings takes loopback's names alone on loopback without a key", () => {
   const hosts = (...args: string[]) => {
     const { host, instance } = read(args);

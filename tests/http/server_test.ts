@@ -81,6 +81,22 @@ Deno.test("a key salts warm blocks; sharing across keys is an option", async () 
   assert.equal(await saltUnder(true), "");
 });
 
+Deno.test("a key has turns of its own and the weight it was given; a body cannot say whose it is", async () => {
+  await using harness = fakeHarness({}, { apiKeys: ["a", "b=c"], keyWeights: ["b=c=3"] });
+  for (const key of ["a", "b=c"]) {
+    const headers = { authorization: `Bearer ${key}` };
+    const body = { ...chat, caller: "other", caller_weight: 1000, callerWeight: 1000 };
+    await harness.post(CHAT, body, { headers });
+    await harness.post(CHAT, chat, { headers });
+  }
+  const ids = ["a", "b=c"].map((key) =>
+    createHash("sha256").update(key).digest("hex").slice(0, 12)
+  );
+  const found = harness.engine.requests.map(({ caller, callerWeight }) => [caller, callerWeight]);
+  for (const [caller, weight] of found) assert.equal(weight, caller === ids[0] ? 1 : 3);
+  assert.deepEqual(new Set(found.map(([caller]) => caller)), new Set(ids));
+});
+
 Deno.test("cache_salt narrows who shares warm blocks, within a key", async () => {
   const saltsUnder = async (key: string) => {
     await using harness = fakeHarness({}, { apiKeys: ["one", "two"] });

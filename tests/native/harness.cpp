@@ -46,6 +46,8 @@ hearth_request_options request_values(const Ask& ask) {
   values.has_seed = 1;
   values.deadline_ms = ask.deadline_ms;
   values.salt[0] = ask.salt;
+  values.caller = ask.caller;
+  values.caller_weight = ask.caller_weight;
   values.stop_ids_count = uint32_t(ask.stop_ids.size());
   values.flat_bytes = uint32_t(ask.stop_ids.size() * sizeof(uint32_t));
   return values;

@@ -34,6 +34,8 @@ struct Ask {
   int32_t logprobs = -1;
   int32_t prompt_logprobs = -1;
   uint32_t deadline_ms = 0;
+  uint64_t caller = 0;
+  uint32_t caller_weight = 0;
 };
 
 /// What a request's events said.
