@@ -88,7 +88,7 @@ export interface GenerateRequest extends SamplingParameters, ConversationOptions
   /** A chat, to be rendered by the model's template. */
   readonly messages?: readonly Message[];
   // #region WHOLE_REQUEST_FIELDS
-  /** Add BOS and the like to `prompt`. [true; messages: the template decides] */
+  /** Add BOS and the like to what is encoded. [true; messages: false, as templates have them] */
   readonly addSpecialTokens?: boolean;
   /** 0 goes first, then 1, and so on; then the order of arrival; from -1000 to 1000. [0] */
   readonly priority?: number;

@@ -101,10 +101,9 @@ export const WHOLE_REQUEST_FIELDS = {
   addSpecialTokens: entry({
     kind: "switch",
     default: true,
-    shown: "true; messages: the template decides",
+    shown: "true; messages: false, as templates have them",
     inC: null,
-    wire: null,
-  }, "Add BOS and the like to `prompt`"),
+  }, "Add BOS and the like to what is encoded"),
   priority: entry(
     { kind: "integer", min: -1000, max: 1000, default: 0 },
     "0 goes first, then 1, and so on; then the order of arrival",

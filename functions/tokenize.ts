@@ -7,6 +7,7 @@ import { OpenAPIHono, z } from "@hono/zod-openapi";
 import { type TextPrompt, textPromptOf } from "../engine/prompt.ts";
 import { Messages } from "./dialects/chat_message.ts";
 import { HttpError } from "./dialects/http_error.ts";
+import { present } from "./dialects/present.ts";
 import { conversationFields, toConversation } from "./dialects/request_fields.ts";
 import { unsupported } from "./dialects/unsupported.ts";
 import { tokenString } from "./dialects/values.ts";
@@ -58,8 +59,7 @@ tokenize.post("/tokenize", async (c) => {
   const body = await readBody(c.req, TokenizeRequest);
   const engine = models.resolve(body.model).model.require("read");
   const { text, ...options } = textOf(body, engine);
-  const addSpecialTokens = body.add_special_tokens ?? options.addSpecialTokens;
-  const tokens = await engine.tokenize(text, { ...options, addSpecialTokens });
+  const tokens = await engine.tokenize(text, options);
   return c.json({
     tokens,
     count: tokens.length,
@@ -74,10 +74,11 @@ export default withEngine(tokenize);
 
 function textOf(body: z.infer<typeof TokenizeRequest>, { model }: ServedEngine): TextPrompt {
   const { prompt, messages } = body;
-  if (typeof prompt === "string" && !messages) return textPromptOf({ prompt }, model);
+  const special = present({ addSpecialTokens: body.add_special_tokens });
+  if (typeof prompt === "string" && !messages) return textPromptOf({ prompt, ...special }, model);
   if (!messages || typeof prompt === "string") {
     const message = "Cannot read request: give exactly one of prompt and messages";
     throw new HttpError(400, "invalid_value", message, "prompt");
   }
-  return textPromptOf({ messages, ...toConversation(body) }, model);
+  return textPromptOf({ messages, ...special, ...toConversation(body) }, model);
 }

@@ -37,7 +37,6 @@ export const unsupportedFields = {
   allowed_token_ids: unsupported("a list of all that may be chosen"),
   truncate_prompt_tokens: unsupported("shortening of prompts"),
   use_beam_search: unsupported("beam search", isFalse),
-  best_of: unsupported("best_of", (value) => value === 1),
   length_penalty: unsupported("beam search", (value) => value === 1),
   logits_processors: unsupported("logits processors", isEmpty),
   prompt_embeds: unsupported("embeddings as a prompt"),

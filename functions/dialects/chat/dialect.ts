@@ -5,7 +5,7 @@
  */
 import type { Dialect } from "../dialect.ts";
 import { refuseBody } from "../http_error.ts";
-import { refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
+import { refuseBestOf, refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
 import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
 import { present } from "../present.ts";
 import { toConversation, toRequest } from "../request_fields.ts";
@@ -22,6 +22,7 @@ export const chat: Dialect<ChatBody> = {
   },
   toRequests(body) {
     requireStream(body);
+    refuseBestOf(body);
     refusePromptLogprobsInStream(body);
     if (typeof body.top_logprobs === "number" && !body.logprobs) {
       refuseBody("top_logprobs", "needs logprobs to be true");

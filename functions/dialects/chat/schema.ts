@@ -5,7 +5,7 @@
  */
 import { z } from "@hono/zod-openapi";
 import { Messages } from "../chat_message.ts";
-import { StreamOptions, Usage } from "../openai/answer.ts";
+import { endFields, openAiFields, StreamOptions, Usage } from "../openai/answer.ts";
 import { conversationFields, maxTokensField, requestFields } from "../request_fields.ts";
 import { isEmpty, isFalse, unsupported, unsupportedFields } from "../unsupported.ts";
 
@@ -24,7 +24,7 @@ export const ChatCompletionRequest = z.object({
   include_reasoning: z.boolean().nullish()
     .describe("Of a model that reasons: tell what it thought, too [true]"),
   ...conversationFields,
-  return_token_ids: z.boolean().nullish(),
+  ...openAiFields,
   tool_choice: unsupported(
     "tool calls; none tells the template of tools",
     (value) => value === "none" || value === "auto",
@@ -67,8 +67,7 @@ export const ChatCompletion = z.object({
       reasoning_content: z.string().optional().describe("The same, by its older name"),
     }),
     logprobs: ChatLogprobs.nullable(),
-    finish_reason: z.string(),
-    stop_reason: z.union([z.string(), z.int()]).nullable(),
+    ...endFields,
     token_ids: z.array(z.int()).optional(),
   })),
   usage: Usage,

@@ -5,7 +5,7 @@
  */
 import { z } from "@hono/zod-openapi";
 import { boundedList, MAX_ITEMS, tokenIds } from "../bounded.ts";
-import { StreamOptions, Usage } from "../openai/answer.ts";
+import { endFields, openAiFields, StreamOptions, Usage } from "../openai/answer.ts";
 import { maxTokensField, requestFields } from "../request_fields.ts";
 import { unsupported, unsupportedFields } from "../unsupported.ts";
 
@@ -25,8 +25,7 @@ export const CompletionRequest = z.object({
   echo: z.boolean().nullish().describe("The prompt comes before the output"),
   logprobs: z.int().min(0).max(20).nullish().describe("Of so many of the likeliest tokens"),
   ...requestFields,
-  add_special_tokens: z.boolean().nullish().describe("BOS and the like before a text [true]"),
-  return_token_ids: z.boolean().nullish(),
+  ...openAiFields,
   suffix: unsupported("insertion before a suffix", (value) => value === ""),
   ...unsupportedFields,
 }).openapi("CompletionRequest");
@@ -45,7 +44,8 @@ export function promptsOf({ prompt }: CompletionBody): readonly OnePrompt[] {
 const CompletionLogprobs = z.object({
   tokens: z.array(z.string()),
   token_logprobs: z.array(z.number().nullable()),
-  top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullable(),
+  top_logprobs: z.array(z.record(z.string(), z.number()).nullable())
+    .describe("The likeliest and the chosen one; null for the first of a prompt"),
   text_offset: z.array(z.int()),
 }).openapi("CompletionLogprobs");
 
@@ -59,8 +59,7 @@ export const Completion = z.object({
     index: z.int(),
     text: z.string(),
     logprobs: CompletionLogprobs.nullable(),
-    finish_reason: z.string(),
-    stop_reason: z.union([z.string(), z.int()]).nullable(),
+    ...endFields,
     token_ids: z.array(z.int()).optional(),
     prompt_token_ids: z.array(z.int()).optional(),
     prompt_logprobs: z.array(z.unknown()).optional(),

@@ -31,7 +31,6 @@ export const generate: Dialect<GenerateBody> = {
         messages: body.messages,
         maxTokens: body.max_tokens,
         logprobs: body.logprobs,
-        addSpecialTokens: body.add_special_tokens,
       }),
     }];
   },

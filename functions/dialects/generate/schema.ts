@@ -20,7 +20,6 @@ export const GenerateBody = z.strictObject({
   logprobs: z.int().min(0).max(20).nullish().describe("Of so many of the likeliest tokens"),
   ...requestFields,
   ...conversationFields,
-  add_special_tokens: z.boolean().nullish().describe("BOS and the like before `prompt` [true]"),
 }).openapi("GenerateRequest");
 
 export type GenerateBody = z.infer<typeof GenerateBody>;
@@ -43,7 +42,7 @@ export const GenerateAnswer = z.object({
     reasoning: z.string().optional().describe("What the model thought before, of `messages`"),
     tokens: z.array(z.int()),
     logprobs: z.array(PositionLogprob).optional(),
-    finish_reason: z.string(),
+    finish_reason: z.enum(["stop", "length", "deadline"]),
     stop_reason: z.union([z.string(), z.int()]).nullable(),
   })),
   prompt_logprobs: z.array(PositionLogprob.nullable()).optional(),
