@@ -4,6 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { baseApp } from "../../functions/server/base_app.ts";
+import { Instance } from "../../functions/server/instance.ts";
+import { openApiFunction } from "../../functions/server/openapi_function.ts";
 import { fakeHarness } from "./harness.ts";
 
 const CHAT = "/v1/chat/completions", COMPLETIONS = "/v1/completions";
@@ -132,4 +135,121 @@ Deno.test("add_special_tokens puts BOS before a rendered conversation, too, and 
   }
   await harness.json("/generate", { messages, max_tokens: 1, add_special_tokens: true });
   assert.equal(harness.engine.requests.at(-1)!.addSpecialTokens, true);
+});
+
+Deno.test("fields of other servers may say what asks for nothing", async () => {
+  await using harness = fakeHarness();
+  const nothing = {
+    grammar: "",
+    json_schema: null,
+    format: "",
+    regex: false,
+    repeat_penalty: 1,
+    typical_p: 1.0,
+    mirostat: 0,
+    dry_multiplier: 0,
+    xtc_probability: 0,
+    lora: [],
+    samplers: [],
+    n_predict: null,
+    n_probs: 0,
+    return_hidden_states: false,
+    kv_transfer_params: {},
+    spaces_between_special_tokens: true,
+    service_tier: "flex",
+    store: true,
+  };
+  await harness.json(CHAT, { messages, max_tokens: 1, ...nothing });
+  await harness.json(COMPLETIONS, { prompt: "x", max_tokens: 1, ...nothing });
+});
+
+Deno.test("a field that is not served names the one that is", async () => {
+  await using harness = fakeHarness();
+  const body = { prompt: "x", repeat_penalty: 1.1 };
+  const { error } = await harness.json(COMPLETIONS, body, 400);
+  assert.equal(
+    error.message,
+    "Cannot read request: repeat_penalty is not supported, repetition_penalty is: current value is 1.1",
+  );
+});
+
+Deno.test("/openapi.json shows no field that is refused, and names them", async () => {
+  await using harness = fakeHarness();
+  const { components } = await (await harness.get("/openapi.json")).json();
+  for (const name of ["ChatCompletionRequest", "CompletionRequest"]) {
+    const { description, properties } = components.schemas[name];
+    for (const field of ["guided_json", "grammar", "lora"]) {
+      assert.ok(!(field in properties));
+      assert.ok(description.includes(field));
+    }
+  }
+  const [chat, text, own] = ["ChatCompletion", "Completion", "GenerateAnswer"].map((name) => {
+    const { choices, outputs } = components.schemas[name].properties;
+    return (choices ?? outputs).items.properties.finish_reason.enum;
+  });
+  assert.deepEqual([chat, text], [["stop", "length"], ["stop", "length"]]);
+  assert.deepEqual(own, ["stop", "length", "deadline"]);
+});
+
+Deno.test("routes answer without /v1 and with a slash at their end", async () => {
+  await using harness = fakeHarness({}, { apiKeys: ["k"] });
+  const headers = { authorization: "Bearer k" };
+  for (const path of ["/chat/completions", "/chat/completions/", `${CHAT}/`]) {
+    const response = await harness.post(path, { messages, max_tokens: 1 }, { headers });
+    assert.equal((await response.json()).object, "chat.completion", path);
+  }
+  for (const path of ["/completions", "/completions/", `${COMPLETIONS}/`]) {
+    const response = await harness.post(path, { prompt: "x", max_tokens: 1 }, { headers });
+    assert.equal((await response.json()).object, "text_completion", path);
+  }
+  for (const path of ["/models", "/models/", "/v1/models/", "/models/fake", "/v1/models/fake/"]) {
+    assert.equal((await harness.get(path, headers)).status, 200, path);
+    assert.equal((await harness.get(path)).status, 401, path);
+  }
+  assert.equal((await harness.get("/health/")).status, 200, "still without a key");
+  assert.equal((await harness.get("/models/", headers)).headers.get("allow"), null);
+  assert.equal((await harness.app.request("/models/", { method: "PUT", headers })).status, 405);
+});
+
+Deno.test("/openapi.json says who needs a key, what each operation is called, what heads answers", async () => {
+  const documentOf = async (apiKeys: string[]) => {
+    await using harness = fakeHarness({}, { apiKeys });
+    return await (await harness.get("/openapi.json")).json();
+  };
+  const open = await documentOf([]);
+  assert.deepEqual([open.security, open.components.securitySchemes], [[], undefined]);
+  const keyed = await documentOf(["k"]);
+  assert.deepEqual(keyed.security, [{ apiKey: [] }, { xApiKey: [] }, { azureApiKey: [] }]);
+  assert.deepEqual(Object.keys(keyed.components.securitySchemes).length, 3);
+  const ids: string[] = [];
+  // deno-lint-ignore no-explicit-any
+  for (const [path, methods] of Object.entries<any>(keyed.paths)) {
+    for (
+      const { operationId, tags, security, responses } of Object.values<typeof methods>(methods)
+    ) {
+      ids.push(operationId);
+      assert.equal(tags.length, 1);
+      const isProbe = path === "/health" || path === "/ready";
+      assert.deepEqual(security, isProbe ? [] : undefined, path);
+      assert.equal("401" in responses, !isProbe, path);
+      for (const [status, { headers }] of Object.entries<typeof methods>(responses)) {
+        assert.ok(headers["x-request-id"]);
+        assert.equal("retry-after" in headers, status === "429" || status === "503");
+      }
+    }
+  }
+  assert.equal(new Set(ids).size, ids.length);
+  assert.ok(ids.includes("createChatCompletion") && ids.includes("listModels"));
+  const { GenerateRequest, TokenizeRequest } = keyed.components.schemas;
+  assert.equal(GenerateRequest.allOf[0].oneOf.length, 3);
+  assert.equal(TokenizeRequest.allOf[0].oneOf.length, 2);
+  assert.equal(GenerateRequest.type, "object");
+});
+
+Deno.test("a function that runs alone describes itself", async () => {
+  const { detokenize } = await import("../../functions/detokenize.ts");
+  const instance = new Instance({ accessLog: "off" });
+  const app = baseApp(instance, [detokenize, openApiFunction([detokenize])]);
+  const { paths } = await (await app.request("/openapi.json")).json();
+  assert.deepEqual(Object.keys(paths), ["/detokenize"]);
 });

@@ -13,8 +13,9 @@ import { type ChatBody, ChatCompletion, ChatCompletionRequest } from "./schema.t
 import { ChatWriter } from "./writer.ts";
 
 export const chat: Dialect<ChatBody> = {
+  operationId: "createChatCompletion",
   summary: "Answer a conversation",
-  routes: ["/v1/chat/completions"],
+  routes: ["/v1/chat/completions", "/chat/completions"],
   schema: ChatCompletionRequest,
   answer: {
     description: "The answer; with `stream`, server-sent events of `chat.completion.chunk`",

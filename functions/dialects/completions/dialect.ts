@@ -24,8 +24,9 @@ import { CompletionWriter } from "./writer.ts";
 const MAX_TOKENS = 16;
 
 export const completions: Dialect<CompletionBody> = {
+  operationId: "createCompletion",
   summary: "Continue texts",
-  routes: ["/v1/completions"],
+  routes: ["/v1/completions", "/completions"],
   schema: CompletionRequest,
   answer: {
     description: "The continuations; with `stream`, server-sent events",
