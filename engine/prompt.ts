@@ -33,8 +33,8 @@ export function textPromptOf(request: GenerateRequest, model: TemplatesOf): Text
   if (request.prompt !== undefined) {
     return { text: request.prompt, addSpecialTokens: request.addSpecialTokens ?? true };
   }
-  const { messages = [] } = request;
+  const { messages = [], addSpecialTokens = false } = request;
   const rendered = renderConversation({ ...request, messages }, model);
   const { text, reasoning } = rendered;
-  return { text, addSpecialTokens: false, literal: literalSpans(rendered), reasoning };
+  return { text, addSpecialTokens, literal: literalSpans(rendered), reasoning };
 }

@@ -181,10 +181,9 @@ class SequenceOutput {
     return this.#push(this.#detokenizer.push(token));
   }
 
-  /** Stop texts do not count before `minTokens`. */
+  /** A stop text that ends within `minTokens` does not count; one that begins there does. */
   #push(text: string): { readonly text: string; readonly stop: string | undefined } {
-    const early = this.numTokens <= this.#settings.minTokens;
-    return early ? { text, stop: undefined } : this.#stops.push(text);
+    return this.#stops.push(text, this.numTokens > this.#settings.minTokens);
   }
 
   #endsText(token: number): boolean {

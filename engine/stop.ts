@@ -29,10 +29,14 @@ export class StopMatcher {
     this.#includeStop = options.includeStop;
   }
 
-  /** Nothing may be pushed after a stop was found. */
-  push(piece: string): StopResult {
+  /**
+   * Nothing may be pushed after a stop was found.
+   *
+   * @param counts whether stop texts that end in this piece do
+   */
+  push(piece: string, counts = true): StopResult {
     const text = this.#held + piece;
-    const found = this.#firstStop(text);
+    const found = counts ? this.#firstStop(text, this.#held.length) : undefined;
     if (found !== undefined) {
       this.#held = "";
       const cut = this.#includeStop ? found.end : found.end - found.stop.length;
@@ -50,10 +54,14 @@ export class StopMatcher {
     return held;
   }
 
-  #firstStop(text: string): { readonly stop: string; readonly end: number } | undefined {
+  /** Of those that end behind `from`: what is held may have one that did not count. */
+  #firstStop(
+    text: string,
+    from: number,
+  ): { readonly stop: string; readonly end: number } | undefined {
     let first: { readonly stop: string; readonly end: number } | undefined;
     for (const stop of this.#stops) {
-      const start = text.indexOf(stop);
+      const start = text.indexOf(stop, from - stop.length + 1);
       if (start < 0) continue;
       const end = start + stop.length;
       const better = first === undefined || end < first.end ||

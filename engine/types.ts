@@ -34,7 +34,7 @@ export interface SamplingParameters {
   readonly minTokens?: number;
   /** 0 is greedy; from 0 to 2. [1] */
   readonly temperature?: number;
-  /** Nucleus: the smallest set whose probability reaches this; above 0, at most 1. [1] */
+  /** Nucleus: the smallest set whose probability reaches this; 0 is greedy; from 0 to 1. [1] */
   readonly topP?: number;
   /** Only the k most likely; 0 is off. [0] */
   readonly topK?: number;
@@ -46,7 +46,10 @@ export interface SamplingParameters {
   readonly presencePenalty?: number;
   /** For every occurrence in the output; from -2 to 2. [0] */
   readonly frequencyPenalty?: number;
-  /** The same seed gives the same text, whatever else runs. [random] */
+  /**
+   * The same seed gives the same text, whatever else runs; up to 64 bits, below 0 is random.
+   * [random]
+   */
   readonly seed?: number | bigint;
   /** Texts that end a sequence; at most 16. [none] */
   readonly stop?: readonly string[];
@@ -85,7 +88,7 @@ export interface GenerateRequest extends SamplingParameters, ConversationOptions
   /** A chat, to be rendered by the model's template. */
   readonly messages?: readonly Message[];
   // #region WHOLE_REQUEST_FIELDS
-  /** Add BOS and the like to `prompt`. [true; messages: the template decides] */
+  /** Add BOS and the like to what is encoded. [true; messages: false, as templates have them] */
   readonly addSpecialTokens?: boolean;
   /**
    * Among those of its caller 0 goes first, then 1, and so on; then the order of arrival; from

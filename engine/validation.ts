@@ -66,8 +66,10 @@ export function resolveRequest(request: GenerateRequest, limits: Limits): Native
   }
   return {
     ...scalars as unknown as NativeRequest,
+    // The set that reaches 0 is the likeliest token.
+    ...(request.topP === 0 && { topP: 1, temperature: 0 }),
     maxTokens,
-    seed: request.seed === undefined ? drawSeed() : seedBits(request.seed),
+    seed: seedOf(request),
     caller: callerBits(request.caller ?? ""),
     salt: saltBits(request.salt ?? ""),
     stopIds,
@@ -167,17 +169,9 @@ export function checkTokens(field: string, tokens: readonly number[], limits: Li
   }
 }
 
-function drawSeed(): bigint {
-  return crypto.getRandomValues(new BigUint64Array(1))[0]!;
-}
-
-/** Negative seeds are taken as their 64 bits, as other servers do. */
-function seedBits(seed: number | bigint): bigint {
-  const valid = typeof seed === "bigint"
-    ? seed >= -(2n ** 63n) && seed < 2n ** 64n
-    : Number.isSafeInteger(seed);
-  if (!valid) refuse("seed", "be an integer of at most 64 bits", seed);
-  return BigInt.asUintN(64, BigInt(seed));
+/** One below 0 asks for a random one, as with vLLM and llama.cpp: clients that must send one send -1. */
+function seedOf({ seed = -1 }: GenerateRequest): bigint {
+  return seed < 0 ? crypto.getRandomValues(new BigUint64Array(1))[0]! : BigInt(seed);
 }
 
 function refuse(

@@ -23,9 +23,17 @@ export function brokenRule(field: FieldKind, value: unknown): string | undefined
         : `be one of ${field.choices.join(", ")}`;
     case "name":
       return field.pattern.test(String(value)) ? undefined : `be one of ${field.forms.join(", ")}`;
+    case "seed":
+      return isSeed(value) ? undefined : "be an integer of at most 64 bits";
     default:
       return undefined;
   }
+}
+
+/** Signed or not; a number beyond 2^53 has been rounded somewhere. */
+function isSeed(value: unknown): boolean {
+  if (typeof value !== "bigint") return Number.isSafeInteger(value);
+  return value >= -(2n ** 63n) && value < 2n ** 64n;
 }
 
 function brokenBounds(

@@ -19,8 +19,8 @@ export const SAMPLING_FIELDS = {
   ),
   temperature: entry({ kind: "number", min: 0, max: 2, default: 1 }, "0 is greedy"),
   topP: entry(
-    { kind: "number", above: 0, max: 1, default: 1 },
-    "Nucleus: the smallest set whose probability reaches this",
+    { kind: "number", min: 0, max: 1, default: 1 },
+    "Nucleus: the smallest set whose probability reaches this; 0 is greedy",
   ),
   // -1 is off too where vLLM's clients write it.
   topK: entry(
@@ -46,7 +46,7 @@ export const SAMPLING_FIELDS = {
   // In C a bigint, and whether there is one.
   seed: entry(
     { kind: "seed", shown: "random", inC: null },
-    "The same seed gives the same text, whatever else runs",
+    "The same seed gives the same text, whatever else runs; up to 64 bits, below 0 is random",
   ),
   stop: entry({ kind: "texts", shown: "none", inC: null }, "Texts that end a sequence; at most 16"),
   includeStop: entry({
@@ -101,10 +101,9 @@ export const WHOLE_REQUEST_FIELDS = {
   addSpecialTokens: entry({
     kind: "switch",
     default: true,
-    shown: "true; messages: the template decides",
+    shown: "true; messages: false, as templates have them",
     inC: null,
-    wire: null,
-  }, "Add BOS and the like to `prompt`"),
+  }, "Add BOS and the like to what is encoded"),
   priority: entry(
     { kind: "integer", min: -1000, max: 1000, default: 0 },
     "Among those of its caller 0 goes first, then 1, and so on; then the order of arrival",

@@ -24,6 +24,8 @@ export const detokenize = new OpenAPIHono<Env>();
 detokenize.openAPIRegistry.registerPath({
   method: "post",
   path: "/detokenize",
+  operationId: "detokenize",
+  tags: ["Tokens"],
   summary: "Token ids to text",
   request: {
     body: { required: true, content: { "application/json": { schema: DetokenizeRequest } } },

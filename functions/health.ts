@@ -10,6 +10,8 @@ import { withEngine } from "./server/with_engine.ts";
 const route = createRoute({
   method: "get",
   path: "/health",
+  operationId: "health",
+  tags: ["Process"],
   summary: "Whether the process lives",
   responses: {
     200: {

@@ -4,15 +4,19 @@
  * @module
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { keyErrors } from "./server/described_responses.ts";
 import type { Env } from "./server/env.ts";
 import { withEngine } from "./server/with_engine.ts";
 
 const route = createRoute({
   method: "get",
   path: "/metrics",
+  operationId: "metrics",
+  tags: ["Process"],
   summary: "Numbers for Prometheus",
   responses: {
     200: { description: "Text format", content: { "text/plain": { schema: z.string() } } },
+    ...keyErrors(),
   },
 });
 

@@ -20,6 +20,8 @@ const ModelCard = z.object({
 const listRoute = createRoute({
   method: "get",
   path: "/v1/models",
+  operationId: "listModels",
+  tags: ["Models"],
   summary: "What is served",
   responses: {
     200: {
@@ -37,6 +39,8 @@ const listRoute = createRoute({
 const cardRoute = createRoute({
   method: "get",
   path: "/v1/models/{model}",
+  operationId: "retrieveModel",
+  tags: ["Models"],
   summary: "One model",
   request: { params: z.object({ model: z.string() }) },
   responses: {
@@ -48,21 +52,24 @@ const cardRoute = createRoute({
 /** The function, to be mounted. */
 export const models = new OpenAPIHono<Env>();
 
-models.openapi(listRoute, (c) => {
-  const data = [...c.var.instance.models].flatMap((model) => {
-    const { maxModelLen } = model.require("read");
-    return model.names.map((name) => cardOf(c, name, maxModelLen));
+models.openAPIRegistry.registerPath(listRoute);
+models.openAPIRegistry.registerPath(cardRoute);
+
+for (const path of ["/v1/models", "/models"]) {
+  models.get(path, (c) => {
+    const data = [...c.var.instance.models].flatMap((model) => {
+      const { maxModelLen } = model.require("read");
+      return model.names.map((name) => cardOf(c, name, maxModelLen));
+    });
+    return c.json({ object: "list", data });
   });
-  return c.json({ object: "list" as const, data }, 200);
-});
-
-models.openapi(cardRoute, (c) => c.json(find(c, c.req.valid("param").model), 200));
-
-// Names of the Hub have a slash in them, which not every client encodes.
-models.get("/v1/models/:org/:name", (c) => {
-  const { org, name } = c.req.param();
-  return c.json(find(c, `${org}/${name}`));
-});
+  models.get(`${path}/:model`, (c) => c.json(find(c, c.req.param("model"))));
+  // Names of the Hub have a slash in them, which not every client encodes.
+  models.get(`${path}/:org/:name`, (c) => {
+    const { org, name } = c.req.param();
+    return c.json(find(c, `${org}/${name}`));
+  });
+}
 
 export default withEngine(models);
 

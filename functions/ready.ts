@@ -17,6 +17,8 @@ const Readiness = z.object({
 const route = createRoute({
   method: "get",
   path: "/ready",
+  operationId: "ready",
+  tags: ["Process"],
   summary: "Whether requests are taken",
   responses: {
     200: {

@@ -6,25 +6,33 @@
 import { OpenAPIHono, z } from "@hono/zod-openapi";
 import { type TextPrompt, textPromptOf } from "../engine/prompt.ts";
 import { Messages } from "./dialects/chat_message.ts";
-import { HttpError } from "./dialects/http_error.ts";
+import { describeOne, requireOne } from "./dialects/one_source.ts";
+import { present } from "./dialects/present.ts";
 import { conversationFields, toConversation } from "./dialects/request_fields.ts";
-import { unsupported } from "./dialects/unsupported.ts";
+import { namesOf, refusing, UNSUPPORTED_IN_TOKENIZE } from "./dialects/unsupported.ts";
 import { tokenString } from "./dialects/values.ts";
 import { readBody } from "./server/body.ts";
 import { bodyErrors } from "./server/described_responses.ts";
 import type { Env, ServedEngine } from "./server/env.ts";
 import { withEngine } from "./server/with_engine.ts";
 
-export const TokenizeRequest = z.object({
-  model: z.string().nullish(),
-  prompt: z.string().nullish(),
-  messages: Messages.nullish(),
-  add_special_tokens: z.boolean().nullish()
-    .describe("BOS and the like [true; for messages false, the template has them]"),
-  ...conversationFields,
-  chat_template: unsupported("templates of the caller's"),
-  return_token_strs: z.boolean().nullish(),
-}).openapi("TokenizeRequest");
+const TOKENIZE_SOURCES = { prompt: "string", messages: "array" } as const;
+
+export const TokenizeRequest = refusing(
+  UNSUPPORTED_IN_TOKENIZE,
+  z.object({
+    model: z.string().nullish(),
+    prompt: z.string().nullish(),
+    messages: Messages.nullish(),
+    add_special_tokens: z.boolean().nullish()
+      .describe("BOS and the like [true; for messages false, the template has them]"),
+    ...conversationFields,
+    return_token_strs: z.boolean().nullish(),
+  }),
+).openapi("TokenizeRequest", {
+  description: namesOf(UNSUPPORTED_IN_TOKENIZE),
+  ...describeOne(TOKENIZE_SOURCES),
+});
 
 export const TokenizeResponse = z.object({
   tokens: z.array(z.int().nonnegative()),
@@ -39,6 +47,8 @@ export const tokenize = new OpenAPIHono<Env>();
 tokenize.openAPIRegistry.registerPath({
   method: "post",
   path: "/tokenize",
+  operationId: "tokenize",
+  tags: ["Tokens"],
   summary: "Text to token ids",
   request: {
     body: { required: true, content: { "application/json": { schema: TokenizeRequest } } },
@@ -58,8 +68,7 @@ tokenize.post("/tokenize", async (c) => {
   const body = await readBody(c.req, TokenizeRequest);
   const engine = models.resolve(body.model).model.require("read");
   const { text, ...options } = textOf(body, engine);
-  const addSpecialTokens = body.add_special_tokens ?? options.addSpecialTokens;
-  const tokens = await engine.tokenize(text, { ...options, addSpecialTokens });
+  const tokens = await engine.tokenize(text, options);
   return c.json({
     tokens,
     count: tokens.length,
@@ -73,11 +82,8 @@ tokenize.post("/tokenize", async (c) => {
 export default withEngine(tokenize);
 
 function textOf(body: z.infer<typeof TokenizeRequest>, { model }: ServedEngine): TextPrompt {
-  const { prompt, messages } = body;
-  if (typeof prompt === "string" && !messages) return textPromptOf({ prompt }, model);
-  if (!messages || typeof prompt === "string") {
-    const message = "Cannot read request: give exactly one of prompt and messages";
-    throw new HttpError(400, "invalid_value", message, "prompt");
-  }
-  return textPromptOf({ messages, ...toConversation(body) }, model);
+  requireOne(TOKENIZE_SOURCES, body);
+  const { prompt, messages, add_special_tokens: addSpecialTokens } = body;
+  const source = present({ prompt, messages, addSpecialTokens });
+  return textPromptOf({ ...source, ...toConversation(body) }, model);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { keyErrors } from "./server/described_responses.ts";
 import type { Env } from "./server/env.ts";
 import { VERSION } from "./server/version_number.ts";
 import { withEngine } from "./server/with_engine.ts";
@@ -18,9 +19,12 @@ const Version = z.object({
 const route = createRoute({
   method: "get",
   path: "/version",
+  operationId: "version",
+  tags: ["Process"],
   summary: "Versions, device, kernels",
   responses: {
     200: { description: "They", content: { "application/json": { schema: Version } } },
+    ...keyErrors(),
   },
 });
 

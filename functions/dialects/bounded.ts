@@ -46,7 +46,9 @@ export function boundedList<T extends z.ZodType>(item: T, max: number, min = 0) 
   }, list);
 }
 
-/** An object of at most so many entries. */
+const PROTO = "__proto__";
+
+/** An object of at most so many entries, whose keys have a pattern. */
 export function boundedRecord<K extends z.ZodString, V extends z.ZodType>(
   key: K,
   item: V,
@@ -57,6 +59,11 @@ export function boundedRecord<K extends z.ZodString, V extends z.ZodType>(
       const { length } = Object.keys(value);
       const issue = { origin: "record", maximum: max, inclusive: true, input: value } as const;
       if (length > max) ctx.addIssue({ code: "too_big", ...issue });
+      // The one name that Zod passes over in silence.
+      else if (Object.hasOwn(value, PROTO)) {
+        const { issues } = key.safeParse(PROTO).error!;
+        ctx.addIssue({ ...issue, code: "invalid_key", issues, path: [PROTO] });
+      }
     }
     return value;
   }, z.record(key, item));

@@ -6,7 +6,6 @@
 import { z } from "@hono/zod-openapi";
 import { asSent } from "./as_sent.ts";
 import { boundedList, MAX_ITEMS } from "./bounded.ts";
-import { unsupported } from "./unsupported.ts";
 
 const TextPart = z.object({ type: z.literal("text"), text: z.string() });
 
@@ -40,7 +39,10 @@ export const Message = z.object({
     description: "What the assistant asked tools for",
   }).nullish(),
   tool_call_id: z.string().max(256).nullish().describe("The call that a tool's message answers"),
-  function_call: unsupported("calls but in tool_calls"),
+  function_call: z.custom<null>((value) => value === null, {
+    error: "is not supported, tool_calls is",
+  })
+    .optional().openapi({ type: "null" }),
 }).openapi("ChatMessage");
 
 /** Those of a conversation. */

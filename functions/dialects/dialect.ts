@@ -18,9 +18,11 @@ export interface AnyBody {
 
 /** An API that generates. */
 export interface Dialect<Body extends AnyBody = AnyBody> {
+  /** For programs that are made of the description: `createChatCompletion`. */
+  readonly operationId: string;
   /** For people: `Answer a conversation`. */
   readonly summary: string;
-  /** Its routes, each for POST. */
+  /** Its routes, each for POST; the first is described. */
   readonly routes: readonly string[];
   /** Of the body. A field that is wrong is refused in the form of `errorShape`. */
   readonly schema: z.ZodType<Body>;

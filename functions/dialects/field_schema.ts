@@ -12,9 +12,13 @@ import {
   type SnakeCase,
   snakeCase,
 } from "../../ffi/field.ts";
+import { brokenRule } from "../../ffi/field_rule.ts";
+import { asSent } from "./as_sent.ts";
 import { boundedList, boundedRecord, MAX_ITEMS, tokenIds } from "./bounded.ts";
 
 const MAX_TEXT = 1024;
+/** For readers whose numbers are doubles: the outermost that are within 64 bits. */
+const SEEDS = { minimum: -9223372036854775000, maximum: 18446744073709550000 };
 /** Tokens of a word that may not appear. */
 const MAX_WORD = 64;
 
@@ -22,7 +26,7 @@ const MAX_WORD = 64;
 interface JsonOf {
   integer: number;
   number: number;
-  seed: number;
+  seed: number | bigint;
   switch: boolean;
   text: string;
   texts: string | string[];
@@ -61,7 +65,9 @@ function kindSchema(name: string, field: Field): z.ZodType {
       return max === undefined ? schema : schema.max(max);
     }
     case "seed":
-      return z.int();
+      return z.custom<number | bigint>((value) => brokenRule(field, value) === undefined, {
+        error: "must be an integer of at most 64 bits, written in digits",
+      }).openapi({ type: "integer", ...SEEDS });
     case "switch":
       return z.boolean();
     case "text":
@@ -82,9 +88,11 @@ function kindSchema(name: string, field: Field): z.ZodType {
         most,
       );
     case "object":
-      return z.looseObject({});
-    case "objects":
-      return boundedList(z.looseObject({}), most);
+      return asSent(z.looseObject({}), { type: "object" });
+    case "objects": {
+      const shown = { type: "array", items: { type: "object" }, maxItems: most };
+      return asSent(boundedList(z.looseObject({}), most), shown);
+    }
     default:
       throw new Error(`Cannot describe ${name}: requests hold no ${field.kind}`);
   }

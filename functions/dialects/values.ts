@@ -13,11 +13,11 @@ export function newId(prefix: string): string {
 }
 
 /**
- * OpenAI's finish reasons as they are; `deadline` only meets callers that set one.
+ * Why a sequence ended, for answers: one that was cut short has none.
  *
  * @throws {HttpError} 503 when the server cut the request short
  */
-export function finishReason(reason: FinishReason): string {
+export function finishReason(reason: FinishReason): Exclude<FinishReason, "cancelled"> {
   if (reason !== "cancelled") return reason;
   throw new HttpError(503, "cancelled", "The request was cut short: the server is shutting down");
 }

@@ -30,13 +30,14 @@ export function errorShapes(
       form?.routes.map((route) => [route, form.errorShape] as const) ?? []
     ),
   );
-  return (path) => shapes.get(path ?? "") ?? openAiError;
+  return (path = "") => shapes.get(path.replace(/\/$/, "")) ?? openAiError;
 }
 
 /** An app that serves `functions` of `instance`. */
 export function baseApp(instance: Instance, functions: readonly HttpFunction[]): OpenAPIHono<Env> {
   const { options } = instance;
-  const app = new OpenAPIHono<Env>();
+  // Not strict: a slash at the end of a path is as good as none.
+  const app = new OpenAPIHono<Env>({ strict: false });
   const errorShapeOf = errorShapes(functions);
   app.onError(onError);
   app.notFound(notFound);

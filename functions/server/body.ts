@@ -9,6 +9,7 @@
 import type { z } from "@hono/zod-openapi";
 import type { HonoRequest } from "hono";
 import { HttpError } from "../dialects/http_error.ts";
+import { withExactSeed } from "../dialects/exact_seed.ts";
 import { describeIssue } from "../dialects/invalid_body.ts";
 
 /** Of one body, at most. The longest chats that are served have a hundredth of it. */
@@ -38,7 +39,8 @@ export async function readBody<T>(request: HonoRequest, schema: z.ZodType<T>): P
 function parse(bytes: Uint8Array): unknown {
   refuseComplex(bytes);
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    const text = new TextDecoder().decode(bytes);
+    return withExactSeed(JSON.parse(text), text);
   } catch {
     throw new HttpError(400, "invalid_json", "Cannot read request: the body is not valid JSON");
   }

@@ -30,6 +30,18 @@ export interface Caller {
  */
 const OPEN_ROUTES: ReadonlySet<string> = new Set([...PROBES, "/", "/docs", "/openapi.json"]);
 
+/** Whether a path needs no key. */
+export function isOpen(path: string): boolean {
+  return OPEN_ROUTES.has(path);
+}
+
+/** Where a key may stand, as OpenAPI says it. */
+export const KEY_HEADERS = {
+  apiKey: { type: "http", scheme: "bearer" },
+  xApiKey: { type: "apiKey", in: "header", name: "x-api-key" },
+  azureApiKey: { type: "apiKey", in: "header", name: "api-key" },
+} as const;
+
 const NOBODY: Caller = { id: "", weight: 1, salt: "", limits: { openRequests: Infinity } };
 
 /**
@@ -51,7 +63,7 @@ export function identifyCaller(
   const weights = weightsOf(keyWeights);
   return createMiddleware<Env>(async function identifyCaller(c, next) {
     c.set("caller", NOBODY);
-    if (digests.length > 0 && !OPEN_ROUTES.has(c.req.path) && c.req.method !== "OPTIONS") {
+    if (digests.length > 0 && !isOpen(c.req.path) && c.req.method !== "OPTIONS") {
       const key = keyOf((name) => c.req.header(name));
       if (key === undefined) {
         const message = "Cannot authenticate: send the API key as `Authorization: Bearer KEY`, " +

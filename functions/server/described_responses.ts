@@ -6,11 +6,16 @@
 import { z } from "@hono/zod-openapi";
 import { ErrorAnswer } from "../dialects/openai/error_shape.ts";
 
+/** Of every route that needs a key. */
+export function keyErrors(schema: z.ZodType = ErrorAnswer) {
+  return { 401: describedBy(schema)("No API key, or an unknown one") };
+}
+
 /** Of every route that has an engine behind it. */
 export function engineErrors(schema: z.ZodType = ErrorAnswer) {
   const error = describedBy(schema);
   return {
-    401: error("No API key, or an unknown one"),
+    ...keyErrors(schema),
     404: error("The model is not served here"),
     503: error("The model is not ready, or the server is shutting down; Retry-After says when"),
   };
@@ -23,7 +28,7 @@ export function bodyErrors(schema: z.ZodType = ErrorAnswer) {
     ...engineErrors(schema),
     400: error("A field is wrong, and named"),
     413: error("The body is too large"),
-    415: error("The content type is not application/json"),
+    415: error("The content type is not application/json, or the body is compressed"),
   };
 }
 

@@ -20,24 +20,24 @@ import { submitAll } from "./submit.ts";
 /** The function of a dialect, to be mounted. */
 export function generateFunction<Body extends AnyBody>(dialect: Dialect<Body>): HttpFunction {
   const app = new OpenAPIHono<Env>();
-  const { summary, schema, answer: { description, schema: whole }, errorSchema } = dialect;
-  for (const path of dialect.routes) {
-    app.openAPIRegistry.registerPath({
-      method: "post",
-      path,
-      summary,
-      request: { body: { required: true, content: { "application/json": { schema } } } },
-      responses: {
-        200: {
-          description,
-          content: { "application/json": { schema: whole }, ...eventStreamContent },
-        },
-        ...generateErrors(errorSchema),
+  const { routes, operationId, summary, schema, errorSchema, errorShape } = dialect;
+  const { description, schema: whole } = dialect.answer;
+  app.openAPIRegistry.registerPath({
+    method: "post",
+    path: routes[0]!,
+    operationId,
+    tags: ["Generate"],
+    summary,
+    request: { body: { required: true, content: { "application/json": { schema } } } },
+    responses: {
+      200: {
+        description,
+        content: { "application/json": { schema: whole }, ...eventStreamContent },
       },
-    });
-    app.post(path, (c) => answer(c, dialect));
-  }
-  const { routes, errorShape } = dialect;
+      ...generateErrors(errorSchema),
+    },
+  });
+  for (const path of routes) app.post(path, (c) => answer(c, dialect));
   return Object.assign(app, { form: { routes, errorShape } });
 }
 

@@ -9,6 +9,7 @@ import type { HttpFunction } from "./env.ts";
 import { FlagError } from "./flags.ts";
 import { Instance } from "./instance.ts";
 import { openModel } from "./open_model.ts";
+import { openApiFunction } from "./openapi_function.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import { ownConsole, standardError, standardOutput } from "./standard_output.ts";
 import { addressOf, fail, reasonOf } from "./startup_report.ts";
@@ -37,7 +38,7 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
       instance.model.failure = CLAIMED;
       standardError.line(CLAIMED);
     }
-    return baseApp(instance, [one]).fetch;
+    return baseApp(instance, [one, openApiFunction([one])]).fetch;
   }
 
   return {

@@ -92,3 +92,15 @@ Deno.test("RequestOutput leaves out the tokens behind a stop text in the same ev
   assert.equal(numOutputTokens, 8);
   assert.deepEqual(kept, [8]);
 });
+
+Deno.test("RequestOutput finds a stop text that begins within minTokens and ends behind", () => {
+  for (const tokensAnEvent of [1, 2, 16]) {
+    const ask = (minTokens: number, stop: string[]) =>
+      outputOf("one STOP two", tokensAnEvent, { prompt: "x", minTokens, stop });
+    const across = ask(7, ["STOP"]);
+    assert.deepEqual([across.text, across.end?.stopReason], ["one ", "STOP"]);
+    const within = ask(8, ["STOP"]);
+    assert.deepEqual([within.text, within.end?.finishReason], ["one STOP two", "length"]);
+    assert.equal(ask(6, ["STO", "STOP"]).text, "one ", "the first that ends behind");
+  }
+});

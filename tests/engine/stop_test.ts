@@ -87,3 +87,25 @@ Deno.test("StopMatcher prefers the stop text that is complete first", () => {
 Deno.test("StopMatcher passes everything on without stop texts", () => {
   assert.equal(stream(["a", "", "b"], []).text, "ab");
 });
+
+Deno.test("StopMatcher finds what begins where stop texts do not count, and ends where they do", () => {
+  const early = fc.integer({ min: 0, max: 12 });
+  fc.assert(fc.property(pieces, stops, early, (pieces, stops, early) => {
+    const matcher = new StopMatcher(stops, { includeStop: true });
+    const whole = pieces.join("");
+    const from = pieces.slice(0, early).join("").length;
+    const ends = stops.flatMap((stop) =>
+      Array.from({ length: whole.length }, (_, i) => i + 1)
+        .filter((end) => end > from && whole.slice(0, end).endsWith(stop))
+    );
+    let text = "", stopped = false;
+    for (const [i, piece] of pieces.entries()) {
+      const result = matcher.push(piece, i >= early);
+      text += result.text;
+      stopped = result.stop !== undefined;
+      if (stopped) break;
+    }
+    assert.equal(stopped, ends.length > 0);
+    assert.equal(stopped ? text : text + matcher.flush(), whole.slice(0, Math.min(...ends)));
+  }));
+});

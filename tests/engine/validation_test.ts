@@ -10,7 +10,7 @@ const idsTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 /** Field, what the message says is allowed, values that are not. */
 const refused: [keyof GenerateRequest, RegExp, unknown[]][] = [
   ["temperature", />= 0 and <= 2: current value is/, [NaN, -1, -0.001, 2.001, Infinity]],
-  ["topP", /> 0 and <= 1/, [NaN, 0, -0.5, 1.001]],
+  ["topP", />= 0 and <= 1/, [NaN, -0.5, 1.001]],
   ["topK", /an integer >= 0/, [-1, 1.5, NaN, 2 ** 32]],
   ["minP", />= 0 and <= 1/, [-0.1, 1.1, NaN]],
   ["repetitionPenalty", /must be > 0/, [0, -1, NaN, Infinity]],
@@ -88,7 +88,7 @@ Deno.test("resolveRequest() takes every bound itself", () => {
   const low: GenerateRequest = {
     tokens: [1],
     temperature: 0,
-    topP: 1e-9,
+    topP: 0,
     topK: 0,
     minP: 0,
     repetitionPenalty: 1e-9,
@@ -101,7 +101,7 @@ Deno.test("resolveRequest() takes every bound itself", () => {
     promptLogprobs: 0,
     priority: -1000,
     deadlineMs: 1,
-    seed: -(2n ** 63n),
+    seed: 0,
     logitBias: new Map([[0, -100]]),
   };
   const high: GenerateRequest = {
@@ -124,8 +124,20 @@ Deno.test("resolveRequest() takes every bound itself", () => {
     logitBias: new Map([[99, 100]]),
     stop: new Array(16).fill("x"),
   };
-  assert.equal(resolveRequest(low, limits).seed, 2n ** 63n);
+  assert.equal(resolveRequest(low, limits).seed, 0n);
   assert.equal(resolveRequest(high, limits).seed, 2n ** 64n - 1n);
+});
+
+Deno.test("resolveRequest() draws a seed for one below 0, as for none", () => {
+  const seeds = [{}, { seed: -1 }, { seed: -7 }, { seed: -(2n ** 63n) }].flatMap((field) =>
+    [1, 2].map(() => resolveRequest({ prompt: "x", ...field }, limits).seed)
+  );
+  assert.equal(new Set(seeds).size, seeds.length);
+});
+
+Deno.test("resolveRequest() is greedy where the nucleus is empty", () => {
+  const { topP, temperature } = resolveRequest({ prompt: "x", topP: 0, temperature: 2 }, limits);
+  assert.deepEqual([topP, temperature], [1, 0], "the library takes no top_p of 0");
 });
 
 Deno.test("resolveRequest() asks for exactly one of prompt, tokens and messages", () => {

@@ -22,6 +22,7 @@ const ShoutError = z.strictObject({
 
 /** An API like no other here: names of its own, named events, an error object of its own. */
 const shouting: Dialect<z.infer<typeof Shout>> = {
+  operationId: "shout",
   summary: "Shout",
   routes: ["/shout"],
   schema: Shout,

@@ -61,11 +61,17 @@ Deno.test("the queue of the engine is bounded: 429 says when to come back", asyn
   }
 });
 
-Deno.test("a deadline that passes ends its request", async () => {
+Deno.test("a deadline that passes ends its request: in OpenAI's words by length", async () => {
   await using harness = await openTiny();
-  const body = { ...long, n: 32, max_tokens: 1500, ignore_eos: true, deadline_ms: 300 };
-  const { choices } = await harness.json(CHAT, body);
-  assert.equal(choices[0].finish_reason, "deadline");
+  const body = { n: 32, max_tokens: 1500, ignore_eos: true, deadline_ms: 300 };
+  for (const [path, prompt] of [[CHAT, long], ["/v1/completions", { prompt: "x" }]] as const) {
+    const { choices: [whole] } = await harness.json(path, { ...prompt, ...body });
+    assert.deepEqual([whole.finish_reason, whole.stop_reason], ["length", "deadline"], path);
+    const { choices: [last] } = (await harness.events(path, { ...prompt, ...body })).at(-2);
+    assert.deepEqual([last.finish_reason, last.stop_reason], ["length", "deadline"], path);
+  }
+  const { outputs: [output] } = await harness.json("/generate", { prompt: "x", ...body });
+  assert.deepEqual([output.finish_reason, output.stop_reason], ["deadline", null]);
 });
 
 Deno.test("streams of many callers give what each gets alone", async () => {

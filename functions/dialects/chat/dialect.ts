@@ -5,7 +5,7 @@
  */
 import type { Dialect } from "../dialect.ts";
 import { refuseBody } from "../http_error.ts";
-import { refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
+import { refuseBestOf, refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
 import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
 import { present } from "../present.ts";
 import { toConversation, toRequest } from "../request_fields.ts";
@@ -13,8 +13,9 @@ import { type ChatBody, ChatCompletion, ChatCompletionRequest } from "./schema.t
 import { ChatWriter } from "./writer.ts";
 
 export const chat: Dialect<ChatBody> = {
+  operationId: "createChatCompletion",
   summary: "Answer a conversation",
-  routes: ["/v1/chat/completions"],
+  routes: ["/v1/chat/completions", "/chat/completions"],
   schema: ChatCompletionRequest,
   answer: {
     description: "The answer; with `stream`, server-sent events of `chat.completion.chunk`",
@@ -22,6 +23,7 @@ export const chat: Dialect<ChatBody> = {
   },
   toRequests(body) {
     requireStream(body);
+    refuseBestOf(body);
     refusePromptLogprobsInStream(body);
     if (typeof body.top_logprobs === "number" && !body.logprobs) {
       refuseBody("top_logprobs", "needs logprobs to be true");

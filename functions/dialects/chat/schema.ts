@@ -5,39 +5,37 @@
  */
 import { z } from "@hono/zod-openapi";
 import { Messages } from "../chat_message.ts";
-import { StreamOptions, Usage } from "../openai/answer.ts";
+import { endFields, openAiFields, StreamOptions, Usage } from "../openai/answer.ts";
 import { conversationFields, maxTokensField, requestFields } from "../request_fields.ts";
-import { isEmpty, isFalse, unsupported, unsupportedFields } from "../unsupported.ts";
+import { namesOf, refusing, UNSUPPORTED_IN_CHAT } from "../unsupported.ts";
 
-export const ChatCompletionRequest = z.object({
-  model: z.string().nullish(),
-  messages: Messages,
-  stream: z.boolean().nullish(),
-  stream_options: StreamOptions.nullish(),
-  max_completion_tokens: maxTokensField(1).describe(
-    "Output tokens at most [what the context leaves]",
-  ),
-  max_tokens: maxTokensField(1).describe("Older name of max_completion_tokens"),
-  logprobs: z.boolean().nullish(),
-  top_logprobs: z.int().min(0).max(20).nullish().describe("Needs logprobs"),
-  ...requestFields,
-  include_reasoning: z.boolean().nullish()
-    .describe("Of a model that reasons: tell what it thought, too [true]"),
-  ...conversationFields,
-  return_token_ids: z.boolean().nullish(),
-  tool_choice: unsupported(
-    "tool calls; none tells the template of tools",
-    (value) => value === "none" || value === "auto",
-  ),
-  functions: unsupported("tool calls", isEmpty),
-  function_call: unsupported("tool calls", (value) => value === "none" || value === "auto"),
-  ...unsupportedFields,
-  modalities: unsupported("audio", (value) => JSON.stringify(value) === '["text"]'),
-  audio: unsupported("audio"),
-  prediction: unsupported("predicted outputs"),
-  chat_template: unsupported("templates of the caller's"),
-  echo: unsupported("echo", isFalse),
-}).openapi("ChatCompletionRequest");
+export const ChatCompletionRequest = refusing(
+  UNSUPPORTED_IN_CHAT,
+  z.object({
+    model: z.string().nullish(),
+    messages: Messages,
+    stream: z.boolean().nullish(),
+    stream_options: StreamOptions.nullish(),
+    max_completion_tokens: maxTokensField(1).describe(
+      "Output tokens at most [what the context leaves]",
+    ),
+    max_tokens: maxTokensField(1).describe("Older name of max_completion_tokens"),
+    logprobs: z.boolean().nullish(),
+    top_logprobs: z.int().min(0).max(20).nullish().describe("Needs logprobs"),
+    ...requestFields,
+    include_reasoning: z.boolean().nullish()
+      .describe("Of a model that reasons: tell what it thought, too [true]"),
+    ...conversationFields,
+    ...openAiFields,
+    tool_choice: z.custom<"none" | "auto">((value) => value === "none" || value === "auto", {
+      error: "is not supported",
+    }).nullish().openapi({
+      type: ["string", "null"],
+      enum: ["none", "auto", null],
+      description: "none is needed beside tools: no calls are read out of answers",
+    }),
+  }),
+).openapi("ChatCompletionRequest", { description: namesOf(UNSUPPORTED_IN_CHAT) });
 
 export type ChatBody = z.infer<typeof ChatCompletionRequest>;
 
@@ -67,8 +65,7 @@ export const ChatCompletion = z.object({
       reasoning_content: z.string().optional().describe("The same, by its older name"),
     }),
     logprobs: ChatLogprobs.nullable(),
-    finish_reason: z.string(),
-    stop_reason: z.union([z.string(), z.int()]).nullable(),
+    ...endFields,
     token_ids: z.array(z.int()).optional(),
   })),
   usage: Usage,

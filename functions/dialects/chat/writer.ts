@@ -13,9 +13,9 @@ import type {
 } from "../../../engine/types.ts";
 import type { Tokenizer } from "../../../model/spec.ts";
 import type { Answering, Writer } from "../dialect.ts";
-import { headOf, StreamUsage, usageOf } from "../openai/answer.ts";
+import { endOf, headOf, StreamUsage, tokenNames, usageOf } from "../openai/answer.ts";
 import { promptLogprobsOf } from "../openai/prompt_logprobs.ts";
-import { finishReason, finite, tokenString } from "../values.ts";
+import { finite } from "../values.ts";
 import type { ChatBody } from "./schema.ts";
 
 /** The one run's messages, whole or as deltas. */
@@ -26,6 +26,7 @@ export class ChatWriter implements Writer {
   readonly #usage: StreamUsage;
   readonly #head;
   readonly #tokenizer: Tokenizer;
+  readonly #nameOf: (token: number) => string;
   readonly #run: Run;
 
   constructor(body: ChatBody, answering: Answering) {
@@ -39,6 +40,7 @@ export class ChatWriter implements Writer {
       answering,
     );
     this.#tokenizer = answering.tokenizer;
+    this.#nameOf = tokenNames(answering.tokenizer, body);
     this.#run = answering.runs[0]!;
   }
 
@@ -55,8 +57,7 @@ export class ChatWriter implements Writer {
           ...this.#reasoningOf(sequence.parts),
         },
         logprobs: this.#logprobs(sequence.logprobs),
-        finish_reason: finishReason(sequence.finishReason),
-        stop_reason: sequence.stopReason,
+        ...endOf(sequence),
         ...(this.#tokenIds && { token_ids: [...sequence.tokens] }),
       })),
       usage: usageOf([this.#run]),
@@ -72,8 +73,9 @@ export class ChatWriter implements Writer {
         delta: { role: "assistant", content: "" },
         logprobs: null,
         finish_reason: null,
+      }], {
         ...(this.#tokenIds && index === 0 && { prompt_token_ids: [...this.#run.promptTokens] }),
-      }]));
+      }));
   }
 
   chunk(_run: number, chunk: GenerateChunk): object[] {
@@ -82,12 +84,13 @@ export class ChatWriter implements Writer {
     const saysNothing = chunk.text === "" && reasoning === undefined;
     if (saysNothing && !ended && !chunk.logprobs?.length && !this.#tokenIds) return [];
     const hasContent = chunk.text !== "" || (!ended && reasoning === undefined);
+    const { finish_reason, stop_reason } = endOf(chunk);
     return [this.#event([{
       index: chunk.index,
       delta: { ...reasoning, ...(hasContent && { content: chunk.text }) },
       logprobs: this.#logprobs(chunk.logprobs),
-      finish_reason: chunk.finishReason === null ? null : finishReason(chunk.finishReason),
-      ...(ended && { stop_reason: chunk.stopReason }),
+      finish_reason,
+      ...(ended && { stop_reason }),
       ...(this.#tokenIds && { token_ids: chunk.tokens }),
     }])];
   }
@@ -96,8 +99,8 @@ export class ChatWriter implements Writer {
     return this.#usage.end(this.#head);
   }
 
-  #event(choices: readonly object[]): object {
-    return { ...this.#head, choices, ...this.#usage.ofEvent() };
+  #event(choices: readonly object[], more: object = {}): object {
+    return { ...this.#head, choices, ...this.#usage.ofEvent(), ...more };
   }
 
   /** By vLLM's name of today, and by DeepSeek's and SGLang's; clients read one of the two. */
@@ -111,7 +114,7 @@ export class ChatWriter implements Writer {
   #logprobs(positions: readonly PositionLogprobs[] | undefined) {
     if (positions === undefined) return null;
     const entry = ({ token, logprob }: { token: number; logprob: number }) => ({
-      token: tokenString(this.#tokenizer, token),
+      token: this.#nameOf(token),
       logprob: finite(logprob),
       bytes: [...this.#tokenizer.tokenBytes(token)],
     });

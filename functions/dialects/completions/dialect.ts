@@ -7,7 +7,7 @@ import type { GenerateRequest } from "../../../engine/types.ts";
 import { MAX_ITEMS } from "../bounded.ts";
 import type { Dialect } from "../dialect.ts";
 import { refuseBody } from "../http_error.ts";
-import { refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
+import { refuseBestOf, refusePromptLogprobsInStream, requireStream } from "../openai/answer.ts";
 import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
 import { present } from "../present.ts";
 import { toRequest } from "../request_fields.ts";
@@ -24,8 +24,9 @@ import { CompletionWriter } from "./writer.ts";
 const MAX_TOKENS = 16;
 
 export const completions: Dialect<CompletionBody> = {
+  operationId: "createCompletion",
   summary: "Continue texts",
-  routes: ["/v1/completions"],
+  routes: ["/v1/completions", "/completions"],
   schema: CompletionRequest,
   answer: {
     description: "The continuations; with `stream`, server-sent events",
@@ -33,6 +34,7 @@ export const completions: Dialect<CompletionBody> = {
   },
   toRequests(body) {
     requireStream(body);
+    refuseBestOf(body);
     refusePromptLogprobsInStream(body);
     const prompts = promptsOf(body);
     const numChoices = prompts.length * (body.n ?? 1);
@@ -65,10 +67,6 @@ function continuation(body: CompletionBody, prompt: OnePrompt): GenerateRequest 
   return {
     ...(typeof prompt === "string" ? { prompt } : { tokens: prompt }),
     maxTokens,
-    ...present({
-      addSpecialTokens: typeof prompt === "string" ? body.add_special_tokens : undefined,
-      logprobs,
-      promptLogprobs,
-    }),
+    ...present({ logprobs, promptLogprobs }),
   };
 }

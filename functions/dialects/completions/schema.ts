@@ -5,9 +5,9 @@
  */
 import { z } from "@hono/zod-openapi";
 import { boundedList, MAX_ITEMS, tokenIds } from "../bounded.ts";
-import { StreamOptions, Usage } from "../openai/answer.ts";
+import { endFields, openAiFields, StreamOptions, Usage } from "../openai/answer.ts";
 import { maxTokensField, requestFields } from "../request_fields.ts";
-import { unsupported, unsupportedFields } from "../unsupported.ts";
+import { namesOf, refusing, UNSUPPORTED_IN_COMPLETIONS } from "../unsupported.ts";
 
 const Prompt = z.union([
   z.string().min(1),
@@ -16,20 +16,20 @@ const Prompt = z.union([
   boundedList(tokenIds({ min: 1 }), MAX_ITEMS.prompts, 1),
 ], { error: "must be a text, token ids, or an array of either" });
 
-export const CompletionRequest = z.object({
-  model: z.string().nullish(),
-  prompt: Prompt,
-  stream: z.boolean().nullish(),
-  stream_options: StreamOptions.nullish(),
-  max_tokens: maxTokensField(0).describe("Output tokens at most; 0 needs echo [16]"),
-  echo: z.boolean().nullish().describe("The prompt comes before the output"),
-  logprobs: z.int().min(0).max(20).nullish().describe("Of so many of the likeliest tokens"),
-  ...requestFields,
-  add_special_tokens: z.boolean().nullish().describe("BOS and the like before a text [true]"),
-  return_token_ids: z.boolean().nullish(),
-  suffix: unsupported("insertion before a suffix", (value) => value === ""),
-  ...unsupportedFields,
-}).openapi("CompletionRequest");
+export const CompletionRequest = refusing(
+  UNSUPPORTED_IN_COMPLETIONS,
+  z.object({
+    model: z.string().nullish(),
+    prompt: Prompt,
+    stream: z.boolean().nullish(),
+    stream_options: StreamOptions.nullish(),
+    max_tokens: maxTokensField(0).describe("Output tokens at most; 0 needs echo [16]"),
+    echo: z.boolean().nullish().describe("The prompt comes before the output"),
+    logprobs: z.int().min(0).max(20).nullish().describe("Of so many of the likeliest tokens"),
+    ...requestFields,
+    ...openAiFields,
+  }),
+).openapi("CompletionRequest", { description: namesOf(UNSUPPORTED_IN_COMPLETIONS) });
 
 export type CompletionBody = z.infer<typeof CompletionRequest>;
 
@@ -45,7 +45,8 @@ export function promptsOf({ prompt }: CompletionBody): readonly OnePrompt[] {
 const CompletionLogprobs = z.object({
   tokens: z.array(z.string()),
   token_logprobs: z.array(z.number().nullable()),
-  top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullable(),
+  top_logprobs: z.array(z.record(z.string(), z.number()).nullable())
+    .describe("The likeliest and the chosen one; null for the first of a prompt"),
   text_offset: z.array(z.int()),
 }).openapi("CompletionLogprobs");
 
@@ -59,8 +60,7 @@ export const Completion = z.object({
     index: z.int(),
     text: z.string(),
     logprobs: CompletionLogprobs.nullable(),
-    finish_reason: z.string(),
-    stop_reason: z.union([z.string(), z.int()]).nullable(),
+    ...endFields,
     token_ids: z.array(z.int()).optional(),
     prompt_token_ids: z.array(z.int()).optional(),
     prompt_logprobs: z.array(z.unknown()).optional(),

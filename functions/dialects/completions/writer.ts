@@ -6,9 +6,9 @@
 import type { GenerateChunk, PositionLogprobs, Run, RunResult } from "../../../engine/types.ts";
 import type { Tokenizer } from "../../../model/spec.ts";
 import type { Answering, Writer } from "../dialect.ts";
-import { headOf, StreamUsage, usageOf } from "../openai/answer.ts";
+import { endOf, headOf, StreamUsage, tokenNames, usageOf } from "../openai/answer.ts";
 import { promptLogprobsOf } from "../openai/prompt_logprobs.ts";
-import { finishReason, finite, tokenString } from "../values.ts";
+import { finite, tokenString } from "../values.ts";
 import { type CompletionBody, promptsOf } from "./schema.ts";
 
 /** A token of the prompt or of the output; the very first has no log probability. */
@@ -31,6 +31,7 @@ export class CompletionWriter implements Writer {
   readonly #usage: StreamUsage;
   readonly #head;
   readonly #tokenizer: Tokenizer;
+  readonly #nameOf: (token: number) => string;
   readonly #runs: readonly Run[];
   /** Texts that come before the outputs; undefined where none do. */
   readonly #echoed: readonly string[] | undefined;
@@ -47,6 +48,7 @@ export class CompletionWriter implements Writer {
     this.#usage = new StreamUsage(body.stream_options, answering.runs);
     this.#head = headOf("cmpl", "text_completion", answering);
     this.#tokenizer = tokenizer;
+    this.#nameOf = tokenNames(tokenizer, body);
     this.#runs = runs;
     this.#echoed = !body.echo
       ? undefined
@@ -62,8 +64,7 @@ export class CompletionWriter implements Writer {
         index: this.#choice(p, sequence),
         text: echo.text + sequence.text,
         logprobs: this.#logprobs([...echo.scored, ...sequence.logprobs ?? []], 0),
-        finish_reason: finishReason(sequence.finishReason),
-        stop_reason: sequence.stopReason,
+        ...endOf(sequence),
         ...(this.#tokenIds && {
           prompt_token_ids: [...promptTokens],
           token_ids: [...sequence.tokens],
@@ -89,8 +90,7 @@ export class CompletionWriter implements Writer {
       index,
       text: echo.text + chunk.text,
       logprobs: this.#logprobs(scored, offset),
-      finish_reason: chunk.finishReason === null ? null : finishReason(chunk.finishReason),
-      stop_reason: chunk.stopReason,
+      ...endOf(chunk),
       ...(this.#tokenIds && {
         ...(!started && { prompt_token_ids: [...this.#runs[p]!.promptTokens] }),
         token_ids: chunk.tokens,
@@ -126,21 +126,20 @@ export class CompletionWriter implements Writer {
   #logprobs(scored: readonly Scored[], offset: number) {
     const numLogprobs = this.#numLogprobs;
     if (numLogprobs === undefined) return null;
-    const tokens = scored.map(({ token }) => this.#string(token));
     let next = offset;
     return {
-      tokens,
+      tokens: scored.map(({ token }) => this.#nameOf(token)),
       token_logprobs: scored.map((one) => "logprob" in one ? finite(one.logprob) : null),
-      top_logprobs: numLogprobs === 0 ? null : scored.map((one) => {
+      top_logprobs: scored.map((one) => {
         if (!("logprob" in one)) return null;
         const likely = one.top.slice(0, numLogprobs);
         return Object.fromEntries(
-          [...likely, one].map(({ token, logprob }) => [this.#string(token), finite(logprob)]),
+          [...likely, one].map(({ token, logprob }) => [this.#nameOf(token), finite(logprob)]),
         );
       }),
-      text_offset: tokens.map((text) => {
+      text_offset: scored.map(({ token }) => {
         const at = next;
-        next += text.length;
+        next += this.#string(token).length;
         return at;
       }),
     };

@@ -5,14 +5,15 @@
  * @module
  */
 import type { Dialect } from "../dialect.ts";
-import { HttpError } from "../http_error.ts";
+import { requireOne } from "../one_source.ts";
 import { ErrorAnswer, openAiError } from "../openai/error_shape.ts";
 import { present } from "../present.ts";
 import { toConversation, toRequest } from "../request_fields.ts";
-import { GenerateAnswer, GenerateBody } from "./schema.ts";
+import { GENERATE_SOURCES, GenerateAnswer, GenerateBody } from "./schema.ts";
 import { GenerateWriter } from "./writer.ts";
 
 export const generate: Dialect<GenerateBody> = {
+  operationId: "generate",
   summary: "Continue a prompt, token ids or a conversation",
   routes: ["/generate"],
   schema: GenerateBody,
@@ -21,7 +22,7 @@ export const generate: Dialect<GenerateBody> = {
     schema: GenerateAnswer,
   },
   toRequests(body) {
-    requireOneSource(body);
+    requireOne(GENERATE_SOURCES, body);
     return [{
       ...toRequest(body),
       ...toConversation(body),
@@ -31,7 +32,6 @@ export const generate: Dialect<GenerateBody> = {
         messages: body.messages,
         maxTokens: body.max_tokens,
         logprobs: body.logprobs,
-        addSpecialTokens: body.add_special_tokens,
       }),
     }];
   },
@@ -40,13 +40,3 @@ export const generate: Dialect<GenerateBody> = {
   errorSchema: ErrorAnswer,
   sse: { end: "[DONE]" },
 };
-
-function requireOneSource(body: GenerateBody): void {
-  const sources = (["prompt", "tokens", "messages"] as const)
-    .filter((field) => body[field] !== null && body[field] !== undefined);
-  if (sources.length === 1) return;
-  const given = sources.length === 0 ? "none" : sources.join(", ");
-  const message =
-    `Cannot read request: give exactly one of prompt, tokens, messages: given are ${given}`;
-  throw new HttpError(400, "invalid_value", message, sources[1] ?? "prompt");
-}

@@ -6,7 +6,11 @@
 import { z } from "@hono/zod-openapi";
 import { tokenIds } from "../bounded.ts";
 import { Messages } from "../chat_message.ts";
+import { describeOne } from "../one_source.ts";
 import { conversationFields, maxTokensField, requestFields } from "../request_fields.ts";
+
+/** What is continued. */
+export const GENERATE_SOURCES = { prompt: "string", tokens: "array", messages: "array" } as const;
 
 export const GenerateBody = z.strictObject({
   model: z.string().nullish(),
@@ -20,8 +24,7 @@ export const GenerateBody = z.strictObject({
   logprobs: z.int().min(0).max(20).nullish().describe("Of so many of the likeliest tokens"),
   ...requestFields,
   ...conversationFields,
-  add_special_tokens: z.boolean().nullish().describe("BOS and the like before `prompt` [true]"),
-}).openapi("GenerateRequest");
+}).openapi("GenerateRequest", describeOne(GENERATE_SOURCES));
 
 export type GenerateBody = z.infer<typeof GenerateBody>;
 
@@ -43,7 +46,7 @@ export const GenerateAnswer = z.object({
     reasoning: z.string().optional().describe("What the model thought before, of `messages`"),
     tokens: z.array(z.int()),
     logprobs: z.array(PositionLogprob).optional(),
-    finish_reason: z.string(),
+    finish_reason: z.enum(["stop", "length", "deadline"]),
     stop_reason: z.union([z.string(), z.int()]).nullable(),
   })),
   prompt_logprobs: z.array(PositionLogprob.nullable()).optional(),

@@ -4,10 +4,19 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import type { Run } from "../../../engine/types.ts";
+import type { GenerateChunk, Run } from "../../../engine/types.ts";
+import type { Tokenizer } from "../../../model/spec.ts";
 import type { Answering } from "../dialect.ts";
 import { refuseBody } from "../http_error.ts";
-import { newId } from "../values.ts";
+import { finishReason, newId, tokenString } from "../values.ts";
+
+/** What both bodies have beside the engine's fields. */
+export const openAiFields = {
+  best_of: z.int().min(1).nullish().describe("As many as n, of which all are answered"),
+  return_token_ids: z.boolean().nullish().describe("Ids of prompt and output, too"),
+  return_tokens_as_token_ids: z.boolean().nullish()
+    .describe("Tokens of log probabilities are called `token_id:123`"),
+};
 
 export const StreamOptions = z.object({
   include_usage: z.boolean().nullish().describe("A last chunk with usage and no choices"),
@@ -39,6 +48,40 @@ export function refusePromptLogprobsInStream({ stream, prompt_logprobs }: {
 }): void {
   if (!stream || typeof prompt_logprobs !== "number") return;
   refuseBody("prompt_logprobs", "needs stream to be false");
+}
+
+/** @throws {HttpError} where more sequences would have to be drawn than are answered */
+export function refuseBestOf({ best_of, n }: {
+  readonly best_of?: number | null | undefined;
+  readonly n?: number | null | undefined;
+}): void {
+  if ((best_of ?? 1) <= (n ?? 1)) return;
+  refuseBody("best_of", `is not supported above n: current value is ${best_of}`);
+}
+
+/** How a choice ended. */
+export const endFields = {
+  finish_reason: z.enum(["stop", "length"]),
+  stop_reason: z.union([z.string(), z.int()]).nullable()
+    .describe("The stop text, or the token id, that ended it; `deadline` where time did"),
+};
+
+/** What a chunk says of {@linkcode endFields}. OpenAI has no word for a deadline: its clients refuse ours. */
+export function endOf({ finishReason: reason, stopReason }: GenerateChunk) {
+  const word = reason === null ? null : finishReason(reason);
+  return word === "deadline"
+    ? { finish_reason: "length", stop_reason: word }
+    : { finish_reason: word, stop_reason: stopReason };
+}
+
+/** Names of tokens in log probabilities: their text, or vLLM's form for ids. */
+export function tokenNames(
+  tokenizer: Tokenizer,
+  { return_tokens_as_token_ids: asIds }: {
+    readonly return_tokens_as_token_ids?: boolean | null | undefined;
+  },
+): (token: number) => string {
+  return asIds ? (token) => `token_id:${token}` : (token) => tokenString(tokenizer, token);
 }
 
 /** Sums over runs; `n` sequences of one prompt count it once. */
