@@ -48,7 +48,7 @@ export interface SamplingParameters {
   readonly frequencyPenalty?: number;
   /** The same seed gives the same text, whatever else runs. [random] */
   readonly seed?: number | bigint;
-  /** Texts that end a sequence; at most 16. [none] */
+  /** Texts that end a sequence; at most 16, of at most 1,024 characters each. [none] */
   readonly stop?: readonly string[];
   /** Keep the stop text in the output. [false] */
   readonly includeStop?: boolean;
