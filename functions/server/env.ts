@@ -14,6 +14,7 @@ import type {
   RunObserver,
 } from "../../engine/types.ts";
 import type { ErrorShape } from "../dialects/dialect.ts";
+import type { IncomingBody } from "./bodies.ts";
 import type { Caller } from "./caller.ts";
 import type { Instance } from "./instance.ts";
 import type { RequestRecord } from "./request_record.ts";
@@ -33,6 +34,7 @@ export interface ServedEngine {
   tokenize(text: string, options?: {
     readonly addSpecialTokens?: boolean;
     readonly literal?: readonly LiteralSpan[];
+    readonly signal?: AbortSignal;
   }): Promise<number[]>;
   detokenize(
     tokens: readonly number[],
@@ -63,6 +65,7 @@ export interface Env {
     requestId: string;
     caller: Caller;
     record: RequestRecord;
+    body: IncomingBody;
     /** Of the route's dialect. */
     errorShape: ErrorShape;
     /** Aborts when the caller leaves. */

@@ -69,7 +69,7 @@ async function begin<Body extends AnyBody>(
 ): Promise<{ readonly isStream: boolean; readonly runs: readonly Run[]; readonly writer: Writer }> {
   const { models } = c.var.instance;
   models.requireAny("ready");
-  const body = await readBody(c.req, dialect.schema);
+  const body = await readBody(c, dialect.schema);
   const { name, model } = models.resolve(body.model);
   const engine = model.require("ready");
   const requests = dialect.toRequests(body);
