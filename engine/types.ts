@@ -152,7 +152,7 @@ export interface RunResult {
  * at the beginning, and one that reads slowly gets fewer, longer chunks. When the last loop is left
  * early and nobody awaits the result, the request is cancelled.
  *
- * What is kept for readers is bounded (128 MiB): a loop that falls behind by more, and a result that
+ * What is kept for readers is bounded (`maxUnreadBytes`): a loop that falls behind by more, and a result that
  * has more, fail with `output_too_long`.
  */
 export interface Run extends AsyncIterable<GenerateChunk> {

@@ -13,6 +13,7 @@ import type {
   Run,
   RunObserver,
 } from "../../engine/types.ts";
+import type { UnreadOutput } from "../../engine/unread_output.ts";
 import type { ErrorShape } from "../dialects/dialect.ts";
 import type { IncomingBody } from "./bodies.ts";
 import type { Caller } from "./caller.ts";
@@ -28,6 +29,8 @@ export interface ServedEngine {
   readonly fingerprint: string;
   /** Resolves when the weights are loaded; rejects when they cannot be. */
   readonly ready: Promise<void>;
+  /** Output that waits for its readers, of all requests. */
+  readonly unread: UnreadOutput;
   /** Why it runs no step any more; undefined while it does. */
   readonly failure: EngineError | undefined;
   generate(request: GenerateRequest, observer?: RunObserver): Run;

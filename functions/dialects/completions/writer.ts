@@ -7,6 +7,7 @@ import type { GenerateChunk, PositionLogprobs, Run, RunResult } from "../../../e
 import type { Tokenizer } from "../../../model/spec.ts";
 import type { Answering, Writer } from "../dialect.ts";
 import { headOf, StreamUsage, usageOf } from "../openai/answer.ts";
+import { lazily, LazyList } from "../lazy_list.ts";
 import { promptLogprobsOf } from "../openai/prompt_logprobs.ts";
 import { finishReason, finite, tokenString } from "../values.ts";
 import { type CompletionBody, promptsOf } from "./schema.ts";
@@ -126,22 +127,23 @@ export class CompletionWriter implements Writer {
   #logprobs(scored: readonly Scored[], offset: number) {
     const numLogprobs = this.#numLogprobs;
     if (numLogprobs === undefined) return null;
-    const tokens = scored.map(({ token }) => this.#string(token));
-    let next = offset;
+    const strings = lazily(scored, ({ token }) => this.#string(token));
     return {
-      tokens,
-      token_logprobs: scored.map((one) => "logprob" in one ? finite(one.logprob) : null),
-      top_logprobs: numLogprobs === 0 ? null : scored.map((one) => {
+      tokens: strings,
+      token_logprobs: lazily(scored, (one) => "logprob" in one ? finite(one.logprob) : null),
+      top_logprobs: numLogprobs === 0 ? null : lazily(scored, (one) => {
         if (!("logprob" in one)) return null;
         const likely = one.top.slice(0, numLogprobs);
         return Object.fromEntries(
           [...likely, one].map(({ token, logprob }) => [this.#string(token), finite(logprob)]),
         );
       }),
-      text_offset: tokens.map((text) => {
-        const at = next;
-        next += text.length;
-        return at;
+      text_offset: new LazyList(function* () {
+        let at = offset;
+        for (const text of strings) {
+          yield at;
+          at += text.length;
+        }
       }),
     };
   }
