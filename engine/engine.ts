@@ -27,6 +27,7 @@ import {
   type Run,
   type RunObserver,
 } from "./types.ts";
+import { UnreadOutput } from "./unread_output.ts";
 import { checkTokens, limitsOf } from "./validation.ts";
 
 /** Options of {@linkcode Engine.open}. */
@@ -63,6 +64,8 @@ export class Engine implements AsyncDisposable {
   readonly maxModelLen: number;
   /** Resolves when the weights are loaded; rejects with an EngineError when loading failed. */
   readonly ready: Promise<void>;
+  /** Output of all requests that waits for its readers. */
+  readonly unread: UnreadOutput;
   readonly #native: NativeEngine;
   readonly #encoder: Encoder;
   readonly #context: PrepareContext<number[] | Promise<number[]>>;
@@ -84,6 +87,8 @@ export class Engine implements AsyncDisposable {
     this.maxModelLen = limits.maxModelLen;
     const { maxQueuedRequests = ENGINE_OPTIONS.maxQueuedRequests.default } = options;
     const { trustMessageTokens = false } = options;
+    const { maxUnreadBytes = ENGINE_OPTIONS.maxUnreadBytes.default } = options;
+    this.unread = new UnreadOutput(maxUnreadBytes);
     const { maxModelLen } = this;
     this.#encoder = new Encoder(model, { maxModelLen, maxQueuedRequests, trustMessageTokens });
     this.#context = {
@@ -159,7 +164,13 @@ export class Engine implements AsyncDisposable {
     const preparation = prepare(request, this.#context);
     const { deadlineMs, n: numSequences = 1, signal } = request;
     const cancelNative = (id: bigint) => this.#native.cancel(id);
-    const run = new ActiveRun({ numSequences, signal, observer, cancelNative });
+    const run = new ActiveRun({
+      numSequences,
+      signal,
+      observer,
+      cancelNative,
+      unread: this.unread,
+    });
     run.accepted = this.#start(run, preparation, deadlineMs);
     run.accepted.catch(() => {}); // the loop throws it too
     return run;

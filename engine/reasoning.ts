@@ -4,7 +4,7 @@
  * @module
  */
 import type { ReasoningMarkers } from "../model/spec.ts";
-import { StopMatcher } from "./stop.ts";
+import { StopMatcher, StopTexts } from "./stop.ts";
 import type { Part } from "./types.ts";
 
 /** Where an output of a model that reasons begins. */
@@ -42,7 +42,7 @@ export class ReasoningParser implements OutputParser {
 
   constructor({ markers, isOpen }: ReasoningStart) {
     this.#start = markers.start;
-    this.#end = new StopMatcher([markers.end], { includeStop: false });
+    this.#end = new StopMatcher(new StopTexts([markers.end], { includeStop: false }));
     this.#unmarked = isOpen ? "inside" : "behind";
   }
 

@@ -14,7 +14,7 @@ import {
   type ReasoningStart,
   textOf,
 } from "./reasoning.ts";
-import { StopMatcher } from "./stop.ts";
+import { StopMatcher, StopTexts } from "./stop.ts";
 import type { FinishReason, GenerateChunk, Part, PositionLogprobs } from "./types.ts";
 
 type StartEvent = Extract<NativeEvent, { kind: "start" }>;
@@ -62,9 +62,10 @@ export class RequestOutput {
   constructor(options: OutputOptions) {
     const { settings, promptTokens } = options;
     this.#options = options;
+    const stops = new StopTexts(settings.stop, settings);
     this.#sequences = Array.from(
       { length: settings.numSequences },
-      (_, index) => new SequenceOutput(index, options),
+      (_, index) => new SequenceOutput(index, stops, options),
     );
     if (settings.promptLogprobs) {
       this.promptLogprobs = new Array<undefined>(promptTokens.length).fill(undefined);
@@ -137,15 +138,16 @@ class SequenceOutput {
   readonly #parser: OutputParser;
   #lastToken: number | undefined;
 
-  constructor(index: number, { settings, tokenizer, promptTokens }: OutputOptions) {
-    const { stop, includeStop, skipSpecialTokens, reasoning } = settings;
+  constructor(index: number, stops: StopTexts, options: OutputOptions) {
+    const { settings, tokenizer, promptTokens } = options;
+    const { skipSpecialTokens, reasoning } = settings;
     this.#index = index;
     this.#settings = settings;
     this.#detokenizer = new Detokenizer(tokenizer, promptTokens, {
       skipSpecialTokens,
       kept: reasoning === undefined ? [] : specialTokens(tokenizer, reasoning),
     });
-    this.#stops = new StopMatcher(stop, { includeStop });
+    this.#stops = new StopMatcher(stops);
     this.#parser = reasoning === undefined ? plainText : new ReasoningParser(reasoning);
   }
 

@@ -4,19 +4,17 @@
  * @module
  */
 import { type OutputEvent, type OutputOptions, RequestOutput } from "./request_output.ts";
-import { SequenceLog, SequenceSlots } from "./sequence_log.ts";
-import {
+import { bytesOfLogprobs, SequenceLog, SequenceLogs, SequenceSlots } from "./sequence_log.ts";
+import type {
   EngineError,
-  type GenerateChunk,
-  type PositionLogprobs,
-  type Run,
-  type RunObserver,
-  type RunResult,
-  type SequenceResult,
+  GenerateChunk,
+  PositionLogprobs,
+  Run,
+  RunObserver,
+  RunResult,
+  SequenceResult,
 } from "./types.ts";
-
-/** Of one run's output, kept for whoever reads it: more than any answer without logprobs has. */
-export const MAX_KEPT_BYTES = 128 << 20;
+import { outputTooLong, type UnreadOutput, type UnreadShare } from "./unread_output.ts";
 
 /** How a run is made. */
 export interface RunOptions {
@@ -26,8 +24,8 @@ export interface RunOptions {
   readonly observer: RunObserver;
   /** Ends the request in the library. */
   readonly cancelNative: (id: bigint) => void;
-  /** [MAX_KEPT_BYTES] */
-  readonly maxKeptBytes?: number;
+  /** Bounds what is kept for readers. */
+  readonly unread: UnreadOutput;
 }
 
 /** The engine's side of a {@linkcode Run}: fed with events, read by any number of loops. */
@@ -39,7 +37,10 @@ export class ActiveRun implements Run {
   readonly #readers = new Set<Reader>();
   readonly #ended = Promise.withResolvers<void>();
   /** All that came so far; undefined once it is too much to be kept. */
-  #log: SequenceSlots | undefined = new SequenceSlots();
+  #log: SequenceLogs | undefined = new SequenceLogs();
+  /** Of the log; without one, of what readers have not read yet. */
+  readonly #kept: UnreadShare;
+  #promptBytes = 0;
   #numAwaited = 0;
   #hasEnded = false;
   #failure: { readonly reason: unknown } | undefined;
@@ -49,6 +50,7 @@ export class ActiveRun implements Run {
 
   constructor(options: RunOptions) {
     this.#options = options;
+    this.#kept = options.unread.open(() => this.#giveUp());
     options.signal?.addEventListener("abort", this.#onAbort, { once: true });
     this.#ended.promise.catch(() => {}); // whoever waits for it gets the error
   }
@@ -95,7 +97,7 @@ export class ActiveRun implements Run {
     if (chunk !== undefined) {
       if (chunk.tokens.length > 0) observer.tokens?.(chunk.index, chunk.tokens.length);
       this.#append(chunk);
-    }
+    } else if (event.kind === "prompt_logprob") this.#promptBytes += bytesOfLogprobs([event.token]);
     if (output.ended) this.#end();
     return output.released;
   }
@@ -129,8 +131,9 @@ export class ActiveRun implements Run {
       await this.#ended.promise;
     } finally {
       this.#numAwaited--;
+      this.#count();
     }
-    if (this.#log === undefined) throw tooLong(this.#maxKeptBytes);
+    if (this.#log === undefined) throw this.#tooLong();
     const { promptTokens, numCachedTokens, promptLogprobs } = this;
     const sequences = this.#log.all() as SequenceResult[];
     return { promptTokens, numCachedTokens, promptLogprobs, sequences };
@@ -147,43 +150,80 @@ export class ActiveRun implements Run {
       for (;;) {
         const chunk = await reader.next();
         if (chunk === undefined) return;
+        this.#count();
         yield chunk;
       }
     } finally {
       this.#readers.delete(reader);
+      this.#count();
       if (this.#readers.size + this.#numAwaited === 0) this.cancel();
     }
-  }
-
-  get #maxKeptBytes(): number {
-    return this.#options.maxKeptBytes ?? MAX_KEPT_BYTES;
   }
 
   /** One that begins at the beginning. */
   #openReader(): Reader {
     const reader = new Reader();
     for (const chunk of this.#log?.all() ?? []) reader.push(new SequenceLog(chunk));
-    if (this.#log === undefined) reader.end({ reason: tooLong(this.#maxKeptBytes) });
+    this.#readers.add(reader);
+    if (this.#log === undefined) this.#drop(reader);
     else if (this.#hasEnded) reader.end(this.#failure);
-    else this.#readers.add(reader);
     return reader;
   }
 
   #append(chunk: GenerateChunk): void {
     if (this.#hasEnded) return;
-    const limit = this.#maxKeptBytes;
+    const limit = this.#options.unread.maxRequestBytes;
     this.#log?.add(chunk);
     if (this.#log !== undefined && this.#log.bytes > limit) this.#log = undefined;
     for (const reader of this.#readers) {
       reader.push(chunk);
-      if (reader.bytes <= limit) continue;
-      reader.end({ reason: tooLong(limit) });
-      this.#readers.delete(reader);
+      if (reader.bytes > limit) this.#drop(reader);
     }
-    // Nobody can have it whole, and nobody follows it.
+    this.#endUnread();
+    this.#count();
+  }
+
+  /** Among all runs it keeps most. What may be wanted later goes first, where that is most of it. */
+  #giveUp(): void {
+    const isFollowed = this.#readers.size > 0 && this.#numAwaited === 0;
+    if (!isFollowed || 2 * this.#unreadBytes > this.#kept.bytes) {
+      this.#promptBytes = 0;
+      for (const reader of this.#readers) this.#drop(reader);
+    }
+    this.#log = undefined;
+    this.#endUnread();
+    this.#count();
+  }
+
+  get #unreadBytes(): number {
+    let bytes = 0;
+    for (const reader of this.#readers) bytes += reader.bytes;
+    return bytes;
+  }
+
+  /** Where nobody can have it whole, and nobody follows it. */
+  #endUnread(): void {
     if (this.#log !== undefined || this.#readers.size > 0) return;
     this.cancel();
-    this.fail(tooLong(limit));
+    this.fail(this.#tooLong());
+  }
+
+  /** What waits for it is lost, and it is told. */
+  #drop(reader: Reader): void {
+    this.#readers.delete(reader);
+    reader.clear();
+    reader.end({ reason: this.#tooLong() });
+  }
+
+  /** What has ended and is read by nobody is whoever's has the run. */
+  #count(): void {
+    const isOver = this.#hasEnded && this.#readers.size + this.#numAwaited === 0;
+    const bytes = this.#log?.bytes ?? this.#unreadBytes;
+    this.#kept.bytes = isOver ? 0 : bytes + this.#promptBytes;
+  }
+
+  #tooLong(): EngineError {
+    return outputTooLong(this.#options.unread.maxRequestBytes);
   }
 
   #abort(): void {
@@ -198,19 +238,12 @@ export class ActiveRun implements Run {
     for (const reader of this.#readers) reader.end(this.#failure);
     if (this.#failure === undefined) this.#ended.resolve();
     else this.#ended.reject(this.#failure.reason);
+    this.#count();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
   }
 }
 
-function tooLong(limit: number): EngineError {
-  return new EngineError(
-    "output_too_long",
-    `The output is longer than the ${limit} bytes that are kept for who reads it: ` +
-      "read faster, or ask for fewer tokens or logprobs",
-  );
-}
-
-/** What one loop has not read yet: one slot a sequence, however slow it is. */
+/** What one loop has not read yet. */
 class Reader {
   readonly #slots = new SequenceSlots();
   #end: { readonly failure: { readonly reason: unknown } | undefined } | undefined;

@@ -45,45 +45,68 @@ export class SequenceLog implements GenerateChunk {
   }
 }
 
-/** A chunk that waits, and the memory that it and what prolonged it were counted with. */
-interface Slot {
-  chunk: GenerateChunk;
-  bytes: number;
+/** All that came of each sequence. */
+export class SequenceLogs {
+  readonly #logs = new Map<number, SequenceLog>();
+  /** Memory that they take, about. */
+  bytes = 0;
+
+  add(chunk: GenerateChunk): void {
+    this.bytes += bytesOf(chunk);
+    const log = this.#logs.get(chunk.index);
+    if (log === undefined) this.#logs.set(chunk.index, new SequenceLog(chunk));
+    else log.add(chunk);
+  }
+
+  /** By sequence. */
+  all(): GenerateChunk[] {
+    return [...this.#logs.values()].sort((a, b) => a.index - b.index);
+  }
 }
 
-/** One slot a sequence: a chunk, prolonged while nobody takes it. */
+/** A chunk that waits, prolonged until it is long, and what it was counted with. */
+interface Piece {
+  chunk: GenerateChunk;
+  bytes: number;
+  numLogprobs: number;
+}
+
+/** Of one piece, about: in two milliseconds it is JSON, in one turn of the event loop. */
+const LONG_LOGPROBS = 1024;
+
+/** What waits for a reader: of each sequence one piece, and more where they are long. */
 export class SequenceSlots {
   /** Those that have waited longest first. */
-  readonly #slots = new Map<number, Slot>();
-  /** Memory that the slots take, about. */
+  readonly #slots = new Map<number, Piece[]>();
+  /** Memory that they take, about. */
   bytes = 0;
 
   add(chunk: GenerateChunk): void {
     const bytes = bytesOf(chunk);
+    const numLogprobs = numLogprobsOf(chunk);
     this.bytes += bytes;
     const slot = this.#slots.get(chunk.index);
-    if (slot === undefined) {
-      this.#slots.set(chunk.index, { chunk, bytes });
-      return;
+    const last = slot?.at(-1);
+    if (slot === undefined) this.#slots.set(chunk.index, [{ chunk, bytes, numLogprobs }]);
+    else if (last!.numLogprobs >= LONG_LOGPROBS) slot.push({ chunk, bytes, numLogprobs });
+    else {
+      last!.bytes += bytes;
+      last!.numLogprobs += numLogprobs;
+      if (!(last!.chunk instanceof SequenceLog)) last!.chunk = new SequenceLog(last!.chunk);
+      (last!.chunk as SequenceLog).add(chunk);
     }
-    slot.bytes += bytes;
-    if (!(slot.chunk instanceof SequenceLog)) slot.chunk = new SequenceLog(slot.chunk);
-    (slot.chunk as SequenceLog).add(chunk);
   }
 
   /** What has waited longest, which is then the caller's; undefined where nothing waits. */
   take(): GenerateChunk | undefined {
-    for (const [index, { chunk, bytes }] of this.#slots) {
+    for (const [index, slot] of this.#slots) {
+      const { chunk, bytes } = slot.shift()!;
       this.#slots.delete(index);
+      if (slot.length > 0) this.#slots.set(index, slot);
       this.bytes -= bytes;
       return chunk;
     }
     return undefined;
-  }
-
-  /** All that waits, by sequence. */
-  all(): GenerateChunk[] {
-    return [...this.#slots.values()].map(({ chunk }) => chunk).sort((a, b) => a.index - b.index);
   }
 
   clear(): void {
@@ -92,9 +115,19 @@ export class SequenceSlots {
   }
 }
 
-function bytesOf({ text, tokens, logprobs }: GenerateChunk): number {
-  let numLogprobs = 0;
-  if (logprobs !== undefined) { for (const { top } of logprobs) numLogprobs += 1 + top.length; }
-  return BYTES.chunk + BYTES.character * text.length + BYTES.token * tokens.length +
-    BYTES.logprob * numLogprobs;
+/** Memory that a chunk takes, about. */
+export function bytesOf(chunk: GenerateChunk): number {
+  return BYTES.chunk + BYTES.character * chunk.text.length + BYTES.token * chunk.tokens.length +
+    BYTES.logprob * numLogprobsOf(chunk);
+}
+
+/** Memory that log probabilities of a prompt's tokens take, about. */
+export function bytesOfLogprobs(positions: readonly (PositionLogprobs | undefined)[]): number {
+  return BYTES.logprob * positions.reduce((sum, one) => sum + (one ? 1 + one.top.length : 0), 0);
+}
+
+function numLogprobsOf({ logprobs }: GenerateChunk): number {
+  let count = 0;
+  if (logprobs !== undefined) { for (const { top } of logprobs) count += 1 + top.length; }
+  return count;
 }

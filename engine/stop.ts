@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ROOT, StopAutomaton } from "./stop_automaton.ts";
 
 /** What {@linkcode StopMatcher.push} found. */
 export interface StopResult {
@@ -14,19 +15,39 @@ export interface StopResult {
   readonly rest: string;
 }
 
+/** The stop texts of a request, for all its sequences. */
+export class StopTexts {
+  readonly #texts: readonly string[];
+  readonly includeStop: boolean;
+  #automaton: StopAutomaton | undefined;
+
+  constructor(texts: readonly string[], options: { readonly includeStop: boolean }) {
+    this.#texts = texts;
+    this.includeStop = options.includeStop;
+  }
+
+  get none(): boolean {
+    return this.#texts.length === 0;
+  }
+
+  /** Made late: a request that waits in the queue has no use for it. */
+  get automaton(): StopAutomaton {
+    return this.#automaton ??= new StopAutomaton(this.#texts);
+  }
+}
+
 /**
  * Holds back only what may yet become a stop text. The stop text that is complete first wins, among
  * those that end at the same character the longest; so the result does not depend on how the text
  * was cut into pieces.
  */
 export class StopMatcher {
-  readonly #stops: readonly string[];
-  readonly #includeStop: boolean;
+  readonly #stops: StopTexts;
+  #node = ROOT;
   #held = "";
 
-  constructor(stops: readonly string[], options: { readonly includeStop: boolean }) {
+  constructor(stops: StopTexts) {
     this.#stops = stops;
-    this.#includeStop = options.includeStop;
   }
 
   /**
@@ -35,14 +56,19 @@ export class StopMatcher {
    * @param counts whether stop texts that end in this piece do
    */
   push(piece: string, counts = true): StopResult {
+    if (this.#stops.none) return { text: piece, stop: undefined, rest: "" };
+    const { automaton, includeStop } = this.#stops;
     const text = this.#held + piece;
-    const found = counts ? this.#firstStop(text, this.#held.length) : undefined;
-    if (found !== undefined) {
+    for (let at = this.#held.length; at < text.length; at++) {
+      this.#node = automaton.step(this.#node, text.charCodeAt(at));
+      const stop = automaton.foundAt(this.#node);
+      if (stop === undefined || !counts) continue;
       this.#held = "";
-      const cut = this.#includeStop ? found.end : found.end - found.stop.length;
-      return { text: text.slice(0, cut), stop: found.stop, rest: text.slice(found.end) };
+      const end = at + 1;
+      const cut = includeStop ? end : end - stop.length;
+      return { text: text.slice(0, cut), stop, rest: text.slice(end) };
     }
-    const free = text.length - this.#lengthToHold(text);
+    const free = text.length - automaton.depth[this.#node]!;
     this.#held = text.slice(free);
     return { text: text.slice(0, free), stop: undefined, rest: "" };
   }
@@ -51,34 +77,7 @@ export class StopMatcher {
   flush(): string {
     const held = this.#held;
     this.#held = "";
+    this.#node = ROOT;
     return held;
-  }
-
-  /** Of those that end behind `from`: what is held may have one that did not count. */
-  #firstStop(
-    text: string,
-    from: number,
-  ): { readonly stop: string; readonly end: number } | undefined {
-    let first: { readonly stop: string; readonly end: number } | undefined;
-    for (const stop of this.#stops) {
-      const start = text.indexOf(stop, from - stop.length + 1);
-      if (start < 0) continue;
-      const end = start + stop.length;
-      const better = first === undefined || end < first.end ||
-        (end === first.end && stop.length > first.stop.length);
-      if (better) first = { stop, end };
-    }
-    return first;
-  }
-
-  /** Length of the longest end of the text that begins a stop text. */
-  #lengthToHold(text: string): number {
-    let longest = 0;
-    for (const stop of this.#stops) {
-      for (let n = Math.min(stop.length - 1, text.length); n > longest; n--) {
-        if (text.endsWith(stop.slice(0, n))) longest = n;
-      }
-    }
-    return longest;
   }
 }

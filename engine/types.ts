@@ -51,7 +51,7 @@ export interface SamplingParameters {
    * [random]
    */
   readonly seed?: number | bigint;
-  /** Texts that end a sequence; at most 16. [none] */
+  /** Texts that end a sequence; at most 16, of at most 1,024 characters each. [none] */
   readonly stop?: readonly string[];
   /** Keep the stop text in the output. [false] */
   readonly includeStop?: boolean;
@@ -162,7 +162,7 @@ export interface RunResult {
  * at the beginning, and one that reads slowly gets fewer, longer chunks. When the last loop is left
  * early and nobody awaits the result, the request is cancelled.
  *
- * What is kept for readers is bounded (128 MiB): a loop that falls behind by more, and a result that
+ * What is kept for readers is bounded (`maxUnreadBytes`): a loop that falls behind by more, and a result that
  * has more, fail with `output_too_long`.
  */
 export interface Run extends AsyncIterable<GenerateChunk> {

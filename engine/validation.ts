@@ -32,7 +32,7 @@ export function limitsOf(model: Model, stats: EngineStats): Limits {
   return { vocabSize, maxModelLen, maxNumSeqs, eosTokenIds };
 }
 
-const MAX_STOPS = 16;
+const MAX_STOPS = 16, MAX_STOP_LENGTH = 1024;
 /**
  * The request for the library.
  *
@@ -158,6 +158,11 @@ function checkStops(stops: readonly string[]): void {
     refuse("stop", `hold at most ${MAX_STOPS} texts`, `${stops.length} texts`);
   }
   if (stops.some((stop) => stop === "")) refuse("stop", "hold no empty text", '""');
+  const longest = Math.max(0, ...stops.map(({ length }) => length));
+  if (longest > MAX_STOP_LENGTH) {
+    const rule = `hold texts of at most ${MAX_STOP_LENGTH} characters`;
+    refuse("stop", rule, `a text of ${longest} characters`);
+  }
 }
 
 export function checkTokens(field: string, tokens: readonly number[], limits: Limits): void {

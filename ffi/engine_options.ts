@@ -69,6 +69,10 @@ export const ENGINE_OPTIONS = {
     max: Number.MAX_SAFE_INTEGER,
     default: 4 << 20,
   }, "Prompt tokens that may wait, as `maxQueuedRequests`"),
+  maxUnreadBytes: entry(
+    { kind: "bytes", min: 1 << 20, default: 512 << 20, shown: "512MiB", inC: null },
+    "Output of all requests that waits for its readers, a quarter of it of one; what is more ends",
+  ),
   gpuMemoryUtilization: entry(
     { kind: "share", default: 0.9 },
     "CUDA: share of the device's memory that may be taken",

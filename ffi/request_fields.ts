@@ -48,7 +48,10 @@ export const SAMPLING_FIELDS = {
     { kind: "seed", shown: "random", inC: null },
     "The same seed gives the same text, whatever else runs; up to 64 bits, below 0 is random",
   ),
-  stop: entry({ kind: "texts", shown: "none", inC: null }, "Texts that end a sequence; at most 16"),
+  stop: entry(
+    { kind: "texts", shown: "none", inC: null },
+    "Texts that end a sequence; at most 16, of at most 1,024 characters each",
+  ),
   includeStop: entry({
     kind: "switch",
     default: false,

@@ -39,6 +39,11 @@ export interface EngineOptions {
   readonly maxQueuedRequests?: number;
   /** Prompt tokens that may wait, as `maxQueuedRequests`. [4194304] */
   readonly maxQueuedTokens?: number;
+  /**
+   * Output of all requests that waits for its readers, a quarter of it of one; what is more ends.
+   * [512MiB]
+   */
+  readonly maxUnreadBytes?: number;
   /** CUDA: share of the device's memory that may be taken; above 0, at most 1. [0.9] */
   readonly gpuMemoryUtilization?: number;
   /**

@@ -42,7 +42,7 @@ detokenize.openAPIRegistry.registerPath({
 detokenize.post("/detokenize", async (c) => {
   const { models } = c.var.instance;
   models.requireAny("read");
-  const { model, tokens } = await readBody(c.req, DetokenizeRequest);
+  const { model, tokens } = await readBody(c, DetokenizeRequest);
   const engine = models.resolve(model).model.require("read");
   const last = engine.model.tokenizer.vocabSize - 1;
   const wrong = tokens.findIndex((token) => token > last);

@@ -5,15 +5,17 @@
  *
  * @module
  */
+import { openFilesLimit } from "../ffi/open_files.ts";
 import { createApp, servedFunctions } from "./app.ts";
 import { hostsOf, isLoopback } from "./server/allowed_hosts.ts";
 import { errorShapes } from "./server/base_app.ts";
+import { maxConnectionsFor } from "./server/connections.ts";
 import { FlagError } from "./server/flags.ts";
 import { type HttpServer, listen } from "./server/http_server.ts";
 import { Instance } from "./server/instance.ts";
 import { openModel } from "./server/open_model.ts";
 import { readSettings, type Settings, settingsHelp } from "./server/settings.ts";
-import { exit, ownConsole, standardOutput } from "./server/standard_output.ts";
+import { exit, outliveRejections, ownConsole, standardOutput } from "./server/standard_output.ts";
 import {
   addressOf,
   fail,
@@ -31,6 +33,9 @@ const SAME_SIGNAL_MS = 1000;
 /** What ends may take so long to say so. */
 const LAST_WORDS_MS = 1000;
 
+/** Under a limit of fewer open files a line says what it allows. */
+const MANY_FILES = 4096;
+
 /** The address cannot be had. */
 class ListenError extends Error {}
 
@@ -45,6 +50,7 @@ if (import.meta.main) await main(Deno.args);
 
 async function main(args: readonly string[]): Promise<void> {
   ownConsole();
+  outliveRejections();
   const settings = await orExit(() => readSettings(args), FlagError);
   if (settings.help) return standardOutput.line(settingsHelp());
   if (settings.version) return standardOutput.line(`hearth ${VERSION}`);
@@ -53,13 +59,20 @@ async function main(args: readonly string[]): Promise<void> {
   const allowedHosts = hostsOf(settings.host, settings.instance);
   const instance = new Instance({ ...settings.instance, allowedHosts });
   const app = createApp(instance);
-  const server = await orExit(() => openPort(settings, app.fetch), ListenError);
+  const openFiles = openFilesLimit();
+  const maxConnections = maxConnectionsFor(openFiles);
+  const server = await orExit(() => openPort(settings, maxConnections, app.fetch), ListenError);
   const address = addressOf(settings.host, server.port);
   const leaving = new AbortController();
   const closed = closeOnSignal(instance, server, settings.drainTimeout * 1000, leaving);
   standardOutput.line(`listening on ${address}`);
   if (settings.instance.apiKeys.length === 0 && !isLoopback(settings.host)) {
     standardOutput.line("open to whoever reaches this address: --api-key asks callers for a key");
+  }
+  if (openFiles !== undefined && openFiles < MANY_FILES) {
+    standardOutput.line(
+      `open files: ${openFiles}, so ${maxConnections} connections: ulimit -n raises it`,
+    );
   }
   standardOutput.line(`permissions: ${permissions()}`);
 
@@ -78,10 +91,12 @@ async function main(args: readonly string[]): Promise<void> {
 
 async function openPort(
   { host, port }: Settings,
+  maxConnections: number,
   handler: (request: Request) => Response | Promise<Response>,
 ): Promise<HttpServer> {
   try {
-    return await listen({ host, port, errorShapeOf: errorShapes(servedFunctions) }, handler);
+    const errorShapeOf = errorShapes(servedFunctions);
+    return await listen({ host, port, maxConnections, errorShapeOf }, handler);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const reason = LISTEN_ERRORS[code ?? ""] ?? message;
@@ -90,7 +105,7 @@ async function openPort(
 }
 
 /**
- * SIGTERM and SIGINT end the server: no new work, what runs may finish within the time allowed,
+ * SIGTERM, SIGINT and SIGHUP end the server: no new work, what runs may finish within the time allowed,
  * then it is cut short. Resolves when the engine is closed.
  */
 function closeOnSignal(
@@ -121,8 +136,10 @@ function closeOnSignal(
       close();
     } else if (performance.now() - firstSignal > SAME_SIGNAL_MS) cut();
   }
-  Deno.addSignalListener("SIGTERM", onSignal);
-  Deno.addSignalListener("SIGINT", onSignal);
+  // SIGHUP: the terminal that it was started from is closed.
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+    Deno.addSignalListener(signal, onSignal);
+  }
   return closed;
 }
 

@@ -65,10 +65,10 @@ tokenize.openAPIRegistry.registerPath({
 tokenize.post("/tokenize", async (c) => {
   const { models } = c.var.instance;
   models.requireAny("read");
-  const body = await readBody(c.req, TokenizeRequest);
+  const body = await readBody(c, TokenizeRequest);
   const engine = models.resolve(body.model).model.require("read");
   const { text, ...options } = textOf(body, engine);
-  const tokens = await engine.tokenize(text, options);
+  const tokens = await engine.tokenize(text, { ...options, signal: c.var.signal });
   return c.json({
     tokens,
     count: tokens.length,

@@ -6,15 +6,14 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
 import { matchedRoutes } from "hono/route";
 import type { ErrorShape } from "../dialects/dialect.ts";
-import { HttpError } from "../dialects/http_error.ts";
 import { openAiError } from "../dialects/openai/error_shape.ts";
 import { accessLog } from "./access_log.ts";
 import { allowHosts } from "./allowed_hosts.ts";
+import { boundBody } from "./bodies.ts";
 import { identifyCaller, limitCaller } from "./caller.ts";
 import type { Env, HttpFunction } from "./env.ts";
 import { methodNotAllowed, notFound, onError } from "./errors.ts";
@@ -72,7 +71,7 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
   if (options.allowedHosts.length > 0) app.use(allowHosts(options.allowedHosts));
   app.use(identifyCaller(options));
   app.use(limitCaller());
-  app.use(bodyLimit({ maxSize: options.bodyLimitBytes, onError: () => tooLarge(options) }));
+  app.use(boundBody());
   for (const one of functions) app.route("/", one);
   app.use(methodNotAllowed(app));
   return app;
@@ -88,9 +87,4 @@ function methodOf({ req }: Context<Env>): string {
 function routeOf(c: Context<Env>): string {
   const route = matchedRoutes(c).findLast(({ path }) => !path.endsWith("*"))?.path;
   return route ?? "none";
-}
-
-function tooLarge({ bodyLimitBytes }: { readonly bodyLimitBytes: number }): never {
-  const message = `Cannot read request: the body must have at most ${bodyLimitBytes} bytes`;
-  throw new HttpError(413, "body_too_large", message);
 }

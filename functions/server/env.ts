@@ -13,7 +13,9 @@ import type {
   Run,
   RunObserver,
 } from "../../engine/types.ts";
+import type { UnreadOutput } from "../../engine/unread_output.ts";
 import type { ErrorShape } from "../dialects/dialect.ts";
+import type { IncomingBody } from "./bodies.ts";
 import type { Caller } from "./caller.ts";
 import type { Instance } from "./instance.ts";
 import type { RequestRecord } from "./request_record.ts";
@@ -27,12 +29,15 @@ export interface ServedEngine {
   readonly fingerprint: string;
   /** Resolves when the weights are loaded; rejects when they cannot be. */
   readonly ready: Promise<void>;
+  /** Output that waits for its readers, of all requests. */
+  readonly unread: UnreadOutput;
   /** Why it runs no step any more; undefined while it does. */
   readonly failure: EngineError | undefined;
   generate(request: GenerateRequest, observer?: RunObserver): Run;
   tokenize(text: string, options?: {
     readonly addSpecialTokens?: boolean;
     readonly literal?: readonly LiteralSpan[];
+    readonly signal?: AbortSignal;
   }): Promise<number[]>;
   detokenize(
     tokens: readonly number[],
@@ -63,6 +68,7 @@ export interface Env {
     requestId: string;
     caller: Caller;
     record: RequestRecord;
+    body: IncomingBody;
     /** Of the route's dialect. */
     errorShape: ErrorShape;
     /** Aborts when the caller leaves. */

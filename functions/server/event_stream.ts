@@ -7,6 +7,7 @@ import type { Context } from "hono";
 import type { EventForm } from "../dialects/dialect.ts";
 import type { Env } from "./env.ts";
 import { toHttpError } from "./errors.ts";
+import { breathe } from "./turn.ts";
 
 const PING_MS = 15_000;
 const encoder = new TextEncoder();
@@ -49,6 +50,7 @@ export function eventStream(
     },
     async pull(controller) {
       try {
+        await breathe();
         const { done, value } = await iterator.next();
         quietSince = performance.now();
         if (!done) return controller.enqueue(encoder.encode(textOf(value, form)));

@@ -7,8 +7,11 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import type { Run } from "../../engine/types.ts";
+import { bytesOf, bytesOfLogprobs } from "../../engine/sequence_log.ts";
+import type { Run, RunResult } from "../../engine/types.ts";
 import type { AnyBody, Dialect, Writer } from "../dialects/dialect.ts";
+import { outputTooLong, type UnreadOutput } from "../../engine/unread_output.ts";
+import { refuseLargeAnswer } from "./answer_size.ts";
 import { readBody } from "./body.ts";
 import { eventStreamContent, generateErrors } from "./described_responses.ts";
 import type { Env, HttpFunction } from "./env.ts";
@@ -42,42 +45,66 @@ export function generateFunction<Body extends AnyBody>(dialect: Dialect<Body>): 
 }
 
 async function answer<Body extends AnyBody>(c: Context<Env>, dialect: Dialect<Body>) {
-  const { isStream, runs, writer } = await begin(c, dialect);
+  const { isStream, runs, writer, unread } = await begin(c, dialect);
   const cancel = () => runs.forEach((run) => run.cancel());
   if (isStream) return eventStream(c, eventsOf(runs, writer), { cancel, form: dialect.sse });
-  return await lateJson(c, wholeOf(runs, writer, cancel), cancel);
+  const tooMuch = new AbortController();
+  const kept = unread.open(() => {
+    kept.bytes = 0;
+    tooMuch.abort(outputTooLong(unread.maxRequestBytes));
+  });
+  const whole = resultsOf(runs, cancel).then((results) => {
+    kept.bytes = sizeOf(results);
+    return writer.whole(results);
+  });
+  const { signal } = tooMuch;
+  const response = await lateJson(c, whole, { cancel, signal });
+  c.var.record.finished.then(() => kept.bytes = 0);
+  return response;
 }
 
 /** An answer of which a part is missing is none: what else runs for it ends. */
-async function wholeOf(
-  runs: readonly Run[],
-  writer: Writer,
-  cancel: () => void,
-): Promise<object> {
+async function resultsOf(runs: readonly Run[], cancel: () => void): Promise<RunResult[]> {
   try {
-    return writer.whole(await Promise.all(runs.map((run) => run.result())));
+    return await Promise.all(runs.map((run) => run.result()));
   } catch (error) {
     cancel();
     throw error;
   }
 }
 
+/** Memory that results take until they are written, about. */
+function sizeOf(results: readonly RunResult[]): number {
+  return results.reduce(
+    (sum, { sequences, promptLogprobs = [] }) =>
+      sequences.reduce((sum, one) => sum + bytesOf(one), sum + bytesOfLogprobs(promptLogprobs)),
+    0,
+  );
+}
+
 /** A function of its own, so that nothing holds the body once it is submitted. */
 async function begin<Body extends AnyBody>(
   c: Context<Env>,
   dialect: Dialect<Body>,
-): Promise<{ readonly isStream: boolean; readonly runs: readonly Run[]; readonly writer: Writer }> {
+): Promise<{
+  readonly isStream: boolean;
+  readonly runs: readonly Run[];
+  readonly writer: Writer;
+  readonly unread: UnreadOutput;
+}> {
   const { models } = c.var.instance;
   models.requireAny("ready");
-  const body = await readBody(c.req, dialect.schema);
+  const body = await readBody(c, dialect.schema);
   const { name, model } = models.resolve(body.model);
   const engine = model.require("ready");
   const requests = dialect.toRequests(body);
-  const { fingerprint } = engine;
+  const isStream = body.stream ?? false;
+  if (!isStream) refuseLargeAnswer(requests);
+  const { fingerprint, unread } = engine;
   const { tokenizer } = engine.model;
   const runs = await submitAll(c, engine, requests, (i) => dialect.names?.(body, i));
   const writer = dialect.writer(body, { model: name, fingerprint, tokenizer, runs });
-  return { isStream: body.stream ?? false, runs, writer };
+  return { isStream, runs, writer, unread };
 }
 
 /** Events that are ready together, at least one at a time. */

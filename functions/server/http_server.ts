@@ -5,14 +5,14 @@
  * @module
  */
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import type { ErrorShape } from "../dialects/dialect.ts";
 import { HttpError } from "../dialects/http_error.ts";
 import { openAiError } from "../dialects/openai/error_shape.ts";
+import { Connections } from "./connections.ts";
 import { standardError } from "./standard_output.ts";
 
 /** How long a caller may take. No time is set to an answer: streams take what they take. */
@@ -44,18 +44,15 @@ export interface HttpServer {
 
 type Handler = (request: Request) => Response | Promise<Response>;
 
-/** File descriptors: taken for granted where the limit is not told, used at most, left to ourselves. */
-const USUAL_FILES = 1024, MAX_FILES = 65_536, OWN_FILES = 256;
-const MIN_CONNECTIONS = 64;
-
 /** Only a request's path is read, so a caller's Host header has no say in its URL. */
 const ORIGIN = "http://localhost";
 
 /** @throws what the operating system or Deno's permissions say against the address */
 export async function listen(
-  { host, port, errorShapeOf = () => openAiError, timeouts = HTTP_TIMEOUTS }: {
+  { host, port, maxConnections, errorShapeOf = () => openAiError, timeouts = HTTP_TIMEOUTS }: {
     readonly host: string;
     readonly port: number;
+    readonly maxConnections: number;
     /** The form of an error that ends a request before the handler has it; a path where it is known. */
     readonly errorShapeOf?: (path: string | undefined) => ErrorShape;
     readonly timeouts?: HttpTimeouts;
@@ -69,10 +66,13 @@ export async function listen(
     keepAliveTimeout: timeouts.keepAliveMs,
     connectionsCheckingInterval: timeouts.checkMs,
   });
-  server.maxConnections = await maxConnections();
+  const connections = new Connections(maxConnections);
+  server.on("connection", (socket: Socket) => connections.add(socket));
   const exchanges = new Exchanges(errorShapeOf);
   const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    connections.begin(incoming);
     outgoing.on("finish", () => passRest(incoming, timeouts.requestMs));
+    outgoing.on("close", () => connections.end(incoming));
     exchanges.take(incoming.socket, outgoing, () => answer(handler, incoming, outgoing, exchanges));
   };
   server.on("request", onRequest);
@@ -121,13 +121,6 @@ class Exchanges {
     if (isOther || !socket.writable) socket.destroy();
     else refuse(socket, refusal, this.errorShapeOf(first && pathOf(first.req)));
   }
-}
-
-/** What is left of the process's file descriptors; beyond them no connection is accepted any more. */
-async function maxConnections(): Promise<number> {
-  const limits = await readFile("/proc/self/limits", "utf8").catch(() => "");
-  const files = Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? USUAL_FILES);
-  return Math.max(MIN_CONNECTIONS, Math.min(files, MAX_FILES) - OWN_FILES);
 }
 
 /** Never rejects: a connection that broke off is the caller's affair, and the access log tells. */

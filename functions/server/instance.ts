@@ -6,6 +6,7 @@
  */
 import { defaultsOf } from "../../ffi/field.ts";
 import { Timings } from "./histogram.ts";
+import { Bodies, type BodyLimits } from "./bodies.ts";
 import type { MetricsRegistry } from "./metrics_registry.ts";
 import { Models, ServedModel } from "./served_model.ts";
 import { INSTANCE_OPTIONS } from "./server_options.ts";
@@ -44,14 +45,22 @@ export interface InstanceOptions {
   readonly sharePrefixesAcrossKeys: boolean;
   /** Origin that browsers may call from, or *; may be repeated. [none] */
   readonly corsOrigins: readonly string[];
-  /** Largest request body. [8MiB] */
-  readonly bodyLimitBytes: number;
+  /**
+   * Largest request body; then 413. [8MiB, or 64KiB and 8 bytes a token of `maxModelLen` where
+   * that is more]
+   */
+  readonly bodyLimitBytes?: number;
+  /** Request bodies under way, all together; then 429. [256MiB] */
+  readonly bodyLimitSumBytes: number;
   /** Access log on standard output, a line a request. [text] */
   readonly accessLog: "text" | "json" | "off";
   /** Requests of /health and /ready that find all well are in the access log too. [false] */
   readonly logProbes: boolean;
   // #endregion
 }
+
+/** What a body may have at least, and beside its tokens. */
+const MIN_BODY_LIMIT = 8 << 20, BODY_FRAME = 64 << 10, BYTES_A_TOKEN = 8;
 
 export const DEFAULT_INSTANCE_OPTIONS = defaultsOf(INSTANCE_OPTIONS) as InstanceOptions;
 
@@ -72,6 +81,7 @@ export class Instance {
   /** Requests that were answered, by route, method and status. */
   readonly answered = new Map<string, { readonly labels: AnsweredLabels; count: number }>();
   readonly timings = new Timings();
+  readonly bodies = new Bodies(() => this.#bodyLimits);
   #metrics: Promise<MetricsRegistry> | undefined;
   #numOpenRequests = 0;
   #idle: (() => void)[] = [];
@@ -107,6 +117,13 @@ export class Instance {
         this.#metrics = undefined;
         throw error;
       });
+  }
+
+  get #bodyLimits(): BodyLimits {
+    const { bodyLimitBytes, bodyLimitSumBytes: sumBytes } = this.options;
+    const maxModelLen = this.model.engine?.maxModelLen ?? 0;
+    const needed = Math.max(MIN_BODY_LIMIT, BODY_FRAME + BYTES_A_TOKEN * maxModelLen);
+    return { bytes: bodyLimitBytes ?? needed, sumBytes };
   }
 
   /** Counts a request until the returned function is called, so that a drain can wait for it. */

@@ -1,11 +1,13 @@
 /**
- * A whole answer as JSON, whose caller may leave while it is made.
+ * A whole answer as JSON, whose caller may leave while it is made, and while it is written.
  *
  * @module
  */
 import type { Context } from "hono";
 import type { Env } from "./env.ts";
 import { toHttpError } from "./errors.ts";
+import { jsonPieces } from "./json_pieces.ts";
+import { breathe } from "./turn.ts";
 import { LATE, within } from "./within.ts";
 
 /** Errors up to here still have their status. */
@@ -19,38 +21,67 @@ const QUICK_MS = 200;
  * followed by anything but an answer.
  *
  * @param cancel called when the caller leaves
+ * @param signal gives the answer up, while it is written, too
  */
 export async function lateJson(
   c: Context<Env>,
   answer: Promise<object>,
-  cancel: () => void,
+  { cancel, signal }: { readonly cancel: () => void; readonly signal: AbortSignal },
 ): Promise<Response> {
-  const quick = await within(answer, QUICK_MS);
-  if (quick !== LATE) return c.json(quick);
-
   const { record, requestId } = c.var;
+  const pieces = encoded(answer);
+  const first = pieces.next();
+  const ahead = [first];
+  if (await within(first, QUICK_MS) !== LATE) {
+    const second = pieces.next();
+    if ((await second).done) return json(c, (await first).value!);
+    ahead.push(second);
+  }
+
   const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
   record.finished = finished;
-  const body = new ReadableStream<Uint8Array>({
-    async start(controller) {
+  const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    start(controller) {
+      signal.addEventListener("abort", () => fail(controller, signal.reason));
+    },
+    async pull(controller) {
       try {
-        controller.enqueue(new TextEncoder().encode(JSON.stringify(await answer)));
+        const { done, value } = await (ahead.shift() ?? pieces.next());
+        if (!done) return controller.enqueue(value);
         controller.close();
-      } catch (error) {
-        if (record.left) return;
-        const { status, message } = toHttpError(error, requestId);
-        record.failedStatus = status;
-        controller.error(withoutStack(message));
-      } finally {
         finish();
+      } catch (error) {
+        fail(controller, error);
       }
     },
     cancel() {
       record.left = true;
       cancel();
+      finish();
     },
-  });
+  }, { highWaterMark: 0 });
+
+  function fail(controller: ReadableStreamDefaultController, error: unknown): void {
+    if (!record.left) {
+      const { status, message } = toHttpError(error, requestId);
+      record.failedStatus = status;
+      controller.error(withoutStack(message));
+    }
+    finish();
+  }
+  return json(c, body);
+}
+
+function json(c: Context<Env>, body: ReadableStream | Uint8Array<ArrayBuffer>): Response {
   return c.body(body, 200, { "content-type": "application/json" });
+}
+
+async function* encoded(answer: Promise<object>) {
+  const encoder = new TextEncoder();
+  for (const piece of jsonPieces(await answer)) {
+    yield encoder.encode(piece);
+    await breathe();
+  }
 }
 
 /** Deno prints the error that breaks a connection off. */

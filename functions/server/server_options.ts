@@ -96,10 +96,16 @@ export const INSTANCE_OPTIONS = {
   bodyLimitBytes: entry({
     kind: "bytes",
     min: 1024,
-    default: 8 << 20,
-    shown: "8MiB",
+    shown: "8MiB, or 64KiB and 8 bytes a token of `maxModelLen` where that is more",
     flag: "body-limit",
-  }, "Largest request body"),
+  }, "Largest request body; then 413"),
+  bodyLimitSumBytes: entry({
+    kind: "bytes",
+    min: 1024,
+    default: 256 << 20,
+    shown: "256MiB",
+    flag: "body-limit-sum",
+  }, "Request bodies under way, all together; then 429"),
   accessLog: entry({
     kind: "choice",
     choices: ["text", "json", "off"],

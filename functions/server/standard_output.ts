@@ -100,6 +100,14 @@ export function ownConsole(): void {
   Object.assign(console, { log: out, info: out, debug: out, warn: error, error });
 }
 
+/** A promise that is rejected and that nobody waits for is a line, where Deno would end the process. */
+export function outliveRejections(): void {
+  addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    standardError.line(`Cannot go on with what nobody waits for: ${Deno.inspect(event.reason)}`);
+  });
+}
+
 /** Ends the process once what it had to say is out. */
 export async function exit(code: number): Promise<never> {
   await Promise.all([standardOutput.flushed(), standardError.flushed()]);

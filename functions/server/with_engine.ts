@@ -11,7 +11,7 @@ import { Instance } from "./instance.ts";
 import { openModel } from "./open_model.ts";
 import { openApiFunction } from "./openapi_function.ts";
 import { readSettings, type Settings } from "./settings.ts";
-import { ownConsole, standardError, standardOutput } from "./standard_output.ts";
+import { outliveRejections, ownConsole, standardError, standardOutput } from "./standard_output.ts";
 import { addressOf, fail, reasonOf } from "./startup_report.ts";
 
 /** Set once an isolate of this process has an engine. All isolates of a process see it. */
@@ -29,6 +29,7 @@ export function withEngine(one: HttpFunction): Deno.ServeDefaultExport {
 
   async function open(listening: string) {
     ownConsole();
+    outliveRejections();
     const settings = await settingsOrExit();
     const allowedHosts = hostsOf(listening, settings.instance);
     const instance = new Instance({ ...settings.instance, allowedHosts });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ActiveRun, type RunOptions } from "../../engine/run.ts";
 import type { GenerateChunk, GenerateRequest } from "../../engine/types.ts";
+import { UnreadOutput } from "../../engine/unread_output.ts";
 import { prepare } from "../../engine/prepare.ts";
 import { ByteTokenizer } from "./byte_tokenizer.ts";
 
@@ -21,6 +22,7 @@ class HandRun {
       signal: request.signal,
       observer: {},
       cancelNative: () => this.numCancels++,
+      unread: new UnreadOutput(1 << 30),
       ...options,
     });
     this.run.begin(1n, { settings, promptTokens: [1], tokenizer, stopSequence: () => {} });
@@ -84,7 +86,7 @@ Deno.test("each reader has its own pace, and none changes what another gets", as
 });
 
 Deno.test("what nobody reads is bounded: the request is cancelled and says so", async () => {
-  const hand = new HandRun({ prompt: "x", logprobs: 20 }, { maxKeptBytes: 100_000 });
+  const hand = new HandRun({ prompt: "x", logprobs: 20 }, { unread: new UnreadOutput(400_000) });
   for (let i = 0; i < 100 && hand.numCancels === 0; i++) hand.token(0, "a", 20);
   assert.equal(hand.numCancels, 1);
   await assert.rejects(hand.run.result(), { code: "output_too_long", message: /100000 bytes/ });
@@ -92,7 +94,7 @@ Deno.test("what nobody reads is bounded: the request is cancelled and says so", 
 });
 
 Deno.test("a reader that keeps up reads past the bound; one that does not is told", async () => {
-  const hand = new HandRun({ prompt: "x", logprobs: 20 }, { maxKeptBytes: 100_000 });
+  const hand = new HandRun({ prompt: "x", logprobs: 20 }, { unread: new UnreadOutput(400_000) });
   let numRead = 0;
   const fast = read(hand.run, () => numRead++);
   const stuck = hand.run[Symbol.asyncIterator]();
@@ -106,14 +108,13 @@ Deno.test("a reader that keeps up reads past the bound; one that does not is tol
   hand.finish(0);
   assert.equal((await fast).flatMap(({ tokens }) => tokens).length, 200);
   assert.equal((await first).value?.text, "a");
-  await stuck.next(); // what waited
   await assert.rejects(stuck.next(), { code: "output_too_long" });
   await assert.rejects(whole, { code: "output_too_long" });
   assert.equal(hand.numCancels, 0);
 });
 
 Deno.test("a reader that keeps up is never over the bound, however its sequences alternate", async () => {
-  const hand = new HandRun({ prompt: "x", n: 2 }, { maxKeptBytes: 20_000 });
+  const hand = new HandRun({ prompt: "x", n: 2 }, { unread: new UnreadOutput(80_000) });
   const reader = hand.run[Symbol.asyncIterator]();
   const first = reader.next();
   hand.token(0, "a");
@@ -126,4 +127,44 @@ Deno.test("a reader that keeps up is never over the bound, however its sequences
     assert.ok(value!.text.length <= 8, `${value!.text.length} wait`);
   }
   await reader.return();
+});
+
+Deno.test("all runs together are bounded: who keeps most gives up, what nobody waits for first", async () => {
+  const unread = new UnreadOutput(400_000);
+  const [large, small, followed] = [1, 2, 3].map(() =>
+    new HandRun({ prompt: "x", logprobs: 20 }, { unread })
+  );
+  const stuck = [large!, small!].map(({ run }) => run[Symbol.asyncIterator]());
+  const first = stuck.map((reader) => reader.next());
+  for (const one of [large!, small!]) one.token(0, "a", 20);
+  await Promise.all(first); // and nothing more
+  let numRead = 0;
+  const fast = read(followed!.run, () => numRead++);
+  const perToken = 2200;
+  for (let i = 0; i < 90_000 / perToken; i++) {
+    large!.token(0, "a", 20);
+    if (i % 2 === 0) small!.token(0, "b", 20);
+  }
+  for (let i = 0; i < 300; i++) {
+    followed!.token(0, "c", 20);
+    while (numRead <= i) await new Promise((resolve) => setTimeout(resolve));
+  }
+  assert.ok(unread.bytes <= 400_000);
+  followed!.finish(0);
+  assert.equal((await fast).flatMap(({ tokens }) => tokens).length, 300, "who reads has all");
+  assert.equal(large!.numCancels + small!.numCancels, 0, "what it has read is enough");
+  // Many that nobody reads: the largest goes, and no more than needed.
+  const others = Array.from(
+    { length: 4 },
+    () => new HandRun({ prompt: "x", logprobs: 20 }, { unread }),
+  );
+  for (let i = 0; i < 38; i++) others.forEach((one) => one.token(0, "d", 20));
+  assert.ok(unread.bytes <= 400_000, `${unread.bytes}`);
+  assert.equal(small!.numCancels, 0, "the smallest stays");
+  const gone = [large!, ...others].filter(({ numCancels }) => numCancels > 0);
+  assert.ok(gone.length > 0 && gone.length < 4, `${gone.length}`);
+  for (const { run } of gone) await assert.rejects(run.result(), { code: "output_too_long" });
+  for (const one of [large!, small!, ...others]) one.finish(0);
+  await Promise.all(stuck.map((reader) => reader.return()));
+  assert.equal(unread.bytes, 0, "what has ended and nobody reads is not counted");
 });

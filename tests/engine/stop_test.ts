@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { StopMatcher } from "../../engine/stop.ts";
+import { StopMatcher, StopTexts } from "../../engine/stop.ts";
 
 /** What came out of pieces pushed one after the other. */
 function stream(pieces: readonly string[], stops: readonly string[], includeStop = false) {
-  const matcher = new StopMatcher(stops, { includeStop });
+  const matcher = new StopMatcher(new StopTexts(stops, { includeStop }));
   let text = "";
   for (const [index, piece] of pieces.entries()) {
     const result = matcher.push(piece);
@@ -52,7 +52,7 @@ Deno.test("StopMatcher stops at the piece that completes the stop text", () => {
 
 Deno.test("StopMatcher holds back only what may become a stop text", () => {
   fc.assert(fc.property(pieces, stops, (pieces, stops) => {
-    const matcher = new StopMatcher(stops, { includeStop: false });
+    const matcher = new StopMatcher(new StopTexts(stops, { includeStop: false }));
     let pushed = "";
     let out = "";
     for (const piece of pieces) {
@@ -84,6 +84,23 @@ Deno.test("StopMatcher prefers the stop text that is complete first", () => {
   assert.deepEqual(stream(["abc"], ["bc", "abc"]), { text: "", stop: "abc", index: 0 });
 });
 
+Deno.test("StopMatcher takes a step a character, whatever the stop texts and what is held", () => {
+  // The longest that are allowed, as many, and each held for as long as may be: then it was no stop.
+  const a = (n: number) => "a".repeat(n);
+  const stops = Array.from(
+    { length: 16 },
+    (_, i) => `${a(1000 - i)}b${a(i)}${"cdefghijklmnopqr"[i]}`,
+  );
+  const pieces = Array.from({ length: 2000 }, (_, i) => a(100) + (i % 10 === 9 ? "b" : ""));
+  const started = performance.now();
+  const { text, stop } = stream(pieces, stops);
+  const ms = performance.now() - started;
+  assert.deepEqual([text.length, stop], [200_200, undefined]);
+  assert.ok(ms < 1000, `${ms} ms for 200,200 characters`);
+  const fresh = stream([...pieces, `${a(1000)}b`, "c"], stops);
+  assert.equal(fresh.stop, stops[0]);
+});
+
 Deno.test("StopMatcher passes everything on without stop texts", () => {
   assert.equal(stream(["a", "", "b"], []).text, "ab");
 });
@@ -91,7 +108,7 @@ Deno.test("StopMatcher passes everything on without stop texts", () => {
 Deno.test("StopMatcher finds what begins where stop texts do not count, and ends where they do", () => {
   const early = fc.integer({ min: 0, max: 12 });
   fc.assert(fc.property(pieces, stops, early, (pieces, stops, early) => {
-    const matcher = new StopMatcher(stops, { includeStop: true });
+    const matcher = new StopMatcher(new StopTexts(stops, { includeStop: true }));
     const whole = pieces.join("");
     const from = pieces.slice(0, early).join("").length;
     const ends = stops.flatMap((stop) =>

@@ -26,6 +26,9 @@ const refused: [keyof GenerateRequest, RegExp, unknown[]][] = [
   ["seed", /an integer of at most 64 bits/, [0.5, NaN, 2 ** 53, 2n ** 64n, -(2n ** 63n) - 1n]],
   ["stop", /at most 16 texts: current value is 17 texts/, [new Array(17).fill("x")]],
   ["stop", /no empty text/, [["x", ""]]],
+  ["stop", /texts of at most 1024 characters: current value is a text of 1025 c/, [[
+    "x".repeat(1025),
+  ]]],
   ["stopTokenIds", /at most 1024 ids, the model's included: current value is 1025/, [idsTo(1025)]],
   ["badWords", /at most 16384 ids in all words together: current value is 16385/, [
     [idsTo(16_000), idsTo(385)],
@@ -122,7 +125,7 @@ Deno.test("resolveRequest() takes every bound itself", () => {
     deadlineMs: 2 ** 32 - 1,
     seed: 2n ** 64n - 1n,
     logitBias: new Map([[99, 100]]),
-    stop: new Array(16).fill("x"),
+    stop: new Array(16).fill("x".repeat(1024)),
   };
   assert.equal(resolveRequest(low, limits).seed, 0n);
   assert.equal(resolveRequest(high, limits).seed, 2n ** 64n - 1n);

@@ -1,16 +1,17 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
+  BodyScan,
   MAX_COMMAS,
   MAX_CONTAINERS,
   MAX_DEPTH,
   MAX_STRINGS,
-  refuseComplex,
-} from "../../functions/server/body.ts";
+} from "../../functions/server/body_scan.ts";
 import { allowLongTurns } from "../event_loop_guard.ts";
 import { fakeHarness } from "./harness.ts";
 
 const CHAT = "/v1/chat/completions";
+const refuseComplex = (bytes: Uint8Array) => new BodyScan().add(bytes);
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
 /** What the scan counts, by walking the value. */
@@ -26,7 +27,7 @@ function count(value: unknown): { depth: number; containers: number; strings: nu
   };
 }
 
-Deno.test("refuseComplex() takes any value within the bounds, whatever its strings hold", () => {
+Deno.test("BodyScan takes any value within the bounds, whatever its strings hold", () => {
   const nasty = fc.constantFrom('"', "\\", "[", "{", "]", "}", '\\"', "é", "\n");
   const text = fc.array(nasty).map((parts) => parts.join(""));
   const { value } = fc.letrec((tie) => ({
@@ -34,14 +35,18 @@ Deno.test("refuseComplex() takes any value within the bounds, whatever its strin
     list: fc.array(tie("value"), { maxLength: 5 }),
     object: fc.dictionary(text, tie("value"), { maxKeys: 5 }),
   }));
-  fc.assert(fc.property(value, (value) => {
+  fc.assert(fc.property(value, fc.integer({ min: 1, max: 7 }), (value, size) => {
     const { depth } = count(value);
-    const scan = () => refuseComplex(bytesOf(JSON.stringify(value)));
+    const bytes = bytesOf(JSON.stringify(value));
+    const scan = () => {
+      const scan = new BodyScan();
+      for (let at = 0; at < bytes.length; at += size) scan.add(bytes.subarray(at, at + size));
+    };
     depth > MAX_DEPTH ? assert.throws(scan, /levels deep/) : scan();
   }));
 });
 
-Deno.test("refuseComplex() counts exactly, strings apart", () => {
+Deno.test("BodyScan counts exactly, strings apart", () => {
   const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
   refuseComplex(bytesOf(nested(MAX_DEPTH)));
   assert.throws(() => refuseComplex(bytesOf(nested(MAX_DEPTH + 1))), /at most 64 levels deep/);

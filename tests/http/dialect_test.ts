@@ -132,6 +132,7 @@ Deno.test("a stream that fails ends in an event of its dialect's error form", as
 Deno.test("a body that does not come in time is 408 in the form of its path's dialect", async () => {
   const { app, functions } = open();
   const server = await listen({
+    maxConnections: 10,
     host: "127.0.0.1",
     port: 0,
     errorShapeOf: errorShapes(functions),

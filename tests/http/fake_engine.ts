@@ -6,6 +6,7 @@
  */
 import { prepare, type PreparedRequest } from "../../engine/prepare.ts";
 import { ActiveRun } from "../../engine/run.ts";
+import { UnreadOutput } from "../../engine/unread_output.ts";
 import {
   EngineError,
   type EngineStats,
@@ -51,6 +52,7 @@ function textOf(token: number): string {
 /** What a test may bend. */
 export interface FakeEngineOptions {
   readonly maxModelLen?: number;
+  readonly maxUnreadBytes?: number;
   /** Waits before each token. */
   readonly tokenMs?: number;
   /** Waits before the first one. */
@@ -76,6 +78,7 @@ export class FakeEngine implements ServedEngine {
   readonly maxModelLen: number;
   readonly fingerprint = "fp_0123456789abcdef";
   readonly ready = Promise.resolve();
+  readonly unread: UnreadOutput;
   /** Requests as they came, for tests to look at. */
   readonly requests: GenerateRequest[] = [];
   state: EngineStats["state"];
@@ -94,6 +97,7 @@ export class FakeEngine implements ServedEngine {
   constructor(readonly options: FakeEngineOptions = {}) {
     this.maxModelLen = options.maxModelLen ?? MAX_MODEL_LEN;
     this.state = options.state ?? "ready";
+    this.unread = new UnreadOutput(options.maxUnreadBytes ?? 512 << 20);
     this.model = {
       name: "fake",
       samplingDefaults: {},
@@ -134,6 +138,7 @@ export class FakeEngine implements ServedEngine {
       signal,
       observer,
       cancelNative: () => work?.cancel(),
+      unread: this.unread,
     });
     try {
       const prepared = preparation.encode();

@@ -31,9 +31,12 @@ function command(
   args: readonly string[],
   env: Record<string, string>,
   flags: readonly string[] = permissions(),
+  openFiles?: number,
 ): Deno.Command {
-  return new Deno.Command(Deno.execPath(), {
-    args: ["run", ...flags, "functions/serve.ts", ...args],
+  const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles} && `;
+  const deno = ["run", ...flags, "functions/serve.ts", ...args];
+  return new Deno.Command("sh", {
+    args: ["-c", `${limit}exec "$0" "$@"`, Deno.execPath(), ...deno],
     env: { NO_COLOR: "1", ...env },
     stdout: "piped",
     stderr: "piped",
@@ -53,8 +56,9 @@ export class ServerProcess implements AsyncDisposable {
     args: readonly string[],
     env: Record<string, string>,
     flags: readonly string[] | undefined,
+    openFiles: number | undefined,
   ) {
-    this.#process = command(["--port", "0", ...args], env, flags).spawn();
+    this.#process = command(["--port", "0", ...args], env, flags, openFiles).spawn();
     this.#process.status.then(() => this.#ended = true);
     this.#reading = Promise.all([
       this.#collect(this.#process.stdout, (text) => this.stdout += text),
@@ -64,17 +68,18 @@ export class ServerProcess implements AsyncDisposable {
 
   /**
    * Starts it and waits until it listens, or until it is ready. `flags` are Deno's, in place of the
-   * serve task's permissions.
+   * serve task's permissions; `openFiles` is its limit of them.
    */
   static async start(
     args: readonly string[],
-    { until = "ready after", env = {}, flags }: {
+    { until = "ready after", env = {}, flags, openFiles }: {
       readonly until?: string;
       readonly env?: Record<string, string>;
       readonly flags?: readonly string[];
+      readonly openFiles?: number;
     } = {},
   ): Promise<ServerProcess> {
-    const server = new ServerProcess(args, env, flags);
+    const server = new ServerProcess(args, env, flags, openFiles);
     await server.printed(until);
     return server;
   }

@@ -111,3 +111,20 @@ Deno.test("what standard output gets is whole when the process ends", async () =
   assert.equal(code, 0);
   assert.match(stdout, /--version[^\n]*\n[^]*\n$/);
 });
+
+Deno.test("a promise that nobody waits for is a line where it fails, not the end", async () => {
+  const code = `import { outliveRejections } from "./functions/server/standard_output.ts";
+    outliveRejections();
+    Promise.reject(new Error("too many open files"));
+    setTimeout(() => console.log("goes on"), 50);`;
+  const { code: status, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", code],
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  assert.deepEqual([status, text(stdout)], [0, "goes on\n"]);
+  assert.match(
+    text(stderr),
+    /^Cannot go on with what nobody waits for: Error: too many open files/,
+  );
+});

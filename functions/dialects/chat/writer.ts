@@ -14,6 +14,7 @@ import type {
 import type { Tokenizer } from "../../../model/spec.ts";
 import type { Answering, Writer } from "../dialect.ts";
 import { endOf, headOf, StreamUsage, tokenNames, usageOf } from "../openai/answer.ts";
+import { lazily } from "../lazy_list.ts";
 import { promptLogprobsOf } from "../openai/prompt_logprobs.ts";
 import { finite } from "../values.ts";
 import type { ChatBody } from "./schema.ts";
@@ -119,7 +120,7 @@ export class ChatWriter implements Writer {
       bytes: [...this.#tokenizer.tokenBytes(token)],
     });
     return {
-      content: positions.map((position) => ({
+      content: lazily(positions, (position) => ({
         ...entry(position),
         top_logprobs: position.top.map(entry),
       })),

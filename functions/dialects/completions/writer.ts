@@ -7,6 +7,7 @@ import type { GenerateChunk, PositionLogprobs, Run, RunResult } from "../../../e
 import type { Tokenizer } from "../../../model/spec.ts";
 import type { Answering, Writer } from "../dialect.ts";
 import { endOf, headOf, StreamUsage, tokenNames, usageOf } from "../openai/answer.ts";
+import { lazily, LazyList } from "../lazy_list.ts";
 import { promptLogprobsOf } from "../openai/prompt_logprobs.ts";
 import { finite, tokenString } from "../values.ts";
 import { type CompletionBody, promptsOf } from "./schema.ts";
@@ -126,21 +127,23 @@ export class CompletionWriter implements Writer {
   #logprobs(scored: readonly Scored[], offset: number) {
     const numLogprobs = this.#numLogprobs;
     if (numLogprobs === undefined) return null;
-    let next = offset;
+    const strings = lazily(scored, ({ token }) => this.#string(token));
     return {
-      tokens: scored.map(({ token }) => this.#nameOf(token)),
-      token_logprobs: scored.map((one) => "logprob" in one ? finite(one.logprob) : null),
-      top_logprobs: scored.map((one) => {
+      tokens: lazily(scored, ({ token }) => this.#nameOf(token)),
+      token_logprobs: lazily(scored, (one) => "logprob" in one ? finite(one.logprob) : null),
+      top_logprobs: lazily(scored, (one) => {
         if (!("logprob" in one)) return null;
         const likely = one.top.slice(0, numLogprobs);
         return Object.fromEntries(
           [...likely, one].map(({ token, logprob }) => [this.#nameOf(token), finite(logprob)]),
         );
       }),
-      text_offset: scored.map(({ token }) => {
-        const at = next;
-        next += this.#string(token).length;
-        return at;
+      text_offset: new LazyList(function* () {
+        let at = offset;
+        for (const text of strings) {
+          yield at;
+          at += text.length;
+        }
       }),
     };
   }

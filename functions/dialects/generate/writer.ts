@@ -6,6 +6,7 @@
 import { textOf } from "../../../engine/reasoning.ts";
 import type { GenerateChunk, PositionLogprobs, Run, RunResult } from "../../../engine/types.ts";
 import type { Answering, Writer } from "../dialect.ts";
+import { lazily } from "../lazy_list.ts";
 import { present } from "../present.ts";
 import { finishReason, finite, newId } from "../values.ts";
 
@@ -43,7 +44,10 @@ export class GenerateWriter implements Writer {
   #end(): object {
     const { promptTokens, numCachedTokens, numOutputTokens, promptLogprobs } = this.#run;
     return {
-      ...present({ prompt_logprobs: promptLogprobs?.map((one) => one ? onWire(one) : null) }),
+      ...present({
+        prompt_logprobs: promptLogprobs &&
+          lazily(promptLogprobs, (one) => one ? onWire(one) : null),
+      }),
       usage: {
         prompt_tokens: promptTokens.length,
         cached_tokens: numCachedTokens,
@@ -60,7 +64,7 @@ function outputOf({ index, text, parts, tokens, logprobs, ...end }: GenerateChun
     text,
     ...(reasoning !== "" && { reasoning }),
     tokens,
-    ...(logprobs && { logprobs: logprobs.map(onWire) }),
+    ...(logprobs && { logprobs: lazily(logprobs, onWire) }),
     finish_reason: end.finishReason === null ? null : finishReason(end.finishReason),
     stop_reason: end.stopReason,
   };

@@ -5,6 +5,7 @@
  */
 import type { PositionLogprobs, TokenLogprob } from "../../../engine/types.ts";
 import type { Tokenizer } from "../../../model/spec.ts";
+import { lazily, type LazyList } from "../lazy_list.ts";
 import { finite, tokenString } from "../values.ts";
 
 interface RankedLogprob {
@@ -21,7 +22,7 @@ interface RankedLogprob {
 export function promptLogprobsOf(
   positions: readonly (PositionLogprobs | undefined)[] | undefined,
   tokenizer: Tokenizer,
-): { prompt_logprobs?: (Record<string, RankedLogprob> | null)[] } {
+): { prompt_logprobs?: LazyList<Record<string, RankedLogprob> | null> } {
   if (positions === undefined) return {};
   const entry = ({ token, logprob }: TokenLogprob, rank: number) =>
     [
@@ -29,11 +30,13 @@ export function promptLogprobsOf(
       { logprob: finite(logprob), rank, decoded_token: tokenString(tokenizer, token) },
     ] as const;
   return {
-    prompt_logprobs: positions.map((position) =>
-      position === undefined ? null : Object.fromEntries([
-        entry(position, 0),
-        ...position.top.map((likely, i) => entry(likely, i + 1)),
-      ])
+    prompt_logprobs: lazily(
+      positions,
+      (position) =>
+        position === undefined ? null : Object.fromEntries([
+          entry(position, 0),
+          ...position.top.map((likely, i) => entry(likely, i + 1)),
+        ]),
     ),
   };
 }
