@@ -1,9 +1,10 @@
 /**
- * Clients that others wrote, in versions that are pinned, against our server with the default model.
+ * Clients that others wrote, and judges of what we say of ourselves, in versions that are pinned, against
+ * our server with the default model.
  *
  *     deno task foreign [CLIENT...]
  *
- * Python's are installed into `.tools/foreign` first. A client whose program this machine does not
+ * Python's are installed into `.tools/foreign` first, npm's into `.tools/foreign-npm`. A client whose program this machine does not
  * have is skipped. Each ends with a line that counts; exit code 1 when one of them fails.
  *
  * @module
@@ -11,6 +12,14 @@
 import { defaultModelPath } from "../../model/default_model.ts";
 import { ServerProcess } from "../http/server_process.ts";
 import { installPython } from "../python_venv.ts";
+import {
+  installNpm,
+  openapiPythonClient,
+  openapiTypescript,
+  redocly,
+  schemathesis,
+  type Verdict,
+} from "./openapi.ts";
 
 interface Outcome {
   readonly passed: number;
@@ -30,6 +39,10 @@ const CLIENTS: Readonly<Record<string, () => Promise<Outcome>>> = {
   langchain: () => pytest("langchain_test.py"),
   java,
   promtool,
+  redocly: () => judged(redocly),
+  "openapi-typescript": () => judged(openapiTypescript),
+  "openapi-python-client": () => judged((document) => openapiPythonClient(`${VENV}/bin`, document)),
+  schemathesis: () => judged(() => schemathesis(`${VENV}/bin`, server.address, KEY)),
 };
 
 const chosen = Deno.args.length > 0 ? Deno.args : Object.keys(CLIENTS);
@@ -42,6 +55,7 @@ if (unknown !== undefined) {
 
 await defaultModelPath(); // the server that is started here may not write it
 await installPython(`${HERE}/requirements.txt`, VENV);
+await installNpm();
 await using server = await ServerProcess.start([
   ...["--api-key", KEY],
   ...["--served-model-name", MODEL, "--served-model-name", OTHER_MODEL],
@@ -93,6 +107,21 @@ function counted(output: string): Outcome {
 
 async function pytest(file: string): Promise<Outcome> {
   return counted(await run(`${VENV}/bin/python`, ["-m", "pytest", `${HERE}/${file}`]));
+}
+
+/** Shows what a program says that does not take what `/openapi.json` says. */
+async function judged(judge: (document: string) => Promise<Verdict>): Promise<Outcome> {
+  const folder = await Deno.makeTempDir();
+  try {
+    const document = `${folder}/openapi.json`;
+    const told = await fetch(`${server.address}/openapi.json`);
+    await Deno.writeTextFile(document, JSON.stringify(await told.json(), null, 2));
+    const { ok, output } = await judge(document);
+    if (!ok) console.log(output.trimEnd());
+    return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 }
 
 async function java(): Promise<Outcome> {
