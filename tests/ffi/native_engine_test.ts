@@ -410,6 +410,8 @@ Deno.test("Struct writes every type of field, and reads what it wrote", () => {
   assert.deepEqual(struct.offsets.many, 24);
   const three = struct.allocate(3);
   assert.deepEqual([0, 64, 128].map((at) => three.getUint32(at, true)), [64, 64, 64]);
+  const padded = new Struct("padded", { a: "u64", b: "u32" }, { sized: false });
+  assert.equal(padded.byteLength, 16, "to its widest scalar");
   const pair = new Struct("pair", { a: "u32", b: "u32" }, { sized: false });
   assert.deepEqual([...new Uint32Array(pair.encode({ a: 1, b: 2 }).buffer)], [1, 2]);
   assert.deepEqual(new Uint8Array(pair.allocate(2).buffer), new Uint8Array(16));

@@ -348,6 +348,16 @@ Deno.test("a caller who leaves a whole answer is 499 in the log, and nothing els
   assert.equal(JSON.parse(log[0]!).status, 499);
 });
 
+Deno.test("a caller who leaves a whole answer's body is 499 too, and its request ends", async () => {
+  await using harness = fakeHarness({ tokenMs: 5 }, { accessLog: "json" });
+  const log = await linesTo(standardOutput, async (lines) => {
+    const answer = await harness.post(CHAT, { ...chat, max_tokens: 500 });
+    await answer.body!.cancel();
+    while (lines.length === 0) await tick();
+  });
+  assert.equal(JSON.parse(log[0]!).status, 499);
+});
+
 Deno.test("a whole answer that is cut after its head breaks off and is 503 in the log", async () => {
   await using harness = fakeHarness({ tokenMs: 5 }, { accessLog: "json" });
   const log = await linesTo(standardOutput, async (lines) => {
