@@ -177,7 +177,8 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Token ids of a text. `literal` says where it is text whatever it spells. [addSpecialTokens: true]
+   * Token ids of a text. `literal` says where it is text whatever it spells; each `caller` has turns of
+   * its own. [addSpecialTokens: true]
    *
    * @throws {EngineError} `context_length_exceeded` for a text so long that it cannot fit the model
    *
@@ -196,11 +197,12 @@ export class Engine implements AsyncDisposable {
     options: {
       readonly addSpecialTokens?: boolean;
       readonly literal?: readonly LiteralSpan[];
+      readonly caller?: string;
       readonly signal?: AbortSignal;
     } = {},
   ): Promise<number[]> {
-    const { addSpecialTokens = true, literal, signal } = options;
-    return await this.#encoder.encode(text, { addSpecialTokens, literal, signal });
+    const { addSpecialTokens = true, ...rest } = options;
+    return await this.#encoder.encode(text, { addSpecialTokens, ...rest });
   }
 
   /**

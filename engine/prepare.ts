@@ -30,6 +30,8 @@ export type Encode<Tokens> = (
     readonly literal?: readonly LiteralSpan[] | undefined;
     /** What the text is called in an error. */
     readonly field: string;
+    /** Whose it is. */
+    readonly caller: string | undefined;
     readonly signal: AbortSignal | undefined;
   },
 ) => Tokens;
@@ -86,7 +88,8 @@ export function prepare(
       if ("tokens" in prompt) return complete(prompt.tokens);
       const { text, addSpecialTokens, literal } = prompt;
       const field = sourceField(request);
-      const tokens = encode(text, { addSpecialTokens, literal, field, signal });
+      const { caller } = request;
+      const tokens = encode(text, { addSpecialTokens, literal, field, caller, signal });
       return tokens instanceof Promise ? tokens.then(complete) : complete(tokens);
     },
   };

@@ -68,7 +68,11 @@ tokenize.post("/tokenize", async (c) => {
   const body = await readBody(c, TokenizeRequest);
   const engine = models.resolve(body.model).model.require("read");
   const { text, ...options } = textOf(body, engine);
-  const tokens = await engine.tokenize(text, { ...options, signal: c.var.signal });
+  const tokens = await engine.tokenize(text, {
+    ...options,
+    caller: c.var.caller.id,
+    signal: c.var.signal,
+  });
   return c.json({
     tokens,
     count: tokens.length,

@@ -38,6 +38,7 @@ export interface ServedEngine {
     readonly addSpecialTokens?: boolean;
     readonly literal?: readonly LiteralSpan[];
     readonly signal?: AbortSignal;
+    readonly caller?: string;
   }): Promise<number[]>;
   detokenize(
     tokens: readonly number[],

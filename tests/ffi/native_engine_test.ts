@@ -100,8 +100,9 @@ hearth_status hearth_submit(hearth_engine* engine, const uint32_t* tokens, uint3
   const uint32_t* words = (const uint32_t*)(flat + options->bad_words_offset);
   at += sprintf(at, "tokens");
   for (uint32_t i = 0; i < num_tokens; ++i) at += sprintf(at, " %u", tokens[i]);
-  at += sprintf(at, "; seed %llu %u; salt %llu %llu; stops", (unsigned long long)options->seed,
-                options->has_seed, (unsigned long long)options->salt[0],
+  at += sprintf(at, "; seed %llu %u; caller %llu %u; salt %llu %llu; stops", (unsigned long long)options->seed,
+                options->has_seed, (unsigned long long)options->caller, options->caller_weight,
+                (unsigned long long)options->salt[0],
                 (unsigned long long)options->salt[1]);
   for (uint32_t i = 0; i < options->stop_ids_count; ++i) at += sprintf(at, " %u", stops[i]);
   at += sprintf(at, "; biases");
@@ -180,6 +181,8 @@ const request = {
   temperature: 0.5,
   seed: 2n ** 63n,
   salt: [10n, 11n],
+  caller: 2n ** 63n + 12n,
+  callerWeight: 13,
   stopIds: [20, 21, 22],
   logitBias: new Map([[30, -1.5], [31, 2]]),
   badWords: [[40], [41, 42]],
@@ -268,7 +271,8 @@ Deno.test("NativeEngine hands over and reads each value of each call", async () 
     assert.equal(engine.submit(Uint32Array.of(1, 2, 3), request), 99n);
     assert.equal(
       engine.describe(),
-      "tokens 1 2 3; seed 9223372036854775808 1; salt 10 11; stops 20 21 22; " +
+      "tokens 1 2 3; seed 9223372036854775808 1; caller 9223372036854775820 13; " +
+        "salt 10 11; stops 20 21 22; " +
         "biases 30:-1.5 31:2; words 1 40 2 41 42; flat 52; max_tokens 6 temperature 0.5",
     );
     assert.throws(() => engine.submit(new Uint32Array(9), request), {
