@@ -103,7 +103,7 @@ Deno.test("a chat's stream, plain and with all that may come along", async () =>
   });
   const events = await stream(harness, CHAT, { messages, max_tokens: 2, ...all });
   assert.deepEqual(events, [
-    event({ ...begin, prompt_token_ids: CHAT_PROMPT }, { usage: usage(20, 0) }),
+    event(begin, { prompt_token_ids: CHAT_PROMPT, usage: usage(20, 0) }),
     event(piece("a"), { usage: usage(20, 1) }),
     event({ ...piece("b"), ...end }, { usage: usage(20, 2) }),
     { ...head("chatcmpl", "chat.completion.chunk"), choices: [], usage: usage(20, 2) },
@@ -157,7 +157,10 @@ Deno.test("completions' whole answer: prompts times n, echoed, with log probabil
     usage: usage(2, 2),
   });
   const none = await whole(harness, COMPLETIONS, { ...all, logprobs: 0 });
-  assert.equal(none.choices[0].logprobs.top_logprobs, null);
+  assert.deepEqual(
+    none.choices[0].logprobs.top_logprobs,
+    [null, { y: -0.5 }, { a: -0.5 }, { b: -0.5 }],
+  );
   const tokens = { prompt: [120, 257, 121], max_tokens: 1, echo: true };
   assert.equal((await whole(harness, COMPLETIONS, tokens)).choices[0].text, "xya");
 });
@@ -282,11 +285,17 @@ Deno.test("models, tokens and versions are told field by field", async () => {
     ...tokenized,
     token_strs: ["<s>", "a"],
   });
-  for (const wrong of [{}, { ...text, messages }, { prompt: null }]) {
+  for (
+    const [wrong, given, param] of [
+      [{}, "none", "prompt"],
+      [{ ...text, messages }, "prompt, messages", "messages"],
+      [{ prompt: null }, "none", "prompt"],
+    ] as const
+  ) {
     const { error } = await harness.json("/tokenize", wrong, 400);
     assert.deepEqual(
       [error.message, error.param],
-      ["Cannot read request: give exactly one of prompt and messages", "prompt"],
+      [`Cannot read request: give exactly one of prompt, messages: given are ${given}`, param],
     );
   }
   assert.deepEqual((await harness.json("/tokenize", { messages })).tokens, CHAT_PROMPT);
