@@ -38,10 +38,13 @@ const DEFAULTS: Readonly<Record<string, Value>> = { None: null, True: true, Fals
  * @param name of the function, for messages
  */
 export function binder(name: string, parameters: string): Binder {
-  const parts = (parameters.match(/(?:'[^']*'|[^,])+/g) ?? []).map((part) => part.trim());
-  const slash = parts.indexOf("/");
-  if (slash >= 0) parts.splice(slash, 1);
+  const [before = [], after] = parameters.split("/").map((some) =>
+    [...some.matchAll(/[^\s,](?:'[^']*'|[^,])*/g)].map(([part]) => part)
+  );
+  const parts = [...before, ...after ?? []];
   const names = parts.map((part) => part.split("=")[0]!);
+  const indexes = new Map(names.map((name, index) => [name, index]));
+  const unnamed = after === undefined ? 0 : before.length;
   const defaults = parts.map((part) => {
     const text = /=(.*)$/s.exec(part)?.[1];
     if (text === undefined) return undefined;
@@ -57,8 +60,10 @@ export function binder(name: string, parameters: string): Binder {
     }
     const values: (Value | undefined)[] = [...positional];
     for (const [key, value] of named) {
-      const index = names.indexOf(key);
-      if (index < slash || index < 0) fail(`${name}() got an unexpected keyword argument '${key}'`);
+      const index = indexes.get(key);
+      if (index === undefined || index < unnamed) {
+        fail(`${name}() got an unexpected keyword argument '${key}'`);
+      }
       if (values[index] !== undefined) fail(`${name}() got multiple values for argument '${key}'`);
       values[index] = value;
     }

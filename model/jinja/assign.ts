@@ -46,11 +46,10 @@ export function assigner(target: Expression, scope: Scope): (frame: Frame, value
 export function namespaceCheck(
   target: Expression,
   scope: Scope,
-): ((frame: Frame) => void) | undefined {
+): (frame: Frame) => void {
   const slots = [...walk(target)].flatMap((node) =>
     node.kind === "attributeTarget" ? [slotOf(node.name, scope)] : []
   );
-  if (slots.length === 0) return undefined;
   const readers = slots.map((slot) => [holderOf(slot, scope), slot.index] as const);
   return (frame) => {
     for (const [holder, index] of readers) {

@@ -249,9 +249,9 @@ function listChildren(node: Node): (Node | undefined)[] {
 
 /** A node and all below it, however deep. */
 export function* walk(node: Node): Generator<Node> {
-  const left = [node];
-  for (let next = left.pop(); next !== undefined; next = left.pop()) {
+  const found = [node];
+  for (const next of found) {
     yield next;
-    left.push(...childrenOf(next).reverse());
+    found.push(...childrenOf(next));
   }
 }

@@ -126,7 +126,6 @@ class Compiler {
     return (frame) => {
       const { run, out } = frame;
       for (const part of parts) out.write(toText(run, part(frame)));
-      return undefined;
     };
   }
 
@@ -200,7 +199,6 @@ class Compiler {
         return own.out.finish();
       };
       frame.out.write(call(iterable(frame), 0));
-      return undefined;
     };
   }
 
@@ -250,9 +248,8 @@ class Compiler {
     const assign = assigner(node.target, scope);
     const check = namespaceCheck(node.target, scope);
     return (frame) => {
-      check?.(frame);
+      check(frame);
       assign(frame, value(frame));
-      return undefined;
     };
   }
 
@@ -326,7 +323,6 @@ class Compiler {
     );
     return (frame) => {
       assign(frame, make(frame));
-      return undefined;
     };
   }
 
@@ -335,7 +331,6 @@ class Compiler {
     const call = compileCall(node.callee, scope, (frame) => ["caller", make(frame)]);
     return (frame) => {
       frame.out.write(textFrom("a call block", call(frame)));
-      return undefined;
     };
   }
 
@@ -343,7 +338,6 @@ class Compiler {
     const make = this.#macroMaker(null, { parameters: [], defaults: [] }, node.body, scope);
     return (frame) => {
       frame.out.write(make(frame).call(frame.run, { positional: [], named: new Map() }) as Str);
-      return undefined;
     };
   }
 
@@ -430,7 +424,6 @@ class Compiler {
     if (!node.isScoped) {
       return ({ run, context, out }) => {
         run.nested(() => block(run, context, out));
-        return undefined;
       };
     }
     // Asked for when it runs: kept, the names of each such block would grow with their square.
@@ -443,7 +436,6 @@ class Compiler {
         if (value !== undefined) names.push([name, value]);
       }
       run.nested(() => block(run, context.with(run, names), out));
-      return undefined;
     };
   }
 }

@@ -79,8 +79,9 @@ function entity(all: string, decimal?: string, hex?: string, name?: string): str
     return name.endsWith(";") || LEGACY.test(name) ? unknownEntity(all) : all;
   }
   const code = decimal === undefined ? parseInt(hex!, 16) : Number(decimal);
-  return code >= 0xa0 && code <= 0x10ffff || code >= 0x20 && code < 0x7f
-    ? String.fromCodePoint(code)
+  const character = code <= 0x10ffff ? String.fromCodePoint(code) : "";
+  return /^[^\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]$/u.test(character)
+    ? character
     : unknownEntity(all);
 }
 

@@ -103,6 +103,7 @@ function converted(run: Run, value: Value, conversion: string): Value {
 function fieldValue(formatting: Formatting, name: string): Value {
   const { args, lookup } = formatting;
   const first = /^[^.[]*/.exec(name)![0];
+  if (first === "" && name !== "") fail("KeyError: ''");
   let value = firstValue(formatting, first, args);
   const rest = name.slice(first.length);
   const part = /\.([^.[]+)|\[([^\]]+)\]/gy;

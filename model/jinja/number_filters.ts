@@ -9,6 +9,7 @@ import {
   asNumber,
   calculate,
   fixed,
+  floatText,
   MAX_DIGITS,
   parseFloatText,
   parseIntText,
@@ -99,7 +100,7 @@ function fileSize(run: Run, value: Value, [binary]: Value[]): Value {
   const at = index < 0 ? PREFIXES.length - 1 : index;
   const prefix = isBinary ? `${PREFIXES[at]!.toUpperCase()}i` : PREFIXES[at]!;
   const size = base * bytes / base ** (at + 2);
-  return `${Number.isFinite(size) ? fixed(size, 1) : size} ${prefix}B`;
+  return `${Number.isFinite(size) ? fixed(size, 1) : floatText(size)} ${prefix}B`;
 }
 
 /** By name. */

@@ -69,7 +69,7 @@ export function calculate(operator: Operator, a: Int | Float, b: Int | Float): V
   return bigInts(operator, BigInt(a), BigInt(b));
 }
 
-/** Right where the result is safe. */
+/** Right where the result is safe; NaN is left to what takes longer. */
 function smallInts(operator: Operator, a: number, b: number): number {
   switch (operator) {
     case "+":
@@ -78,14 +78,8 @@ function smallInts(operator: Operator, a: number, b: number): number {
       return a - b;
     case "*":
       return a * b;
-    case "//":
-      return b === 0
-        ? NaN
-        : Math.floor(a / b) * b <= a && Math.abs(a) < 2 ** 51
-        ? Math.floor(a / b)
-        : NaN;
     case "%":
-      return b === 0 ? NaN : ((a % b) + b) % b;
+      return ((a % b) + b) % b;
     default:
       return NaN;
   }

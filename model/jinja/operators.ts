@@ -175,14 +175,12 @@ function equalRanges(a: Range, b: Range): boolean {
     (a.start === b.start && (a.length === 1 || a.step === b.step));
 }
 
+/** As sets: keys may equal pairs, and values are no set. */
 function equalViews(run: Run, a: DictView, b: DictView): boolean {
-  if (a.kind !== b.kind || a.kind === "values") return false;
-  if (a.dict.size !== b.dict.size) return false;
-  for (const [key, value] of a.dict.entries()) {
+  if (a.kind === "values" || b.kind === "values" || a.dict.size !== b.dict.size) return false;
+  for (const item of a) {
     run.spend(1);
-    const other = b.dict.get(run, key);
-    if (other === undefined) return false;
-    if (a.kind === "items" && !equals(run, value, other)) return false;
+    if (!contains(run, b, item)) return false;
   }
   return true;
 }
@@ -243,8 +241,9 @@ function contains(run: Run, container: Value, item: Value): boolean {
     if (container.kind === "keys") return container.dict.get(run, item) !== undefined;
     if (container.kind === "items") {
       if (!(item instanceof Tuple) || item.items.length !== 2) return false;
-      const value = container.dict.get(run, item.items[0]!);
-      return value !== undefined && equals(run, value, item.items[1]!);
+      const [key, wanted] = item.items as [Value, Value];
+      const value = container.dict.get(run, key);
+      return value !== undefined && (isSame(value, wanted) || equals(run, value, wanted));
     }
   }
   if (container instanceof Range && asInt(item) !== undefined) {

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from random_snippets import VARIABLES
 from reference import render
+from tables_of_filters import TABLES
 from tables_of_statements import STATEMENTS
 
 # A value of each kind, and some of the same kind that differ.
@@ -24,6 +25,8 @@ reverse reverse|list round safe select|list selectattr('a')|list slice(2)|list s
 urlencode urlize wordcount wordwrap xmlattr""".split()
 TESTS = """boolean callable defined divisibleby(2) eq(7) equalto(7) ==(7) ne(7) !=(7) escaped even odd false true filter test float integer number gt(2) >(2)
 greaterthan(2) ge(7) >=(7) lt(2) <(2) lessthan(2) le(7) <=(7) in([7]) iterable lower upper mapping none sameas(none) sameas(7) sequence string undefined""".split()
+# What is equal without being the same.
+VIEWS = ["ed", "ed.keys()", "ed.values()", "ed.items()", "d.keys()", "d.items()", "d.values()", "{'a': 1}.keys()", "{'a': 2}.keys()", "{'b': 1}.keys()", "{'a': 1}.items()", "{'a': 2}.items()", "{'b': 1}.items()", "{'a': 1.0}.items()", "{'a': 1}.values()", "{'a': [1]}.items()", "{('a', 1): 2}.keys()", "('a', 1)", "('a', 1, 2)", "('b', 1)", "['a', 1]", "'a'", "1", "1.0", "range(0)", "range(1)", "range(0, 1, 5)", "range(1, 1)", "range(0, 4, 2)", "range(0, 3, 2)", "range(4, 0, -2)", "range(4)", "range(1, 4)", "2", "4", "-1", "('nan' if t) | float", "[('nan' if t) | float]", "{'a': 1, 'b': 2}", "{'b': 2, 'a': 1}", "{'a': 1, 'b': 3}", "{'a': none}", "[[1], {'a': (1,)}]", "[[1.0], {'a': (true,)}]", "none", "undef", "range", "joiner"]
 # Arguments of filters that take some, of each kind that they could be.
 ARGUMENTS = ["1", "-1", "0", "'x'", "''", "true", "false", "none", "undef", "1.5", "[1]", "('a', 'b')"]
 WITH_ARGUMENTS = """'ab'|attr($) [1,2,3]|batch($)|list [1,2,3]|batch(2,$)|list 'ab'|center($) undef|d($) ''|d('x',$) dd|dictsort($) dd|dictsort(by=$) dd|dictsort(reverse=$)
@@ -56,7 +59,7 @@ SPECS = """ d b o x X n c s e E f F g G % #x #X #b #o #d #e #f #g #.0f #.0e #.3g
 TEXT_SPECS = " s d x f 5 <5 >5 ^5 =5 05 5s .2 .0 .2s 5.1 >5.1s *^5 *^6 0<5 é>4 😀>4 + # , _ z n <05 <1 20.20 %".split(" ")
 PERCENTS = """%d %i %u %x %X %o %e %E %f %F %g %G %c %s %r %a %q %z %-5d| %05d %5d %+d %\\x20d %+5d %-+5d| %+05d %\\x2005d %#x %#X %#o %#d %#e %#.0f %#.0e %#g %.3d %.0d %8.3d %-8.3d| %08.3d %+.3d %.3x %#.3x %#08x %-#8x| %.2f %.0f %10.2f %-10.2f|
 %010.2f %+.2f %.2e %.0e %10.2e %.3g %.0g %10g %-10g| %.2s %.0s %5s %-5s| %5.1s %05s %.2r %.3a %8r %-8a| %5c %-5c| %.1c %05c %ld %hd %Ld %.d %.s %5% %-5%| %% %(a)s %(a)d %(a)% %(zz)s %(a(b))s % %5 %. %(a %l a%""".split()
-PERCENT_VALUES = ["((%s),)" % n for n in ["5", "-42", "1234567", "10 ** 20", "true", "0.0", "-0.0", "2.5", "-2.675", "1e16", "1e-7", "('inf' if t) | float", "('nan' if t) | float", "'x'", "'é😀'", "''", "none", "undef", "[1]", "300", "-1", "1114112", "tag | safe"]] + \
+PERCENT_VALUES = ["((%s),)" % n for n in ["5", "-42", "1234567", "10 ** 20", "true", "0.0", "-0.0", "2.5", "-2.675", "1e16", "1e-7", "('inf' if t) | float", "('nan' if t) | float", "'x'", "'é😀'", "''", "none", "undef", "[1]", "300", "-1", "1114111", "1114112", "tag | safe"]] + \
                  ["()", "5", "'x'", "none", "undef", "[1]", "range(2)", "{}", "{'a': 5}", "{'a': 'é', 'a(b)': 1}", "{'a': 2.5}.items()", "(1, 2)", "namespace(a=1)"]
 
 CODES = "aAbBcCdDeFfgGHIhjklmMnpPrRStTuUVwWxXyYzZ%"
@@ -104,6 +107,12 @@ def tables():
         for text in ["'bab a'", "''", "u", "tag | safe"]:
             values = [] if "$" not in call else METHOD_ARGUMENTS if text in ("'bab a'", "u") else ["", "1", "7", "'a'", "undef", "('a', 'b')"]
             yield "{{ (%s).%s }}" % (text, call if values else call[:-1] + "$)"), values or ["", "1"]
+    for name in FILTERS + ["map('x')", "select('x')"]: yield "{{ ('ab' | %s($)) | string }}" % name.split("(")[0].split("|")[0], ["1, 2, 3, 4, 5, 6", "nothing=1", "*[], **{}"]
+    for name in TESTS: yield "{{ 7 is %s($) }}" % name.split("(")[0] if name[0].isalpha() else "{{ [7] | select('%s', $) | list }}" % name.split("(")[0], ["1, 2, 3", "nothing=1"]
+    for name in NAMES:
+        if name.endswith(")"): yield "{{ ($).%s(1, 2, 3, 4) }}" % name.split("(")[0], ["[1]", "(1,)", "range(2)", "d", "7", "true", "2.5", "cycler(1)"]
+    for view in VIEWS:
+        for operator in ["==", "in", "is sameas"]: yield "{{ ($) %s (%s) }}" % (operator, view), VIEWS
     for name in NAMES: yield "{{ ($).%s }}" % name, ["'a'", "7", "undef", "[1]", "namespace(a=1)", "joiner(1)"] if name.startswith("__") else KINDS
     for value in SEQUENCES: yield "{{ (%s)[$] }}" % value, KEYS
     for operator in ARITHMETIC:
@@ -124,6 +133,7 @@ def tables():
         yield "{{ ($) | round(%d) }}" % digits, ROUNDED
     for method in ("ceil", "floor"):
         for digits in (-1, 0, 1, 2): yield "{{ ($) | round(%d, '%s') }}" % (digits, method), ROUNDED
+    yield from TABLES.items()
     yield from STATEMENTS.items()
     for value, uses in LONG.items(): yield "{%% set w = %s %%}{{ (w$) | string | length }}" % value, uses
 
