@@ -39,13 +39,22 @@ export class ServerProcess implements AsyncDisposable {
     private readonly child: Deno.ChildProcess,
   ) {}
 
-  /** Spawn `deno task serve` on a free port and wait for its first token. */
-  static async start(args: readonly string[]): Promise<ServerProcess> {
+  /**
+   * Spawn `deno task serve` on a free port and wait for its first token.
+   *
+   * @param key that its requests are sent with
+   * @param folder of another checkout
+   */
+  static async start(
+    args: readonly string[],
+    { key = "", folder = Deno.cwd() }: { readonly key?: string; readonly folder?: string } = {},
+  ): Promise<ServerProcess> {
     const port = freePort();
     const url = `http://127.0.0.1:${port}`;
     const spawned = performance.now();
     const child = new Deno.Command(Deno.execPath(), {
       args: ["task", "--quiet", "serve", "--port", String(port), ...args],
+      cwd: folder,
       stdin: "null",
       stdout: "null",
       stderr: "inherit",
@@ -56,16 +65,29 @@ export class ServerProcess implements AsyncDisposable {
     await answers(`${url}/ready`, child);
     const ready = since();
     const server = new ServerProcess(url, { listening, ready, firstToken: 0 }, child);
-    await server.complete(randomPrompt(16), 1);
+    await server.complete(randomPrompt(16), 1, { key });
     return new ServerProcess(url, { listening, ready, firstToken: since() }, child);
   }
 
-  /** Stream a greedy completion of exactly `maxTokens` tokens. */
-  async complete(prompt: readonly number[], maxTokens: number): Promise<TokenTimes> {
+  /**
+   * Stream a greedy completion of exactly `maxTokens` tokens.
+   *
+   * @param onArrival called for each chunk as it comes
+   */
+  async complete(
+    prompt: readonly number[],
+    maxTokens: number,
+    { key = "", signal, onArrival = () => {} }: {
+      readonly key?: string;
+      readonly signal?: AbortSignal;
+      readonly onArrival?: (arrival: Arrival) => void;
+    } = {},
+  ): Promise<TokenTimes> {
     const sent = performance.now();
     const response = await fetch(`${this.url}/v1/completions`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: { "content-type": "application/json", ...key && { "x-api-key": key } },
+      ...signal && { signal },
       body: JSON.stringify({
         prompt,
         max_tokens: maxTokens,
@@ -87,7 +109,10 @@ export class ServerProcess implements AsyncDisposable {
       const chunk = JSON.parse(line.slice("data: ".length));
       if (chunk.error) throw new Error(`Cannot complete: ${chunk.error.message}`);
       const numTokens = chunk.choices?.[0]?.token_ids.length ?? 0;
-      if (numTokens > 0) arrivals.push({ at: performance.now(), numTokens });
+      if (numTokens === 0) continue;
+      const arrival = { at: performance.now(), numTokens };
+      arrivals.push(arrival);
+      onArrival(arrival);
     }
     const total = arrivals.reduce((sum, { numTokens }) => sum + numTokens, 0);
     if (total !== maxTokens) {

@@ -23,7 +23,7 @@ static_assert(sizeof(hearth_device) == 152);
 static_assert(sizeof(hearth_model_spec) == 112);
 static_assert(sizeof(hearth_tensor) == 64);
 static_assert(sizeof(hearth_file) == 16);
-static_assert(sizeof(hearth_engine_options) == 120);
+static_assert(sizeof(hearth_engine_options) == 128);
 static_assert(sizeof(hearth_request_options) == 136);
 static_assert(sizeof(hearth_event) == 64);
 static_assert(sizeof(hearth_engine_stats) == 280);

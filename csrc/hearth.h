@@ -266,7 +266,7 @@ typedef struct hearth_option_group {
   uint32_t bytes;  /* the group's `size` says the same */
 } hearth_option_group;
 
-/** 0 means the default wherever a default is named. in, 112 bytes at least. 120 bytes. */
+/** 0 means the default wherever a default is named. in, 112 bytes at least. 128 bytes. */
 typedef struct hearth_engine_options {
   uint32_t size;
   uint32_t device_kind;  /* HEARTH_DEVICE_*; AUTO: the first CUDA device, else the CPU */
@@ -299,6 +299,10 @@ typedef struct hearth_engine_options {
   float gpu_memory_utilization; /* CUDA: share of the device's memory to take; 0: 0.9; at most 1 */
   uint32_t groups_offset;       /* hearth_option_group[], in the flat buffer */
   uint32_t groups_count;
+  /* Of a step that computes prompts, by measured ones: their chunks are cut to it, which changes no
+     result. 0: 150; UINT32_MAX: no bound */
+  uint32_t max_step_ms;
+  uint32_t reserved;
 } hearth_engine_options;
 
 /**

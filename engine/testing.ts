@@ -90,6 +90,7 @@ export class ManualEngine implements Disposable {
     checkOptions(options);
     this.model = model;
     this.#native = NativeEngine.open(openLibrary(options.library), encodeModel(model), {
+      maxStepMs: 0, // what a step computes is then no question of time
       ...options,
       manual: true,
     });

@@ -91,8 +91,8 @@ export interface GenerateRequest extends SamplingParameters, ConversationOptions
   /** Add BOS and the like to what is encoded. [true; messages: false, as templates have them] */
   readonly addSpecialTokens?: boolean;
   /**
-   * Among those of its caller 0 goes first, then 1, and so on; then the order of arrival; from
-   * -1000 to 1000. [0]
+   * Among those of its caller 0 goes first, then 1, and so on; then the order of arrival. A
+   * server takes those below 0 only if it was told to; from -1000 to 1000. [0]
    */
   readonly priority?: number;
   /** Milliseconds from now until the last token; refused at once where it cannot be met. [none] */

@@ -49,6 +49,11 @@ export const ENGINE_OPTIONS = {
     { kind: "integer", min: 1, max: 65536, shown: "512; on CUDA 2048" },
     "Token budget of a scheduler step",
   ),
+  // In C 0 is the default, and the greatest number is no bound.
+  maxStepMs: entry(
+    { kind: "integer", min: 0, max: 60_000, default: 150, inC: null },
+    "A step that computes prompts lasts no longer, by measured ones: others wait so long at most; 0: no bound",
+  ),
   kvCacheMemoryBytes: entry({
     kind: "bytes",
     min: 1,

@@ -50,6 +50,7 @@ export interface NativeRequest extends ScalarFields {
 const EVENT_CAPACITY = 4096;
 const PAYLOAD_CAPACITY = 256 * 1024;
 const KEEP_ALL_TOKENS = 0xffff_ffff;
+const NO_STEP_BOUND = 0xffff_ffff;
 
 /** Closes engines that nobody closed and nobody can reach any more. */
 const forgotten = new FinalizationRegistry<{ library: Library; handle: bigint }>(
@@ -93,6 +94,7 @@ export class NativeEngine implements Disposable {
       device_kind: c.DeviceKind[kind],
       device_index: Number(index ?? 0),
       manual: Number(options.manual ?? false),
+      max_step_ms: options.maxStepMs === 0 ? NO_STEP_BOUND : options.maxStepMs ?? 0,
       flat_bytes: flat.byteLength,
       num_tensors: model.numTensors,
       num_files: model.numFiles,

@@ -109,7 +109,8 @@ export const WHOLE_REQUEST_FIELDS = {
   }, "Add BOS and the like to what is encoded"),
   priority: entry(
     { kind: "integer", min: -1000, max: 1000, default: 0 },
-    "Among those of its caller 0 goes first, then 1, and so on; then the order of arrival",
+    "Among those of its caller 0 goes first, then 1, and so on; then the order of arrival. " +
+      "A server takes those below 0 only if it was told to",
   ),
   deadlineMs: entry({
     kind: "integer",

@@ -298,6 +298,8 @@ export const EngineOptions = new Struct("hearth_engine_options", {
   gpu_memory_utilization: "f32",
   groups_offset: "u32",
   groups_count: "u32",
+  max_step_ms: "u32",
+  reserved: "u32",
 });
 
 /** `hearth_request_options`: One request. */

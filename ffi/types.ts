@@ -29,6 +29,11 @@ export interface EngineOptions {
   /** Token budget of a scheduler step; from 1 to 65536. [512; on CUDA 2048] */
   readonly maxNumBatchedTokens?: number;
   /**
+   * A step that computes prompts lasts no longer, by measured ones: others wait so long at most;
+   * 0: no bound; from 0 to 60000. [150]
+   */
+  readonly maxStepMs?: number;
+  /**
    * Memory of the KV blocks. [what `maxNumSeqs` sequences can use; at most a quarter of free
    * memory on the CPU, what `gpuMemoryUtilization` leaves on CUDA]
    */

@@ -9,9 +9,9 @@
 //               cache had nor what a preemption made to be computed again. So virtual time rises
 //               only as requests get on.
 //   Floor       Who begins to want something starts where the least of those who want already
-//               stood when the last step began, and so before them, by a step at most: time in which
-//               a caller asked for nothing is no credit. Where nobody wants anything, what the
-//               busiest had is no debt: nobody went short by it.
+//               stood when the last step began, and so before them, by a step at most: time in
+//               which a caller asked for nothing is no credit. Where nobody wants anything, what
+//               the busiest had is no debt: nobody went short by it.
 //   Frozen      Turns are those of the step's beginning: what a step gives changes the next one.
 //   Forgotten   A caller without requests is dropped once the floor has passed it.
 //
@@ -61,8 +61,8 @@ class CallerTurns {
   static bool may_displace(const Sequence& waiting, const Sequence& running);
   /// How many of the tokens that are `left` in a step a caller may have for its prompts. With what
   /// it has had in this step it leaves half to others, as far as they have a use for it and their
-  /// turn would come before it had all: to those `behind` it, which run, and to each one's best that
-  /// waits, if it may be admitted.
+  /// turn would come before it had all: to those `behind` it, which run, and to each one's best
+  /// that waits, if it may be admitted.
   int32_t share(const Caller& caller, int32_t left, std::span<Sequence* const> behind,
                 bool admitting) const;
 

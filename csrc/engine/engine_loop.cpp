@@ -181,7 +181,7 @@ void Engine::publish() {
   const SchedulerGauges gauges = scheduler_.gauges();
   {
     std::lock_guard lock(submit_mutex_);
-    for (const Event& event : scheduler_.events()) mark_finished(event);
+    for (const Event& event : scheduler_.events()) mark(event);
     gauges_ = gauges;
     throughput_ = scheduler_.throughput();
 
@@ -211,11 +211,13 @@ void Engine::publish() {
   events_.push(scheduler_.events());
 }
 
-void Engine::mark_finished(const Event& event) {
+// Keeps live_.
+void Engine::mark(const Event& event) {
   if (event.header.kind == HEARTH_EVENT_ERROR) live_.erase(event.header.request);
-  if (event.header.kind != HEARTH_EVENT_FINISH) return;
   const auto found = live_.find(event.header.request);
   if (found == live_.end()) return;
+  if (event.header.kind == HEARTH_EVENT_START) found->second.num_queued_tokens = 0;
+  if (event.header.kind != HEARTH_EVENT_FINISH) return;
   found->second.finished[event.header.sequence] = true;
   if (--found->second.num_unfinished == 0) live_.erase(found);
 }
@@ -242,7 +244,7 @@ uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
     throw Error(HEARTH_NOT_READY, "Cannot submit request: the weights are still loading");
   }
   check_queue(num_tokens);
-  check_deadline(values);
+  check_deadline(num_tokens, values);
 
   const uint32_t num_sequences = values.num_sequences;
   auto request =
@@ -250,7 +252,8 @@ uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
                                 config_.limits.max_model_len, Clock::now(), config_.ageing);
   const uint64_t id = request->id;
   inbox_.push_back({std::move(request), id, 0, 0, 0});
-  live_.emplace(id, Live{std::vector<bool>(num_sequences), num_sequences});
+  live_.emplace(id, Live{std::vector<bool>(num_sequences), num_sequences, values.caller,
+                         values.priority, num_tokens});
   ++num_submitted_;
   ++inbox_requests_;
   inbox_tokens_ += num_tokens;
@@ -276,11 +279,17 @@ void Engine::check_queue(uint32_t num_tokens) const {
 }
 
 // Refuses what measured steps say to be impossible: the fewest tokens it may make would come too
-// late even if nobody else were there.
-void Engine::check_deadline(const hearth_request_options& options) const {
+// late though no other caller were there, behind what its own has queued before it.
+void Engine::check_deadline(uint32_t num_tokens, const hearth_request_options& options) const {
   if (options.deadline_ms == 0) return;
+  int64_t num_prompt_tokens = num_tokens;
+  for (const auto& [id, live] : live_) {
+    if (live.caller != options.caller || live.priority > options.priority) continue;
+    num_prompt_tokens += live.num_queued_tokens;
+  }
   const int32_t num_output = int32_t(std::max(options.min_tokens, 1u));
-  const double needed_ms = std::ceil(throughput_.least_time(num_output, Clock::now()) * 1000);
+  const double least = throughput_.least_time(num_prompt_tokens, num_output, Clock::now());
+  const double needed_ms = std::ceil(least * 1000);
   if (needed_ms <= options.deadline_ms) return;
   throw Error(HEARTH_DEADLINE, "Cannot submit request", "deadline_ms",
               format("be >= %.0f, by measured steps", needed_ms),

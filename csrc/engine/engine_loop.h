@@ -66,10 +66,13 @@ class Engine {
     uint32_t reason;
     uint32_t keep_tokens;
   };
-  /// What cancel() must know of a request that is not finished.
+  /// What cancel() and check_deadline() must know of a request that is not finished.
   struct Live {
     std::vector<bool> finished;  // by sequence
     uint32_t num_unfinished;
+    uint64_t caller;
+    int32_t priority;
+    uint32_t num_queued_tokens;  // of its prompt, until it starts
   };
 
   void load();
@@ -79,13 +82,13 @@ class Engine {
   std::vector<Command> take_inbox();
   void apply(std::vector<Command>& commands);
   void publish();
-  void mark_finished(const Event& event);
+  void mark(const Event& event);
   void give_up(const hearth_error& why) noexcept;
   bool has_failed() const;
   void close_when_done();
   void close();
   void check_queue(uint32_t num_tokens) const;
-  void check_deadline(const hearth_request_options& options) const;
+  void check_deadline(uint32_t num_tokens, const hearth_request_options& options) const;
   Backlog backlog() const;
 
   const EngineConfig config_;

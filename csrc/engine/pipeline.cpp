@@ -30,11 +30,12 @@ void check_complete(const StepPlan& plan, const StepResult& result) {
 }  // namespace
 
 Pipeline::Pipeline(Scheduler& scheduler, StepRunner& runner, const SchedulerOptions& options,
-                   int32_t depth)
-    : scheduler_(scheduler), runner_(runner), options_(options), stages_(depth) {}
+                   int32_t depth, std::function<Clock::time_point()> clock)
+    : scheduler_(scheduler), runner_(runner), options_(options), clock_(std::move(clock)),
+      stages_(depth) {}
 
 int32_t Pipeline::step() {
-  while (num_in_flight() < stages_.size() && stage()) {
+  while (may_stage() && stage()) {
   }
   if (num_in_flight() == 0) return 0;
   const int32_t num_tokens = retire();
@@ -42,11 +43,16 @@ int32_t Pipeline::step() {
   return num_tokens;
 }
 
+bool Pipeline::may_stage() const {
+  if (num_in_flight() == 0) return true;
+  return num_in_flight() < stages_.size() && !stages_[(num_staged_ - 1) % stages_.size()].is_long;
+}
+
 // False where there is nothing to compute before the steps in flight are done.
 bool Pipeline::stage() {
   Stage& stage = stages_[num_staged_ % stages_.size()];
   stage.plan.reset(++num_planned_, options_.max_num_batched_tokens, options_.block_tokens);
-  stage.staged_at = Clock::now();
+  stage.staged_at = clock_();
   scheduler_.plan(stage.plan, stage.staged_at);
   if (stage.plan.num_tokens() == 0) return false;
   try {
@@ -64,6 +70,7 @@ bool Pipeline::stage() {
     drop_abandoned();
     return true;
   }
+  stage.is_long = scheduler_.is_long(stage.plan);
   stage.cost = runner_.last_cost();
   ++num_staged_;
   return true;
@@ -81,11 +88,10 @@ int32_t Pipeline::retire() {
     scheduler_.fail(stage.plan, current_error());
     return stage.plan.num_tokens();
   }
-  const Clock::time_point now = Clock::now();
+  const Clock::time_point now = clock_();
   const auto took = now - std::max(stage.staged_at, retired_at_);
   retired_at_ = now;
-  scheduler_.throughput().observe_step(stage.plan.num_tokens(), stage.plan.is_prefill(),
-                                       std::chrono::duration<double>(took).count(), now);
+  scheduler_.observe(stage.plan, std::chrono::duration<double>(took).count(), now);
   ++counters_.num_steps;
   counters_.num_step_tokens += stage.plan.num_tokens();
   counters_.step_microseconds +=

@@ -18,6 +18,8 @@ void Scheduler::plan(StepPlan& plan, Clock::time_point now) {
   bool admitting = true;
   for (size_t position = 0; plan.budget_left() > 0;) {
     const bool at_end = position == running_.size();
+    // What cannot begin in this step need not hold blocks.
+    admitting = admitting && tokens_in_time(plan, 0, 0) > 0;
     Sequence* head = admitting ? turns_.best_waiting() : nullptr;
     if (head && (at_end || TurnBefore()(head, running_[position]))) {
       admitting = try_admit(*head, position, now);
@@ -60,6 +62,7 @@ bool Scheduler::try_admit(Sequence& sequence, size_t position, Clock::time_point
     request.cached_tokens = uint32_t(sequence.computed_len);
     counters_.num_prompt_tokens += request.prompt.size();
     counters_.num_prompt_tokens_cached += request.cached_tokens;
+    throughput_.observe_prompt(request.prompt_len(), sequence.computed_len);
     const auto queued =
         std::chrono::duration_cast<std::chrono::microseconds>(now - request.arrival);
     events_.push_back(start_event(request.id, uint64_t(std::max<int64_t>(queued.count(), 0)),
@@ -177,9 +180,22 @@ void Scheduler::schedule(size_t position, bool admitting, StepPlan& plan, Clock:
 
 // Tokens that a prefill may take in a step, more than it may need; perhaps none.
 int32_t Scheduler::prefill_tokens(size_t position, bool admitting, const StepPlan& plan) const {
-  const int32_t left = plan.budget_left() - num_decodes_behind(position);
+  const Sequence& sequence = *running_[position];
+  const int32_t num_decodes = num_decodes_behind(position);
+  const int32_t left = std::min(plan.budget_left() - num_decodes,
+                                tokens_in_time(plan, num_decodes, sequence.planned_len));
   const std::span<Sequence* const> behind(running_.begin() + position + 1, running_.end());
-  return turns_.share(*running_[position]->request->caller, left, behind, admitting);
+  return turns_.share(*sequence.request->caller, left, behind, admitting);
+}
+
+// Tokens of a prompt, from position `begin` on, for which a step has time beside what is planned.
+int32_t Scheduler::tokens_in_time(const StepPlan& plan, int32_t num_decodes_behind,
+                                  int32_t begin) const {
+  if (options_.max_step_seconds == 0) return INT32_MAX;
+  const double planned =
+      step_time_.seconds(plan.num_tokens() + num_decodes_behind, double(plan.num_pairs()));
+  const int32_t most = step_time_.tokens_within(options_.max_step_seconds - planned, begin);
+  return plan.is_prefill() ? most : std::max(most, options_.block_tokens);
 }
 
 // Makes the slot of the next token one that only this sequence holds.
@@ -307,6 +323,17 @@ void Scheduler::publish(Sequence& sequence) {
     const int32_t block = sequence.num_named_blocks++;
     kv_.publish(sequence.block_table[block], block_name(sequence, block));
   }
+}
+
+void Scheduler::observe(const StepPlan& plan, double seconds, Clock::time_point now) {
+  throughput_.observe_step(plan.num_tokens(), plan.is_prefill(), seconds, now);
+  if (plan.is_prefill()) step_time_.observe(plan.num_tokens(), plan.num_pairs(), seconds);
+}
+
+bool Scheduler::is_long(const StepPlan& plan) const {
+  return options_.max_step_seconds > 0 && plan.is_prefill() &&
+         step_time_.seconds(plan.num_tokens(), double(plan.num_pairs())) >=
+             options_.max_step_seconds / 2;
 }
 
 // A step could not be run: the requests in it fail, the others go on.

@@ -14,6 +14,9 @@
 //              the decodes behind it have theirs: decodes are never held up by a prompt, long
 //              prompts are computed in chunks. Up to half of it is left to other callers whose turn
 //              comes within the step: their short prompts begin in the step in which they are seen.
+//   Time       A step with prompts in it lasts max_step_seconds at most, by what steps have taken
+//              (step_time.h), or computes one block of one prompt: whoever comes meanwhile waits no
+//              longer than that. Times are told by observe(); how a prompt is cut changes no bits.
 //   Blocks     A sequence gets the blocks of all its known tokens when it is admitted, and more as
 //              it decodes. It is admitted only if one block more for each better sequence stays
 //              over. When blocks run out, the worst running sequence is preempted: it gives its
@@ -46,6 +49,7 @@
 #include "request.h"
 #include "step_plan.h"
 #include "step_runner.h"
+#include "step_time.h"
 #include "throughput.h"
 
 namespace hearth {
@@ -56,7 +60,8 @@ struct SchedulerOptions {
   int32_t max_num_seqs;            // sequences that run at a time
   int32_t max_num_batched_tokens;  // >= max_num_seqs
   bool prefix_caching;
-  uint64_t fingerprint;  // of all that K and V depend on besides tokens
+  uint64_t fingerprint;         // of all that K and V depend on besides tokens
+  double max_step_seconds = 0;  // of a step with prompts in it; 0: no bound
 };
 
 /// Counters since the beginning; names as in hearth_engine_stats.
@@ -106,6 +111,10 @@ class Scheduler {
   /// The oldest or newest planned step could not be run, or its results cannot be used: its
   /// requests fail.
   void fail(const StepPlan& plan, const Error& error);
+  /// A step has taken so long.
+  void observe(const StepPlan& plan, double seconds, Clock::time_point now);
+  /// Whether a step takes so long that none should be staged behind it.
+  bool is_long(const StepPlan& plan) const;
 
   /// Events since the last call are the caller's to move out.
   std::vector<Event>& events() { return events_; }
@@ -113,7 +122,7 @@ class Scheduler {
   SchedulerGauges gauges() const;
   /// Callers that are known: those with requests, and who has had more than the others by now.
   size_t num_callers() const { return turns_.callers().size(); }
-  Throughput& throughput() { return throughput_; }
+  const Throughput& throughput() const { return throughput_; }
 
   /// Throws Error(HEARTH_INTERNAL) where blocks, holders, queues and sequences disagree.
   void check_integrity() const;
@@ -145,6 +154,7 @@ class Scheduler {
   std::vector<int32_t> find_prefix(Sequence& sequence) const;
   void schedule(size_t position, bool admitting, StepPlan& plan, Clock::time_point now);
   int32_t prefill_tokens(size_t position, bool admitting, const StepPlan& plan) const;
+  int32_t tokens_in_time(const StepPlan& plan, int32_t num_decodes_behind, int32_t begin) const;
   bool make_room_for_decode(Sequence& sequence, StepPlan& plan);
   void add_prompt_scores(Sequence& sequence, int32_t begin, StepPlan& plan);
   void fork(Request& request, StepPlan& plan, int32_t logits_row, Clock::time_point now);
@@ -186,6 +196,7 @@ class Scheduler {
   std::vector<Event> events_;
   SchedulerCounters counters_;
   Throughput throughput_;
+  StepTime step_time_;
 };
 
 }  // namespace hearth

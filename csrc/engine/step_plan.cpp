@@ -10,6 +10,7 @@ void StepPlan::reset(uint64_t number, int32_t token_budget, int32_t block_tokens
   number_ = number;
   token_budget_ = token_budget;
   block_tokens_ = block_tokens;
+  num_pairs_ = 0;
   token_ids_.clear();
   positions_.clear();
   kv_slots_.clear();
@@ -29,6 +30,7 @@ void StepPlan::add_tokens(Sequence& sequence, int32_t count) {
     const bool known = position < sequence.known_len();
     token_ids_.push_back(known ? int32_t(sequence.known_token(position)) : ~sequence.pending_row);
     positions_.push_back(position);
+    num_pairs_ += position + 1;
     const int32_t block = sequence.block_table[position / block_tokens_];
     kv_slots_.push_back(block * block_tokens_ + position % block_tokens_);
   }

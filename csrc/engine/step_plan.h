@@ -31,6 +31,8 @@ class StepPlan {
 
   uint64_t number() const { return number_; }
   int32_t num_tokens() const { return int32_t(token_ids_.size()); }
+  /// Of a token and one that it attends to, itself too.
+  int64_t num_pairs() const { return num_pairs_; }
   int32_t budget_left() const { return token_budget_ - num_tokens(); }
   bool is_prefill() const { return num_tokens() > int32_t(tables_.size()); }
   const std::vector<Participant>& participants() const { return participants_; }
@@ -56,6 +58,7 @@ class StepPlan {
   uint64_t number_ = 0;
   int32_t token_budget_ = 0;
   int32_t block_tokens_ = 0;
+  int64_t num_pairs_ = 0;
 
   std::vector<int32_t> token_ids_;
   std::vector<int32_t> positions_;

@@ -13,8 +13,14 @@ constexpr std::chrono::seconds kMemory{10};
 
 void Throughput::observe_step(int32_t num_tokens, bool is_prefill, double seconds,
                               Clock::time_point now) {
-  if (is_prefill) seconds_per_prefill_token_.add(seconds, num_tokens);
-  fastest_step_ = fastest_step_ == 0 ? seconds : std::min(fastest_step_, seconds);
+  const auto keep_least = [](double& least, double value) {
+    least = least == 0 ? value : std::min(least, value);
+  };
+  if (is_prefill) {
+    seconds_per_prefill_token_.add(seconds, num_tokens);
+    keep_least(fastest_prefill_token_, seconds / num_tokens);
+  }
+  keep_least(fastest_step_, seconds);
   last_step_ = now;
 }
 
@@ -27,8 +33,12 @@ double Throughput::expected_wait(const Backlog& backlog) const {
   return std::max(prefill, places);
 }
 
-double Throughput::least_time(int32_t num_tokens, Clock::time_point now) const {
-  return now - last_step_ > kMemory ? 0 : num_tokens * fastest_step_;
+double Throughput::least_time(int64_t num_prompt_tokens, int32_t num_tokens,
+                              Clock::time_point now) const {
+  if (now - last_step_ > kMemory) return 0;
+  const double prefill =
+      double(num_prompt_tokens) * computed_share_.value() * fastest_prefill_token_;
+  return prefill + num_tokens * fastest_step_;
 }
 
 }  // namespace hearth

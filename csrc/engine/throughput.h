@@ -17,6 +17,10 @@ struct Backlog {
 
 class Throughput {
  public:
+  /// A prompt of so many tokens is begun, of which the prefix cache had some.
+  void observe_prompt(int32_t num_tokens, int32_t num_cached) {
+    computed_share_.add(num_tokens - num_cached, num_tokens);
+  }
   void observe_step(int32_t num_tokens, bool is_prefill, double seconds, Clock::time_point now);
   /// From its first step to its end.
   void observe_sequence(double seconds) { seconds_per_sequence_.add(seconds, 1); }
@@ -24,27 +28,30 @@ class Throughput {
   /// Seconds until a request queued now would start: the prefill before it, and a place among the
   /// sequences where all are taken. 0 while nothing is measured.
   double expected_wait(const Backlog& backlog) const;
-  /// A lower bound of the seconds from now until a request's num_tokens-th output token: as many
-  /// steps as the fastest one ever. What the prefix cache may hold and others' ends may shorten is
-  /// not counted. 0 while nothing is measured, and when the last step is long ago, so that what was
-  /// slow once is measured again and not refused for ever.
-  double least_time(int32_t num_tokens, Clock::time_point now) const;
+  /// The least seconds from now until a request's num_tokens-th output token: as many steps as the
+  /// fastest one ever, behind prompts of num_prompt_tokens, its own and those before it, at the
+  /// fastest rate ever and as far as lately prompts were not in the prefix cache. 0 while nothing
+  /// is measured, and when the last step is long ago, so that what was slow once is measured again
+  /// and not refused for ever.
+  double least_time(int64_t num_prompt_tokens, int32_t num_tokens, Clock::time_point now) const;
 
  private:
   /// A quotient of sums over about the last 16 observations: what is large counts for more.
   struct Rate {
-    double seconds = 0;
+    double sum = 0;
     double count = 0;
-    void add(double more_seconds, double more_count) {
-      seconds += more_seconds - seconds / 16;
+    void add(double more, double more_count) {
+      sum += more - sum / 16;
       count += more_count - count / 16;
     }
-    double value() const { return count > 0 ? seconds / count : 0; }
+    double value() const { return count > 0 ? sum / count : 0; }
   };
 
   Rate seconds_per_prefill_token_;
   Rate seconds_per_sequence_;
+  Rate computed_share_;  // of prompts
   double fastest_step_ = 0;
+  double fastest_prefill_token_ = 0;
   Clock::time_point last_step_;
 };
 

@@ -19,6 +19,7 @@ constexpr uint32_t kFirstTensorCores = 80;  // compute capability whose kernels 
 constexpr uint32_t kDefaultQueuedRequests = 1024;
 constexpr uint64_t kDefaultQueuedTokens = 4u << 20;
 constexpr uint32_t kDefaultAgeingMs = 1000;
+constexpr uint32_t kDefaultStepMs = 150;
 constexpr uint32_t kMaxThreads = 1024;
 constexpr uint32_t kMaxBatch = 1u << 16;  // tokens or sequences a step: bounds the workspace
 
@@ -97,6 +98,7 @@ hearth_engine_options check_engine_options(const hearth_engine_options& options,
   check_at_most("max_num_batched_tokens", options.max_num_batched_tokens, kMaxBatch);
   check_at_most("pipeline_depth", options.pipeline_depth, 2);
   check_at_most("disable_prefix_caching", options.disable_prefix_caching, 1);
+  check_at_most("reserved", options.reserved, 0);
 
   hearth_engine_options filled = options;
   const auto fill = [](auto& field, auto value) {
@@ -121,6 +123,7 @@ hearth_engine_options check_engine_options(const hearth_engine_options& options,
   fill(filled.max_queued_tokens, kDefaultQueuedTokens);
   fill(filled.pipeline_depth, is_cuda ? 2u : 1u);
   fill(filled.priority_ageing_ms, kDefaultAgeingMs);
+  fill(filled.max_step_ms, kDefaultStepMs);
   return filled;
 }
 

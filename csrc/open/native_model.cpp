@@ -56,7 +56,9 @@ NativeModel::NativeModel(const ModelSource& source) {
                     .max_num_batched_tokens = int32_t(options.max_num_batched_tokens),
                     .prefix_caching = options.disable_prefix_caching == 0,
                     // Backend, path and dtypes need no name: this KV cache knows one of each.
-                    .fingerprint = spec_.fingerprint},
+                    .fingerprint = spec_.fingerprint,
+                    .max_step_seconds =
+                        options.max_step_ms == UINT32_MAX ? 0 : options.max_step_ms / 1000.0},
       .limits = {uint32_t(spec_.vocab_size), plan.max_model_len, int32_t(options.max_num_seqs)},
       .manual = options.manual == 1,
       .pipeline_depth = int32_t(options.pipeline_depth),

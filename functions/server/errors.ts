@@ -42,6 +42,8 @@ export const onError: ErrorHandler<Env> = (error, c) => {
   if (refused.retryAfterMs !== undefined) {
     c.header("Retry-After", String(Math.max(1, Math.ceil(refused.retryAfterMs / 1000))));
   }
+  // What comes too late now does so a second later: OpenAI's clients would try it twice more.
+  if (refused.code === "deadline") c.header("x-should-retry", "false");
   if (refused.status === 401) c.header("WWW-Authenticate", "Bearer");
   return c.json(c.var.errorShape(refused), refused.status);
 };

@@ -31,6 +31,8 @@ export interface InstanceOptions {
    * may be repeated. [1 each]
    */
   readonly keyWeights: readonly string[];
+  /** Requests may have a priority below 0, before all others of their key. [false] */
+  readonly allowNegativePriority: boolean;
   /** Requests that one key may have open at a time; then 429. [no bound] */
   readonly maxRequestsPerKey: number;
   /**

@@ -67,6 +67,10 @@ export const INSTANCE_OPTIONS = {
     },
     "Where several keys have requests that wait, this one gets N times the tokens of one without; may be repeated",
   ),
+  allowNegativePriority: entry(
+    { kind: "switch", default: false },
+    "Requests may have a priority below 0, before all others of their key",
+  ),
   maxRequestsPerKey: entry(
     { kind: "integer", min: 0, default: 0, shown: "no bound" },
     "Requests that one key may have open at a time; then 429",

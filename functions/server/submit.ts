@@ -25,9 +25,12 @@ export async function submitAll(
   namesOf: (i: number) => Readonly<Record<string, string>> | undefined,
 ): Promise<Run[]> {
   const { caller, signal, instance, record } = c.var;
-  const { generationConfig } = instance.options;
+  const { generationConfig, allowNegativePriority } = instance.options;
   const defaults = generationConfig === "auto" ? engine.model.samplingDefaults : {};
-  requests.forEach(({ tokens }, i) => refuseTooLong(tokens, engine.maxModelLen, namesOf(i)));
+  requests.forEach(({ tokens, priority }, i) => {
+    refuseTooLong(tokens, engine.maxModelLen, namesOf(i));
+    if (!allowNegativePriority) refuseNegative(priority, namesOf(i));
+  });
   const runs: Run[] = [];
   for (const [i, request] of requests.entries()) {
     try {
@@ -43,6 +46,17 @@ export async function submitAll(
     }
   }
   return runs;
+}
+
+/** Who goes before all others of a caller is not for each request to say. */
+function refuseNegative(
+  priority: number | undefined,
+  names: Readonly<Record<string, string>> | undefined,
+): void {
+  if (priority === undefined || priority >= 0) return;
+  const rule = "be 0 to 1000, as this server runs without --allow-negative-priority";
+  const broken = { field: "priority", rule, value: String(priority) };
+  throw refusalOf(new EngineError("invalid_argument", "below 0", broken), names);
 }
 
 /** What can be seen at once: else the prompts before it would have begun. */

@@ -24,6 +24,7 @@ Deno.test("Every scalar of C's options has an entry, but for what the caller mak
     "num_files",
     "groups_offset",
     "groups_count",
+    "max_step_ms",
   ]);
   assert.deepEqual(restOf(RequestOptions, REQUEST_FIELDS), [
     "seed",

@@ -97,6 +97,25 @@ Deno.test("a key has turns of its own and the weight it was given; a body cannot
   assert.deepEqual(new Set(found.map(([caller]) => caller)), new Set(ids));
 });
 
+Deno.test("a priority below 0 is for servers that allow it", async () => {
+  for (const allowNegativePriority of [false, true]) {
+    await using harness = fakeHarness({}, { allowNegativePriority });
+    for (const path of [CHAT, "/v1/completions", "/generate"]) {
+      const body = path === CHAT ? chat : { prompt: "a" };
+      const response = await harness.post(path, { ...body, priority: -1 });
+      assert.equal(response.status, allowNegativePriority ? 200 : 400, path);
+      const text = await response.text();
+      if (!allowNegativePriority) {
+        assert.match(
+          text,
+          /priority must be 0 to 1000, as .*--allow-negative-priority.* value is -1/,
+        );
+      }
+      assert.equal((await harness.post(path, { ...body, priority: 1000 })).status, 200);
+    }
+  }
+});
+
 Deno.test("cache_salt narrows who shares warm blocks, within a key", async () => {
   const saltsUnder = async (key: string) => {
     await using harness = fakeHarness({}, { apiKeys: ["one", "two"] });
@@ -202,6 +221,18 @@ Deno.test("a full queue is 429 with Retry-After in whole seconds", async () => {
   const { error } = await refused.json();
   assert.deepEqual([error.type, error.code], ["rate_limit_error", "queue_full"]);
   assert.equal((await running).status, 200);
+});
+
+Deno.test("a deadline that cannot be met is 503, not to be tried again", async () => {
+  await using harness = fakeHarness();
+  harness.engine.generate = () => {
+    const broken = { field: "deadlineMs", rule: "be >= 700, by measured steps", value: "5" };
+    throw new EngineError("deadline", "Cannot submit request", broken);
+  };
+  const refused = await harness.post(CHAT, { ...chat, deadline_ms: 5 });
+  assert.deepEqual([refused.status, refused.headers.get("x-should-retry")], [503, "false"]);
+  const { error } = await refused.json();
+  assert.match(error.message, /deadline_ms must be >= 700, by measured steps: current value is 5/);
 });
 
 Deno.test("when one of several prompts is refused none of them runs on", async () => {

@@ -70,9 +70,8 @@ TEST("Callers who always wait get equal tokens, whatever their requests are like
 TEST("A caller of weight 3 gets three times as many tokens") {
   at_both_depths({.num_blocks = 40}, [](const HarnessOptions& options) {
     Harness harness(options);
-    Crowd crowd{
-        {{{.prompt = prompt_of(60), .max_tokens = 8, .caller = 1, .caller_weight = 3}},
-         {{.prompt = prompt_of(60), .max_tokens = 8, .caller = 2}}}};
+    Crowd crowd{{{{.prompt = prompt_of(60), .max_tokens = 8, .caller = 1, .caller_weight = 3}},
+                 {{.prompt = prompt_of(60), .max_tokens = 8, .caller = 2}}}};
     crowd.run(harness, 4000);
     check_ratio(crowd.members[0].num_tokens, crowd.members[1].num_tokens, 3);
   });
@@ -120,8 +119,7 @@ TEST("A caller who was away has no credit, and one who was alone no debt") {
     for (const uint64_t id : crowd.members[0].open) harness.cancel(id);
     for (const uint64_t id : crowd.members[1].open) harness.cancel(id);
     harness.finish();
-    const uint64_t slow =
-        harness.submit({.prompt = prompt_of(2), .max_tokens = 250, .caller = 2});
+    const uint64_t slow = harness.submit({.prompt = prompt_of(2), .max_tokens = 250, .caller = 2});
     crowd.members[0].open.clear();
     crowd.members[1].open.clear();
     crowd.run(harness, 200);
@@ -134,11 +132,14 @@ TEST("A caller who was away has no credit, and one who was alone no debt") {
 
 TEST("Blocks are taken from the caller who had most, the newest sequence first") {
   Harness harness({.num_blocks = 8, .max_model_len = 128});
-  const uint64_t first = harness.submit({.prompt = prompt_of(31, 1), .max_tokens = 60, .caller = 1});
-  const uint64_t second = harness.submit({.prompt = prompt_of(31, 2), .max_tokens = 60, .caller = 1});
+  const uint64_t first =
+      harness.submit({.prompt = prompt_of(31, 1), .max_tokens = 60, .caller = 1});
+  const uint64_t second =
+      harness.submit({.prompt = prompt_of(31, 2), .max_tokens = 60, .caller = 1});
   for (int32_t i = 0; i < 20; ++i) harness.step();
   // Better of the two in its caller's eyes, and of less virtual time than that.
-  const uint64_t light = harness.submit({.prompt = prompt_of(5, 3), .max_tokens = 100, .caller = 2});
+  const uint64_t light =
+      harness.submit({.prompt = prompt_of(5, 3), .max_tokens = 100, .caller = 2});
   while (harness.scheduler.counters().num_preemptions == 0) harness.step();
   const size_t before = harness[second].output[0].size();
   for (int32_t i = 0; i < 5; ++i) harness.step();
@@ -169,20 +170,20 @@ TEST("A light caller gets blocks though a heavy one holds them all") {
 }
 
 TEST("Two callers do not take each other's blocks in turn") {
-  at_both_depths({.num_blocks = 10, .max_model_len = 160, .prefix_caching = false},
-                 [](const HarnessOptions& options) {
-                   Harness harness(options);
-                   for (uint64_t caller = 1; caller <= 2; ++caller) {
-                     for (uint64_t i = 0; i < 6; ++i) {
-                       harness.submit({.prompt = prompt_of(100, 10 * caller + i),
-                                       .max_tokens = 40,
-                                       .caller = caller});
-                     }
-                   }
-                   harness.finish();
-                   // Each is computed twice at most on the average.
-                   CHECK(harness.pipeline.counters().num_step_tokens < 2 * 12 * 140);
-                 });
+  at_both_depths(
+      {.num_blocks = 10, .max_model_len = 160, .prefix_caching = false},
+      [](const HarnessOptions& options) {
+        Harness harness(options);
+        for (uint64_t caller = 1; caller <= 2; ++caller) {
+          for (uint64_t i = 0; i < 6; ++i) {
+            harness.submit(
+                {.prompt = prompt_of(100, 10 * caller + i), .max_tokens = 40, .caller = caller});
+          }
+        }
+        harness.finish();
+        // Each is computed twice at most on the average.
+        CHECK(harness.pipeline.counters().num_step_tokens < 2 * 12 * 140);
+      });
 }
 
 TEST("Callers who are gone are forgotten") {
@@ -234,13 +235,13 @@ int32_t longest_wait(uint64_t seed) {
     }
     const uint64_t caller = uint64_t(1 + below(num_callers));
     if (!light.count(caller) && below(4) == 0) {
-      const uint64_t id = harness.submit({.prompt = prompt_of(1 + below(20), uint64_t(step)),
-                                          .max_tokens = uint32_t(1 + below(10)),
-                                          .num_sequences = uint32_t(1 + below(
-                                              std::min(options.max_num_seqs, 2))),
-                                          .priority = below(5),
-                                          .caller = caller,
-                                          .caller_weight = uint32_t(below(3))});
+      const uint64_t id =
+          harness.submit({.prompt = prompt_of(1 + below(20), uint64_t(step)),
+                          .max_tokens = uint32_t(1 + below(10)),
+                          .num_sequences = uint32_t(1 + below(std::min(options.max_num_seqs, 2))),
+                          .priority = below(5),
+                          .caller = caller,
+                          .caller_weight = uint32_t(below(3))});
       light[caller] = {id, step};
     }
     harness.step();

@@ -175,6 +175,29 @@ TEST("Engine refuses a deadline that measured rates cannot meet") {
   CHECK_EQUAL(fixture.engine.stats().expected_wait_ms, 0u);
 }
 
+TEST("Engine refuses a deadline before which its own and its caller's prompts take too long") {
+  auto runner = std::make_unique<FakeRunner>(24, 16);
+  runner->step_delay = milliseconds(10);
+  Fixture fixture(config_of(true), std::move(runner));
+  fixture.submit({.prompt = prompt_of(80), .max_tokens = 1});
+  fixture.finish();
+  // 160 tokens are 4 steps of 40, and one more for the first token.
+  const auto ask = [&](uint64_t seed, uint64_t caller, int32_t priority) {
+    return fixture.submit({.prompt = prompt_of(160, seed),
+                           .max_tokens = 1,
+                           .priority = priority,
+                           .deadline_ms = 70,
+                           .caller = caller});
+  };
+  ask(2, 1, 1);
+  CHECK_ERROR(HEARTH_DEADLINE, "deadline_ms must be >= ", ask(3, 1, 1));  // behind the other
+  ask(4, 2, 1);                                                           // not its caller's
+  ask(5, 1, 0);                                                           // goes first
+  CHECK_ERROR(HEARTH_DEADLINE, "deadline_ms must be >= ",
+              fixture.submit({.prompt = prompt_of(160, 6), .deadline_ms = 30, .caller = 3}));
+  fixture.finish();
+}
+
 TEST("Engine::cancel tells what is gone") {
   Fixture fixture(config_of(true));
   const uint64_t id =
@@ -481,15 +504,17 @@ TEST("Throughput promises nothing before it has measured") {
   const Backlog backlog{1000, 10, 2};
   CHECK_EQUAL(throughput.expected_wait(backlog), 0.0);
   const Clock::time_point now{std::chrono::hours(1)};
-  CHECK_EQUAL(throughput.least_time(1000, now), 0.0);
+  CHECK_EQUAL(throughput.least_time(1000, 1000, now), 0.0);
   throughput.observe_step(100, true, 1.0, now);
   CHECK_EQUAL(throughput.expected_wait(backlog), 10.0);
   throughput.observe_sequence(4.0);
   CHECK_EQUAL(throughput.expected_wait(backlog), 18.0);  // 9 places short, one every 2 s
   throughput.observe_step(2, false, 0.5, now);
   throughput.observe_step(2, false, 4.0, now);
-  CHECK_EQUAL(throughput.least_time(3, now), 1.5);  // the fastest step counts
-  CHECK_EQUAL(throughput.least_time(3, now + std::chrono::minutes(1)), 0.0);
+  CHECK_EQUAL(throughput.least_time(100, 3, now), 1.5);  // the fastest step counts
+  CHECK_EQUAL(throughput.least_time(100, 3, now + std::chrono::minutes(1)), 0.0);
+  throughput.observe_prompt(100, 50);  // half of what prompts have is computed
+  CHECK_EQUAL(throughput.least_time(100, 3, now), 2.0);
 }
 
 TEST("Throughput weighs a prefill by its tokens") {

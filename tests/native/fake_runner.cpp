@@ -80,6 +80,11 @@ uint64_t FakeRunner::context(const StepInput& input, int32_t token) {
 void FakeRunner::run(const StepInput& input) {
   CHECK(!has_abandoned_);
   const StepResult& previous = results_[(num_begun_ + 3) % 4];
+  if (step_seconds) {
+    int64_t num_pairs = 0;
+    for (const int32_t position : input.positions) num_pairs += position + 1;
+    seconds_[num_begun_ % 4] = step_seconds(input.num_tokens(), num_pairs);
+  }
   StepResult& result = results_[num_begun_++ % 4];
   result.samples.clear();
   has_abandoned_ = true;  // unless the end is reached
@@ -133,6 +138,8 @@ void FakeRunner::run(const StepInput& input) {
 
 const StepResult& FakeRunner::finish() {
   CHECK(num_finished_ < num_begun_);
+  now += std::chrono::duration_cast<Clock::duration>(
+      std::chrono::duration<double>(seconds_[num_finished_ % 4]));
   StepResult& result = results_[num_finished_++ % 4];
   if (num_finished_ == num_begun_) has_abandoned_ = false;
   lose_device_if(num_finished_ == lost_at_finish);

@@ -58,6 +58,9 @@ class FakeRunner final : public StepRunner {
   int32_t max_samplers = INT32_MAX;  // that there is room for
   std::optional<std::string> load_failure;
   std::chrono::milliseconds step_delay{0};
+  /// What a step takes by the test's own clock, which finish() puts forward.
+  std::function<double(int64_t num_tokens, int64_t num_pairs)> step_seconds;
+  Clock::time_point now{std::chrono::hours(1)};
   bool waits_for_cancel = false;  // load() ends only when it is cancelled
 
  private:
@@ -78,6 +81,7 @@ class FakeRunner final : public StepRunner {
   int32_t num_bind_calls_ = 0;
   int32_t num_run_calls_ = 0;
   std::array<StepResult, 4> results_;
+  std::array<double, 4> seconds_{};
   int32_t num_begun_ = 0;
   int32_t num_finished_ = 0;
   bool has_abandoned_ = false;  // run() threw, and that step is not finished yet

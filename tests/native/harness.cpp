@@ -113,9 +113,10 @@ std::vector<uint32_t> prompt_of(int32_t num_tokens, uint64_t seed) {
 namespace {
 
 SchedulerOptions scheduler_options(const HarnessOptions& options) {
-  return {options.num_blocks,     options.block_tokens,
-          options.max_num_seqs,   options.max_num_batched_tokens,
-          options.prefix_caching, 7};
+  return {options.num_blocks,      options.block_tokens,
+          options.max_num_seqs,    options.max_num_batched_tokens,
+          options.prefix_caching,  7,
+          options.max_step_seconds};
 }
 
 }  // namespace
@@ -123,7 +124,10 @@ SchedulerOptions scheduler_options(const HarnessOptions& options) {
 Harness::Harness(const HarnessOptions& options)
     : options(options), runner(options.num_blocks, options.block_tokens),
       scheduler(scheduler_options(options), runner),
-      pipeline(scheduler, runner, scheduler_options(options), options.depth) {}
+      pipeline(scheduler, runner, scheduler_options(options), options.depth,
+               [this] { return now(); }) {
+  runner.step_seconds = options.step_seconds;
+}
 
 uint64_t Harness::submit(const Ask& ask) {
   const uint64_t id = next_id_++;
@@ -141,7 +145,7 @@ uint64_t Harness::submit(const Ask& ask) {
                     reinterpret_cast<const uint8_t*>(ask.stop_ids.data()),
                     {kFakeVocab, options.max_model_len, options.max_num_seqs});
   scheduler.submit(std::make_unique<Request>(id, ask.prompt, std::move(parsed),
-                                             options.max_model_len, Clock::now(), options.ageing));
+                                             options.max_model_len, now(), options.ageing));
   return id;
 }
 
@@ -152,7 +156,7 @@ void Harness::cancel(uint64_t request, int32_t sequence, uint32_t reason, uint32
 }
 
 int32_t Harness::step() {
-  scheduler.expire(Clock::now());
+  scheduler.expire(now());
   const int32_t num_tokens = pipeline.step();
   take_events();
   scheduler.check_integrity();

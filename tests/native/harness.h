@@ -19,6 +19,9 @@ struct HarnessOptions {
   int32_t depth = 1;
   bool prefix_caching = true;
   std::chrono::milliseconds ageing{1000};
+  /// What a step takes; with this the clock is the test's own.
+  std::function<double(int64_t num_tokens, int64_t num_pairs)> step_seconds = {};
+  double max_step_seconds = 0;
 };
 
 /// A request in words of tests; the rest of hearth_request_options is off.
@@ -75,6 +78,7 @@ class Harness {
   /// Steps until nothing is left; fails when that takes more steps than it may.
   void finish();
   Outcome& operator[](uint64_t request) { return outcomes.at(request); }
+  Clock::time_point now() const { return options.step_seconds ? runner.now : Clock::now(); }
 
   const HarnessOptions options;
   FakeRunner runner;
