@@ -29,6 +29,12 @@ export async function readBody<T>(request: HonoRequest, schema: z.ZodType<T>): P
     const message = "Cannot read request: content-type must be application/json";
     throw new HttpError(415, "unsupported_media_type", message);
   }
+  const coding = request.header("content-encoding") ?? "identity";
+  if (coding !== "identity") {
+    const message = "Cannot read request: the body must not be compressed: content-encoding is " +
+      coding.slice(0, 80);
+    throw new HttpError(415, "unsupported_content_encoding", message);
+  }
   const json = parse(new Uint8Array(await request.arrayBuffer()));
   const { success, data, error } = schema.safeParse(json);
   if (success) return data;
