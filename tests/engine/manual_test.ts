@@ -262,9 +262,9 @@ Deno.test("The best priority goes first, then the order of arrival", async () =>
 });
 
 Deno.test("A full queue refuses, and says when to come back", async () => {
-  using engine = await open({ maxQueuedRequests: 2 });
-  engine.generate(greedy(4));
-  engine.generate(greedy(4));
+  using engine = await open({ maxNumSeqs: 1, maxQueuedRequests: 2 });
+  // One that will run, and two that wait for it.
+  for (let i = 0; i < 3; i++) engine.generate(greedy(4));
   assert.throws(
     () => engine.generate(greedy(4)),
     (error: { retryAfterMs: unknown; code: string }) => {

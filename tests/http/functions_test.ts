@@ -149,6 +149,13 @@ Deno.test("a function alone on loopback answers loopback's names, elsewhere any"
   }
 });
 
+Deno.test("a function started by a server of ours has an engine of its own", async () => {
+  await using served = new ServedFile("functions/tokenize.ts", [], {
+    env: { ...env, HEARTH_ENGINE_CLAIM: "1 theirs" },
+  });
+  assert.equal((await served.ask("/tokenize", { prompt: "Hello" })).status, 200);
+});
+
 Deno.test("a second isolate gets a clear error instead of a second model", async () => {
   await using served = new ServedFile("functions/tokenize.ts", ["--parallel"], {
     env: { ...env, DENO_JOBS: "2" },

@@ -301,3 +301,9 @@ Deno.test("a stream that was cut is told with the status of what cut it", async 
   });
   assert.equal(JSON.parse(lines[0]!).status, 500);
 });
+
+Deno.test("top_logprobs 0 asks for nothing without logprobs", async () => {
+  await using harness = fakeHarness();
+  const body = { messages, max_tokens: 1, logprobs: false, top_logprobs: 0 };
+  assert.equal((await harness.json(CHAT, body)).choices[0].logprobs, null);
+});
