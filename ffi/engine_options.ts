@@ -66,7 +66,7 @@ export const ENGINE_OPTIONS = {
   ),
   maxQueuedRequests: entry(
     { kind: "integer", min: 1, default: 1024 },
-    "Requests that may wait; one more is refused (over HTTP, 429)",
+    "Requests that may wait for a free sequence; one more is refused (over HTTP, 429)",
   ),
   maxQueuedTokens: entry({
     kind: "integer",

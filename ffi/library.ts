@@ -58,7 +58,9 @@ function dlopen<S extends Deno.ForeignLibraryInterface>(
     return Deno.dlopen(path, symbols);
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
+    // Deno says these words twice.
+    const reason = (error instanceof Error ? error.message : String(error))
+      .replace(/^(Could not open library: )+/, "");
     throw new EngineError(
       "io_error",
       `Cannot open ${path}: ${reason}; build it with \`make lib\`, or name it in HEARTH_LIBRARY`,

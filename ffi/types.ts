@@ -40,7 +40,7 @@ export interface EngineOptions {
   readonly kvCacheMemoryBytes?: number;
   /** Overrides `kvCacheMemoryBytes`; for tests. */
   readonly numKvBlocks?: number;
-  /** Requests that may wait; one more is refused (over HTTP, 429). [1024] */
+  /** Requests that may wait for a free sequence; one more is refused (over HTTP, 429). [1024] */
   readonly maxQueuedRequests?: number;
   /** Prompt tokens that may wait, as `maxQueuedRequests`. [4194304] */
   readonly maxQueuedTokens?: number;

@@ -13,6 +13,7 @@ import { metrics } from "./metrics.ts";
 import { models } from "./models.ts";
 import { ready } from "./ready.ts";
 import { tokenize } from "./tokenize.ts";
+import { tokenizerInfo } from "./tokenizer_info.ts";
 import { version } from "./version.ts";
 
 export const allFunctions: readonly HttpFunction[] = [
@@ -22,6 +23,7 @@ export const allFunctions: readonly HttpFunction[] = [
   models,
   tokenize,
   detokenize,
+  tokenizerInfo,
   health,
   ready,
   version,

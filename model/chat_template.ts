@@ -42,6 +42,7 @@ export function createChatTemplate(
     reasoning: REASONING_MARKERS.find(({ start, end }) =>
       template.includes(start) || template.includes(end)
     ),
+    source: template,
     takesParts: compiled instanceof Template && takesParts(compiled.statements),
     render(variables) {
       if (compiled instanceof TemplateError) throw compiled;

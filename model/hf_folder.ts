@@ -39,7 +39,7 @@ export function openHfFolder(folder: string): Model {
       !hasOwnHead(files, tensors, tensorNames(prefix, false)),
     fingerprint: fingerprint(files, headers.map((header) => header.headerBytes)),
   };
-  const { tokenizer, chatTemplate, toolUseTemplate } = readHfTokenizer(folder, spec.vocabSize);
+  const { tokenizer, ...templates } = readHfTokenizer(folder, spec.vocabSize);
   return {
     name: basename(folder),
     architecture,
@@ -47,8 +47,7 @@ export function openHfFolder(folder: string): Model {
     tensors: tensorTable(folder, spec, tensorNames(prefix, spec.tiedEmbeddings), tensors),
     files,
     tokenizer,
-    chatTemplate,
-    toolUseTemplate,
+    ...templates,
     eosTokenIds: eosTokenIds(folder, values, tokenizer),
     samplingDefaults: samplingDefaults(generationConfig(folder)),
   };

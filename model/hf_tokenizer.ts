@@ -20,6 +20,8 @@ export interface HfTokenizer {
   readonly tokenizer: Tokenizer;
   readonly chatTemplate: ChatTemplate | undefined;
   readonly toolUseTemplate: ChatTemplate | undefined;
+  /** Transformers' class, where the folder names one. */
+  readonly tokenizerClass: string | undefined;
 }
 
 /**
@@ -61,6 +63,9 @@ export function readHfTokenizer(folder: string, numRows: number): HfTokenizer {
     tokenizer,
     chatTemplate: compile(chat ?? listedTemplate(listed, "default")),
     toolUseTemplate: compile(toolUse ?? listedTemplate(listed, TOOL_USE)),
+    tokenizerClass: typeof config["tokenizer_class"] === "string"
+      ? config["tokenizer_class"]
+      : undefined,
   };
 }
 

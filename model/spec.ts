@@ -181,6 +181,8 @@ export interface ChatTemplate {
   readonly reasoning: ReasoningMarkers | undefined;
   /** Whether it goes through a message's content as a list of parts; others take it as a text. */
   readonly takesParts: boolean;
+  /** Jinja, where the model's files have it. */
+  readonly source?: string;
   /**
    * The text for the model. The template knows the tokenizer's BOS and EOS beside the variables.
    *
@@ -207,6 +209,8 @@ export interface Model {
   readonly chatTemplate: ChatTemplate | undefined;
   /** Takes its place in conversations with tools, where the model has one for them (`tool_use`). */
   readonly toolUseTemplate?: ChatTemplate | undefined;
+  /** Transformers' name for the tokenizer's kind, where the files have it. */
+  readonly tokenizerClass?: string | undefined;
   /** Ids that end a text: eos, and what generation_config or the chat turn's end adds. */
   readonly eosTokenIds: readonly number[];
   /** What its makers recommend; the engine does not apply it by itself, the server does. */

@@ -263,7 +263,12 @@ uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
 
 void Engine::check_queue(uint32_t num_tokens) const {
   const uint64_t num_queued = uint64_t(gauges_.num_requests_queued + inbox_requests_);
-  if (num_queued >= config_.max_queued_requests) {
+  // What finds a sequence free does not wait, though no step has taken it up yet.
+  uint64_t num_sequences = 0;
+  for (const auto& [id, live] : live_) num_sequences += live.num_unfinished;
+  const uint64_t num_free = uint64_t(config_.scheduler.max_num_seqs);
+  const uint64_t num_beyond = num_sequences > num_free ? num_sequences - num_free : 0;
+  if (std::min(num_queued, num_beyond) >= config_.max_queued_requests) {
     throw Error(HEARTH_QUEUE_FULL,
                 format("Cannot submit request: max_queued_requests is %u: as many requests wait",
                        config_.max_queued_requests));

@@ -156,7 +156,7 @@ KvPlan plan_kv(const hearth_engine_options& options, const MemoryNeeds& needs,
   const bool is_cuda = device.kind == HEARTH_DEVICE_CUDA;
   if (options.max_model_len > uint32_t(needs.max_position)) {
     refuse(kDoing, "max_model_len",
-           format("be 0 to %d, the model's max_position", needs.max_position),
+           format("be at most %d, the model's max_position", needs.max_position),
            std::to_string(options.max_model_len));
   }
   const uint64_t block_tokens = options.block_size;

@@ -34,7 +34,7 @@ export const Message = z.object({
   reasoning: z.string().nullish().describe("What the assistant thought before it said this"),
   reasoning_content: z.string().nullish().describe("Older name of reasoning"),
   tool_calls: asSent(boundedList(ToolCall, MAX_ITEMS.toolCalls), {
-    type: "array",
+    type: ["array", "null"],
     items: { type: "object" },
     description: "What the assistant asked tools for",
   }).nullish(),

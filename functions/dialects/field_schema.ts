@@ -50,8 +50,18 @@ export type FieldSchemas<Table extends Fields> = {
 
 /** null is as good as absent. */
 export function fieldSchema(name: string, field: Field): z.ZodType {
-  return kindSchema(name, field).nullish().describe(describeField(field, snakeCase));
+  const schema = kindSchema(name, field).nullish().describe(describeField(field, snakeCase));
+  const type = BY_HAND[field.kind];
+  return type === undefined ? schema : schema.openapi({ type: [type, "null"] });
 }
+
+/** Types of kinds that Zod does not check, and so does not describe: null would be missing. */
+const BY_HAND: { readonly [K in Field["kind"]]?: "integer" | "array" | "object" } = {
+  seed: "integer",
+  tokens: "array",
+  object: "object",
+  objects: "array",
+};
 
 function kindSchema(name: string, field: Field): z.ZodType {
   const most = MAX_ITEMS[name as keyof typeof MAX_ITEMS];
@@ -67,7 +77,7 @@ function kindSchema(name: string, field: Field): z.ZodType {
     case "seed":
       return z.custom<number | bigint>((value) => brokenRule(field, value) === undefined, {
         error: "must be an integer of at most 64 bits, written in digits",
-      }).openapi({ type: "integer", ...SEEDS });
+      }).openapi({ type: ["integer", "null"], ...SEEDS });
     case "switch":
       return z.boolean();
     case "text":
@@ -88,9 +98,9 @@ function kindSchema(name: string, field: Field): z.ZodType {
         most,
       );
     case "object":
-      return asSent(z.looseObject({}), { type: "object" });
+      return asSent(z.looseObject({}), { type: ["object", "null"] });
     case "objects": {
-      const shown = { type: "array", items: { type: "object" }, maxItems: most };
+      const shown = { type: ["array", "null"], items: { type: "object" }, maxItems: most };
       return asSent(boundedList(z.looseObject({}), most), shown);
     }
     default:

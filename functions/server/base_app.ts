@@ -69,6 +69,13 @@ export function baseApp(instance: Instance, functions: readonly HttpFunction[]):
     app.use(cors({ origin, exposeHeaders: ["x-request-id"] }));
   }
   if (options.allowedHosts.length > 0) app.use(allowHosts(options.allowedHosts));
+  app.use(async function lengthOfHead(c, next) {
+    await next();
+    if (c.req.method !== "HEAD" || c.res.body === null) return;
+    // Hono takes the body away; GET's length is told all the same.
+    const { byteLength } = await c.res.clone().arrayBuffer();
+    c.header("content-length", String(byteLength));
+  });
   app.use(identifyCaller(options));
   app.use(limitCaller());
   app.use(boundBody());

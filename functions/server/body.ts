@@ -23,6 +23,12 @@ export async function readBody<T>(c: Context<Env>, schema: z.ZodType<T>): Promis
     const message = "Cannot read request: content-type must be application/json";
     throw new HttpError(415, "unsupported_media_type", message);
   }
+  const coding = request.header("content-encoding") ?? "identity";
+  if (coding !== "identity") {
+    const message = "Cannot read request: the body must not be compressed: content-encoding is " +
+      coding.slice(0, 80);
+    throw new HttpError(415, "unsupported_content_encoding", message);
+  }
   const json = parse(await textOf(c));
   const { success, data, error } = schema.safeParse(json);
   if (success) return data;

@@ -22,7 +22,9 @@ import type { RequestRecord } from "./request_record.ts";
 
 /** The part of `Engine` that functions use, so that tests can put another one in its place. */
 export interface ServedEngine {
-  readonly model: TemplatesOf & Pick<Model, "architecture" | "tokenizer" | "samplingDefaults">;
+  readonly model:
+    & TemplatesOf
+    & Pick<Model, "architecture" | "tokenizer" | "tokenizerClass" | "samplingDefaults">;
   /** Prompt and output together, in tokens. */
   readonly maxModelLen: number;
   /** Of engines with one fingerprint, equal requests with equal seeds get equal tokens. */

@@ -14,7 +14,7 @@ export class FlagError extends Error {
 }
 
 /** `max-model-len` of `maxModelLen`. */
-function flagOf(name: string, { flag }: Field): string {
+export function flagOf(name: string, { flag }: Field): string {
   return flag ?? snakeCase(name).replaceAll("_", "-");
 }
 

@@ -93,6 +93,13 @@ export const INSTANCE_OPTIONS = {
   corsOrigins: entry({
     kind: "texts",
     value: "ORIGIN",
+    each: {
+      // As browsers write it; another would never be the same.
+      pattern: /^(?!http:.*:80$|https:.*:443$)(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\sA-Z/?#@]+)$/,
+      rule:
+        "an origin is scheme://host in small letters, with a port that is not the scheme's own " +
+        "and nothing behind, or *",
+    },
     default: [],
     shown: "none",
     flag: "cors-origin",

@@ -3,7 +3,11 @@
  *
  * @module
  */
+import { EngineError, ruleSentence } from "../../engine/types.ts";
+import { ENGINE_OPTIONS } from "../../ffi/engine_options.ts";
+import type { Field } from "../../ffi/field.ts";
 import { modelCacheFolder } from "../../model/cache_folders.ts";
+import { flagOf } from "./flags.ts";
 import type { Instance } from "./instance.ts";
 import { exit, standardError, standardOutput } from "./standard_output.ts";
 
@@ -18,10 +22,17 @@ export function addressOf(host: string, port: number): string {
   return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-/** What ended the start, in one line. */
+/** What ended the start, in one line; an option is called by its flag. */
 export function reasonOf(error: Error): string {
+  if (error instanceof EngineError) return withFlag(error);
   if (!(error instanceof Deno.errors.NotCapable)) return error.message;
   return `Cannot open engine: ${error.message} (the serve task in deno.json names what it allows)`;
+}
+
+function withFlag({ field, rule, value, message }: EngineError): string {
+  const option = Object.entries<Field>(ENGINE_OPTIONS).find(([name]) => name === field);
+  if (option === undefined || rule === undefined) return message;
+  return ruleSentence("Cannot open engine", { field: `--${flagOf(...option)}`, rule, value });
 }
 
 /** What the serve task in `deno.json` allows; `*` is all of a kind. */

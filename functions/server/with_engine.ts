@@ -14,7 +14,7 @@ import { readSettings, type Settings } from "./settings.ts";
 import { outliveRejections, ownConsole, standardError, standardOutput } from "./standard_output.ts";
 import { addressOf, fail, reasonOf } from "./startup_report.ts";
 
-/** Set once an isolate of this process has an engine. All isolates of a process see it. */
+/** Set once an isolate of this process has an engine. All isolates of a process see it, and its children. */
 const CLAIM = "HEARTH_ENGINE_CLAIM";
 const CLAIMED = "Cannot open engine: another isolate of this process has it; " +
   "run one isolate (without --parallel) and let it batch";
@@ -64,8 +64,9 @@ async function settingsOrExit(): Promise<Settings> {
 
 /** False when another isolate of this process was first. */
 async function claimProcess(): Promise<boolean> {
-  if (Deno.env.get(CLAIM) !== undefined) return false;
-  const mine = crypto.randomUUID();
+  const ours = `${Deno.pid} `;
+  if (Deno.env.get(CLAIM)?.startsWith(ours)) return false;
+  const mine = ours + crypto.randomUUID();
   Deno.env.set(CLAIM, mine);
   // Isolates that start together both find it free; the last to write has it.
   await new Promise((resolve) => setTimeout(resolve, 50));

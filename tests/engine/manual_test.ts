@@ -277,9 +277,9 @@ Deno.test("A caller's short prompt begins beside another's long ones, which get 
 });
 
 Deno.test("A full queue refuses, and says when to come back", async () => {
-  using engine = await open({ maxQueuedRequests: 2 });
-  engine.generate(greedy(4));
-  engine.generate(greedy(4));
+  using engine = await open({ maxNumSeqs: 1, maxQueuedRequests: 2 });
+  // One that will run, and two that wait for it.
+  for (let i = 0; i < 3; i++) engine.generate(greedy(4));
   assert.throws(
     () => engine.generate(greedy(4)),
     (error: { retryAfterMs: unknown; code: string }) => {

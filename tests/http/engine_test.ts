@@ -51,7 +51,8 @@ Deno.test("the queue of the engine is bounded: 429 says when to come back", asyn
   const body = { ...long, max_tokens: 400, ignore_eos: true };
   const answers = await Promise.all(Array.from({ length: 8 }, () => harness.post(CHAT, body)));
   const refused = answers.filter(({ status }) => status === 429);
-  assert.ok(refused.length > 0 && refused.length < 8, `${refused.length} refused`);
+  // One runs and two wait, though all came before a step had taken one up.
+  assert.ok(refused.length > 0 && refused.length <= 5, `${refused.length} refused`);
   for (const response of refused) {
     assert.ok(Number(response.headers.get("retry-after")) >= 1);
     assert.equal((await response.json()).error.code, "queue_full");

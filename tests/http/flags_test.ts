@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { EngineError } from "../../engine/types.ts";
+import { reasonOf } from "../../functions/server/startup_report.ts";
 import { FlagError } from "../../functions/server/flags.ts";
 import { hostsOf } from "../../functions/server/allowed_hosts.ts";
 import { readSettings, settingsHelp } from "../../functions/server/settings.ts";
@@ -70,6 +72,21 @@ Deno.test("readSettings takes loopback's names alone on loopback without a key",
   assert.deepEqual(hosts("--host", "0.0.0.0"), []);
 });
 
+Deno.test("readSettings takes origins as browsers write them", () => {
+  const origins = ["*", "null", "http://localhost:3000", "https://[::1]:8443", "app://x.example"];
+  const args = origins.flatMap((origin) => ["--cors-origin", origin]);
+  assert.deepEqual(read(args).instance.corsOrigins, origins);
+});
+
+Deno.test("reasonOf calls an option by its flag", () => {
+  const broken = { field: "maxModelLen", rule: "be at most 8192", value: "9000" };
+  assert.equal(
+    reasonOf(new EngineError("invalid_argument", "max_model_len must", broken)),
+    "Cannot open engine: --max-model-len must be at most 8192: current value is 9000",
+  );
+  assert.equal(reasonOf(new EngineError("io_error", "Cannot read it")), "Cannot read it");
+});
+
 Deno.test("readSettings reads variables, which flags override", () => {
   const variables = {
     HEARTH_PORT: "9000",
@@ -115,6 +132,12 @@ const refusals: [string[], RegExp][] = [
   [["--body-limit", "lots"], /must be at least 1024 bytes, as in 512MiB or 2GiB/],
   [["--drain-timeout", "-1"], /must be seconds from 0 to 86400: current value is -1/],
   [["--api-key", ""], /must not be empty/],
+  ...["http://a/", "http://A", "https://a:443", "a.example", "http://a/b"].map((origin) =>
+    [["--cors-origin", origin], /an origin is scheme:\/\/host in small letters/] as [
+      string[],
+      RegExp,
+    ]
+  ),
 ];
 
 for (const [args, message] of refusals) {

@@ -95,6 +95,7 @@ const functions: Record<string, [path: string, body?: object]> = {
   "models": ["/v1/models"],
   "tokenize": ["/tokenize", { prompt: "Hello" }],
   "detokenize": ["/detokenize", { tokens: [1, 2] }],
+  "tokenizer_info": ["/tokenizer_info"],
   "health": ["/health"],
   "ready": ["/ready"],
   "version": ["/version"],
@@ -118,6 +119,7 @@ for (const [name, [path, body]] of Object.entries(functions)) {
     assert.equal(status, 200, text);
     const other = await served.ask(path === "/health" ? "/ready" : "/health");
     assert.equal(other.status, 404, "no other function is there");
+    assert.equal((await served.ask("/openapi.json")).status, 200, "as the 404 says");
   });
 }
 
@@ -145,6 +147,13 @@ Deno.test("a function alone on loopback answers loopback's names, elsewhere any"
     const answer = await served.ask("/health", undefined, { host: "other.example" });
     assert.equal(answer.status, status, answer.text);
   }
+});
+
+Deno.test("a function started by a server of ours has an engine of its own", async () => {
+  await using served = new ServedFile("functions/tokenize.ts", [], {
+    env: { ...env, HEARTH_ENGINE_CLAIM: "1 theirs" },
+  });
+  assert.equal((await served.ask("/tokenize", { prompt: "Hello" })).status, 200);
 });
 
 Deno.test("a second isolate gets a clear error instead of a second model", async () => {

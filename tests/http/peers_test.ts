@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import { baseApp } from "../../functions/server/base_app.ts";
 import { Instance } from "../../functions/server/instance.ts";
 import { openApiFunction } from "../../functions/server/openapi_function.ts";
-import { fakeHarness } from "./harness.ts";
+import { standardError, standardOutput } from "../../functions/server/standard_output.ts";
+import { fakeHarness, linesTo } from "./harness.ts";
 
 const CHAT = "/v1/chat/completions", COMPLETIONS = "/v1/completions";
 const messages = [{ role: "user", content: "Hi" }];
@@ -252,4 +253,57 @@ Deno.test("a function that runs alone describes itself", async () => {
   const app = baseApp(instance, [detokenize, openApiFunction([detokenize])]);
   const { paths } = await (await app.request("/openapi.json")).json();
   assert.deepEqual(Object.keys(paths), ["/detokenize"]);
+});
+
+Deno.test("/tokenizer_info tells special tokens and the chat template", async () => {
+  await using harness = fakeHarness({ template: "{{ messages }}" }, { apiKeys: ["k"] });
+  assert.equal((await harness.get("/tokenizer_info")).status, 401);
+  const response = await harness.get("/tokenizer_info", { authorization: "Bearer k" });
+  assert.deepEqual(await response.json(), {
+    tokenizer_class: "PreTrainedTokenizerFast",
+    model_max_length: harness.engine.maxModelLen,
+    bos_token: "<s>",
+    eos_token: "</s>",
+    additional_special_tokens: [],
+    chat_template: "{{ messages }}",
+  });
+});
+
+Deno.test("a compressed body is 415 with the reason", async () => {
+  await using harness = fakeHarness();
+  for (const path of [CHAT, "/tokenize"]) {
+    const init = { headers: { "content-encoding": "gzip" } };
+    const response = await harness.post(path, { prompt: "x" }, init);
+    const { error } = await response.json();
+    assert.deepEqual([response.status, error.code], [415, "unsupported_content_encoding"]);
+    assert.match(error.message, /must not be compressed: content-encoding is gzip$/);
+  }
+  const init = { headers: { "content-encoding": "identity" } };
+  assert.equal((await harness.post("/tokenize", { prompt: "x" }, init)).status, 200);
+});
+
+Deno.test("HEAD tells the length of what GET answers", async () => {
+  await using harness = fakeHarness();
+  for (const path of ["/health", "/v1/models"]) {
+    const { length } = await (await harness.get(path)).text();
+    const head = await harness.app.request(path, { method: "HEAD" });
+    assert.deepEqual([head.headers.get("content-length"), await head.text()], [String(length), ""]);
+  }
+});
+
+Deno.test("a stream that was cut is told with the status of what cut it", async () => {
+  await using harness = fakeHarness({ failAfter: 3 }, { accessLog: "json" });
+  const lines = await linesTo(standardOutput, async (lines) => {
+    await linesTo(standardError, async () => {
+      await harness.events(CHAT, { messages, max_tokens: 9 });
+      while (lines.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    });
+  });
+  assert.equal(JSON.parse(lines[0]!).status, 500);
+});
+
+Deno.test("top_logprobs 0 asks for nothing without logprobs", async () => {
+  await using harness = fakeHarness();
+  const body = { messages, max_tokens: 1, logprobs: false, top_logprobs: 0 };
+  assert.equal((await harness.json(CHAT, body)).choices[0].logprobs, null);
 });

@@ -520,6 +520,7 @@ Deno.test("openapi describes every route", async () => {
     "/metrics",
     "/ready",
     "/tokenize",
+    "/tokenizer_info",
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/models",

@@ -142,19 +142,24 @@ TEST("Engine drains by hand, and can be cut short") {
 
 TEST("Engine refuses when the queue is full, in requests and in tokens") {
   EngineConfig config = config_of(true);
+  config.scheduler.max_num_seqs = 1;
   config.max_queued_requests = 2;
-  config.max_queued_tokens = 100;
+  config.max_queued_tokens = 101;
   Fixture fixture(config);
   fixture.submit({.prompt = prompt_of(50)});
-  CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_tokens is 100",
-              fixture.submit({.prompt = prompt_of(51)}));
+  CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_tokens is 101",
+              fixture.submit({.prompt = prompt_of(52)}));
   fixture.submit({.prompt = prompt_of(50)});
+  fixture.submit({.prompt = prompt_of(1)});  // one that will run, two that wait
   CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_requests is 2",
               fixture.submit({.prompt = prompt_of(1)}));
-  fixture.engine.step();  // the first one runs: it waits no more
-  fixture.submit({.prompt = prompt_of(10)});
+  fixture.engine.step();  // the first one runs: the others wait as before
+  CHECK_ERROR(HEARTH_QUEUE_FULL, "max_queued_requests is 2",
+              fixture.submit({.prompt = prompt_of(1)}));
   fixture.finish();
-  CHECK_EQUAL(fixture.engine.stats().num_requests_submitted, 3u);
+  fixture.submit({.prompt = prompt_of(1)});
+  fixture.finish();
+  CHECK_EQUAL(fixture.engine.stats().num_requests_submitted, 4u);
 }
 
 TEST("Engine refuses a deadline that measured rates cannot meet") {

@@ -377,7 +377,7 @@ TEST("plan_kv holds one sequence of a length that was asked for, or says why not
   options.max_model_len = 0;
   CHECK_EQUAL(plan_kv(options, kNeeds, cpu_with(10000)).max_model_len, 992);
   options.max_model_len = 2049;
-  CHECK_ERROR(kInvalid, "max_model_len must be 0 to 2048",
+  CHECK_ERROR(kInvalid, "max_model_len must be at most 2048",
               plan_kv(options, kNeeds, cpu_with(10000)));
 }
 

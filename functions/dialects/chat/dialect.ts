@@ -25,7 +25,7 @@ export const chat: Dialect<ChatBody> = {
     requireStream(body);
     refuseBestOf(body);
     refusePromptLogprobsInStream(body);
-    if (typeof body.top_logprobs === "number" && !body.logprobs) {
+    if (body.top_logprobs && !body.logprobs) {
       refuseBody("top_logprobs", "needs logprobs to be true");
     }
     refuseToolCalls(body);

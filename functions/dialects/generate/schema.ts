@@ -15,7 +15,7 @@ export const GENERATE_SOURCES = { prompt: "string", tokens: "array", messages: "
 export const GenerateBody = z.strictObject({
   model: z.string().nullish(),
   prompt: z.string().min(1).nullish(),
-  tokens: tokenIds({ min: 1 }).nullish(),
+  tokens: tokenIds({ min: 1 }).nullish().openapi({ type: ["array", "null"] }),
   messages: Messages.nullish(),
   stream: z.boolean().nullish(),
   max_tokens: maxTokensField(0).describe(
