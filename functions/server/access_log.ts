@@ -8,6 +8,9 @@ import type { Env } from "./env.ts";
 import { PROBES } from "./probes.ts";
 import { standardOutput } from "./standard_output.ts";
 
+/** Of a path, encoded as it came: a caller writes no lines of ours, and none of 16 KiB. */
+const MAX_PATH_LENGTH = 200;
+
 /** Probes that find all well are left out unless asked for. */
 export function accessLog(
   { format, logProbes = false }: {
@@ -27,7 +30,7 @@ export function accessLog(
       const fields = {
         time: new Date().toISOString(),
         method,
-        path,
+        path: pathOf(c.req.url),
         status,
         ms: Math.round(record.elapsedMs() * 10) / 10,
         ...(record.firstTokenMs !== undefined && {
@@ -42,6 +45,11 @@ export function accessLog(
       standardOutput.line(format === "json" ? JSON.stringify(fields) : textLine(fields));
     });
   });
+}
+
+function pathOf(url: string): string {
+  const { pathname } = new URL(url);
+  return pathname.length > MAX_PATH_LENGTH ? `${pathname.slice(0, MAX_PATH_LENGTH)}…` : pathname;
 }
 
 function textLine(

@@ -26,7 +26,9 @@ export function toHttpError(error: unknown, requestId = "-"): HttpError {
   if (error instanceof HTTPException) {
     return new HttpError(error.status as ContentfulStatusCode, "error", error.message);
   }
-  standardError.line(`request ${requestId} failed: ${Deno.inspect(error)}`);
+  // Indented: a line of what a caller wrote is none of ours.
+  const told = Deno.inspect(error).replaceAll("\n", "\n    ");
+  standardError.line(`request ${requestId} failed: ${told}`);
   return new HttpError(500, "internal_error", `Internal error: the log of the server has more`);
 }
 

@@ -19,6 +19,14 @@ const FLUSH_MS = 1000;
 
 const utf8 = new TextEncoder();
 
+/** All but ends of lines and tabs. */
+// deno-lint-ignore no-control-regex
+const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
+
+function escaped(character: string): string {
+  return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+}
+
 /** Where bytes go; like Deno's it may take a part of them. */
 export interface ByteSink {
   write(bytes: Uint8Array): Promise<number>;
@@ -45,9 +53,9 @@ export class LineWriter {
     this.#maxBytes = maxBytes;
   }
 
-  /** Writes a text and a line's end, soon. */
+  /** Writes a text and a line's end, soon; a terminal obeys nothing of it. */
   line(text: string): void {
-    const bytes = utf8.encode(`${text}\n`);
+    const bytes = utf8.encode(`${text.replace(CONTROL, escaped)}\n`);
     if (this.#numUntold > 0 || this.#numBytes + bytes.length > this.#maxBytes) {
       this.numDropped++;
       this.#numUntold++;

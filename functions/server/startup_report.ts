@@ -36,15 +36,27 @@ function withFlag({ field, rule, value, message }: EngineError): string {
 }
 
 /** What the serve task in `deno.json` allows; `*` is all of a kind. */
-const NAMED: readonly [text: string, descriptor: Deno.PermissionDescriptor][] = [
-  ["ffi build/libhearth.so", { name: "ffi", path: "build/libhearth.so" }],
-  ["net *", { name: "net" }],
-  ["read *", { name: "read" }],
-  [`write ${modelCacheFolder()}`, { name: "write", path: modelCacheFolder() }],
-  ["env HEARTH_*", { name: "env", variable: "HEARTH_MODEL" }],
-  ["env HF_*", { name: "env", variable: "HF_HOME" }],
-  ["run python3", { name: "run", command: "python3" }],
-];
+function named(): readonly (readonly [text: string, descriptor: Deno.PermissionDescriptor])[] {
+  const folder = cacheFolder();
+  return [
+    ["ffi build/libhearth.so", { name: "ffi", path: "build/libhearth.so" }],
+    ["net *", { name: "net" }],
+    ["read *", { name: "read" }],
+    ...folder === undefined ? [] : [[`write ${folder}`, { name: "write", path: folder }] as const],
+    ["env HEARTH_*", { name: "env", variable: "HEARTH_MODEL" }],
+    ["env HF_*", { name: "env", variable: "HF_HOME" }],
+    ["run python3", { name: "run", command: "python3" }],
+  ];
+}
+
+/** Undefined without a HOME, as services have none: a model that is named needs no cache. */
+function cacheFolder(): string | undefined {
+  try {
+    return modelCacheFolder();
+  } catch {
+    return undefined;
+  }
+}
 
 /** What this process may do: all, or the named parts. */
 export function permissions(): string {
@@ -52,7 +64,7 @@ export function permissions(): string {
     Deno.permissions.querySync(one).state === "granted";
   const kinds = ["ffi", "net", "read", "write", "env", "run"] as const;
   if (kinds.every((name) => granted({ name }))) return "all";
-  return NAMED.filter(([, descriptor]) => granted(descriptor)).map(([text]) => text).join(", ");
+  return named().filter(([, descriptor]) => granted(descriptor)).map(([text]) => text).join(", ");
 }
 
 /** A line whenever the state changes and, while one takes long, every few seconds. */

