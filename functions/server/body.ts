@@ -23,7 +23,7 @@ export async function readBody<T>(c: Context<Env>, schema: z.ZodType<T>): Promis
     const message = "Cannot read request: content-type must be application/json";
     throw new HttpError(415, "unsupported_media_type", message);
   }
-  const coding = request.header("content-encoding") ?? "identity";
+  const coding = c.req.header("content-encoding") ?? "identity";
   if (coding !== "identity") {
     const message = "Cannot read request: the body must not be compressed: content-encoding is " +
       coding.slice(0, 80);
