@@ -94,7 +94,7 @@ function fileSize(run: Run, value: Value, [binary]: Value[]): Value {
   const isBinary = isTrue(binary!);
   const base = isBinary ? 1024 : 1000;
   if (bytes === 1) return "1 Byte";
-  if (bytes < base) return `${Math.trunc(bytes)} Bytes`;
+  if (bytes < base) return `${toWhole(Math.trunc(bytes))} Bytes`;
   // A float is compared with the int itself, which no float need be.
   const index = PREFIXES.findIndex((_, i) => bytes < BigInt(base) ** BigInt(i + 2));
   const at = index < 0 ? PREFIXES.length - 1 : index;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fixed, floatText, type Int, leadingDigits, payFor } from "./numbers.ts";
+import { fixed, floatText, type Int, leadingDigits, payFor, powerText } from "./numbers.ts";
 import { fail, type Run } from "./run.ts";
 
 /** How a number is written; its padding comes after. */
@@ -80,8 +80,7 @@ function point(text: string, { alternate }: NumberStyle): string {
 function exponential(digits: string, exponent: number, alternate: boolean): string {
   const fraction = digits.slice(1);
   const mantissa = digits[0]! + (fraction !== "" || alternate ? `.${fraction}` : "");
-  const power = Math.abs(exponent).toString().padStart(2, "0");
-  return `${mantissa}e${exponent < 0 ? "-" : "+"}${power}`;
+  return mantissa + powerText(exponent);
 }
 
 function general(value: number, precision: number, alternate: boolean): string {

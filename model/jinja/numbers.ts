@@ -200,13 +200,15 @@ export function floatText(value: number): string {
   if (Object.is(value, -0)) return "-0.0";
   const [mantissa = "", power = ""] = value.toExponential().split("e");
   const exponent = Number(power);
-  if (exponent < -4 || exponent >= 16) {
-    const digits = Math.abs(exponent).toString().padStart(2, "0");
-    return `${mantissa}e${exponent < 0 ? "-" : "+"}${digits}`;
-  }
+  if (exponent < -4 || exponent >= 16) return mantissa + powerText(exponent);
   const text = value.toString();
   if (text.includes("e")) return fixed(value, 20).replace(/0+$/, "");
   return Number.isInteger(value) ? `${text}.0` : text;
+}
+
+/** A power of ten behind a number: `e+05`. */
+export function powerText(exponent: number): string {
+  return `e${exponent < 0 ? "-" : "+"}${Math.abs(exponent).toString().padStart(2, "0")}`;
 }
 
 /** A finite float times 10 to the `digits`, rounded to even where two are as near. */

@@ -69,6 +69,21 @@ Deno.test("what nests is refused behind its 180th call, and may nest again when 
   assert.equal(nest(180), 180);
 });
 
+Deno.test("what nests in the template's text is refused behind its border", () => {
+  const nested = (open: string, close: string, depth: number) =>
+    new Template(open.repeat(depth) + "{{ 1 }}" + close.repeat(depth));
+  const inBrackets = (depth: number) =>
+    new Template(`{{ ${"[".repeat(depth)}${"]".repeat(depth)} }}`);
+  nested("{% if 1 %}", "{% endif %}", 90);
+  assert.throws(() => nested("\n{% if 1 %}", "{% endif %}", 91), {
+    message: "line 92: tags must be nested at most 90 deep",
+  });
+  inBrackets(200);
+  assert.throws(() => inBrackets(201), {
+    message: "line 1: expressions must be nested at most 200 deep",
+  });
+});
+
 Deno.test("the clock is looked at after each 65,536 steps, and at the end of them", () => {
   const now = performance.now;
   let time = 0;

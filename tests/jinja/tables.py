@@ -72,7 +72,7 @@ CHARACTERS = ["'%s'" % c for c in "aZ0_ é\u00aa\u00b2\u00bd\u00b5\u00dfŉſǅǆ
 CHARACTER_TESTS = "{% set c = $ %}{{ c.isalnum() | int }}{{ c.isalpha() | int }}{{ c.isascii() | int }}{{ c.isdecimal() | int }}{{ c.isdigit() | int }}{{ c.isidentifier() | int }}{{ c.islower() | int }}{{ c.isnumeric() | int }}{{ c.isprintable() | int }}{{ c.isspace() | int }}{{ c.istitle() | int }}{{ c.isupper() | int }}" + \
                   " {{ c.upper() }} {{ c.lower() }} {{ c.title() }} {{ c.capitalize() }} {{ c.swapcase() }} {{ c.casefold() }} {{ c | title }} {{ [c] }} {{ c.split() | length }} {{ c.splitlines() | length }} {{ c | tojson(true) }} {{ '%a' % c }} {{ c | urlencode }} {{ c | wordcount }} {{ c is lower }} {{ c is upper }}"
 
-NUMERALS = ["'%s'" % t for t in ["1", "-1", "+1", " 1 ", "1_0", "_1", "1_", "1__0", "0x1f", "0X1F", "0b11", "0o17", "-0x1f", "0x_1f", "0x", "00", "017", "0_0", "0_1", "1.5", ".5", "5.", ".", "1e3", "1E+3", "1e-3", "1e", "e3", "1.5e3", "1_0.5_0", "1._5", "inf", "-inf", "+Infinity", "nan", "-NaN", "infin", "('inf' if t) | float", "z", "Z", "1 2", "", "9007199254740993", "-9007199254740993", "\u0663"]] + \
+NUMERALS = ["'%s'" % t for t in ["1", "-1", "+1", " 1 ", "1_0", "_1", "1_", "1__0", "0x1f", "0X1F", "0b11", "0o17", "-0x1f", "0x_1f", "0x", "00", "017", "0_0", "0_1", "1.5", ".5", "5.", ".", "1e3", "1E+3", "1e-3", "1e", "e3", "1.5e3", "1_0.5_0", "1._5", "inf", "-inf", "+Infinity", "nan", "-NaN", "infin", "('inf' if t) | float", "z", "Z", "1 2", "", "9007199254740993", "-9007199254740993", "\u0663", "\u0663" * 30]] + \
            ["'1' * 4300", "'1' * 4301"]
 INT_BASES = [0, 1, 2, 8, 10, 16, 36, 37, -1]
 
@@ -126,6 +126,7 @@ def tables():
     for value in ["'ab'", "'é😀x'", "tag | safe", "none", "[1]", "undef"]: yield "{{ '{:$}'.format(%s) }}" % value, TEXT_SPECS
     for percent in PERCENTS: yield "{{ '%s' %% $ }}" % percent, PERCENT_VALUES
     yield "{{ $ }}", NUMBERS + ["2.0 ** %d" % n for n in (53, 54, -1, -13, -14, -1074, 1023)] + ["1e%d" % n for n in (5, 14, 15, 16, 17, 21, 22, -3, -4, -5, -6, -7)] + ["1.5e300", "123456.75", "-1.5e-5"]
+    for name in ["int", "float", "abs", "string", "tojson", "int(7)", "float(7)", "filesizeformat", "urlencode", "list", "pprint"]: yield "{{ ($) | %s }}" % name, NUMBERS + ["(%s)" % value for value in KINDS]
     yield CHARACTER_TESTS, CHARACTERS
     yield "{{ ($) | float('x') }}", NUMERALS
     for base in INT_BASES: yield "{{ ($) | int('x', %d) }}" % base, NUMERALS[:-1] if base == 16 else NUMERALS
