@@ -113,3 +113,13 @@ for (
     }
   });
 }
+
+Deno.test("/tokenizer_info has what the model's folder says", async () => {
+  await using harness = await openTiny();
+  const info = await (await harness.get("/tokenizer_info")).json();
+  const file = (name: string) => Deno.readTextFileSync(`tests/data/smollm2-bf16/${name}`);
+  const { tokenizer_class, chat_template, bos_token } = JSON.parse(file("tokenizer_config.json"));
+  assert.deepEqual([info.tokenizer_class, info.bos_token], [tokenizer_class, bos_token]);
+  assert.ok(info.additional_special_tokens.includes("<|endoftext|>"));
+  assert.equal(info.chat_template, chat_template);
+});

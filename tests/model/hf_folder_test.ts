@@ -161,7 +161,7 @@ Deno.test("loadModel() takes the sampling that generation_config.json recommends
   });
   const usual = { temperature: 1, top_p: 1, top_k: 50, min_p: 0, repetition_penalty: 1 };
   assert.deepEqual(await defaultsOf(usual), {}, "what Transformers does anyhow");
-  const wrong = { temperature: -1, top_p: 0, top_k: 1.5, min_p: "0.1", repetition_penalty: null };
+  const wrong = { temperature: -1, top_p: 1.5, top_k: 1.5, min_p: "0.1", repetition_penalty: null };
   assert.deepEqual(await defaultsOf(wrong), {});
 });
 
