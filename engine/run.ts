@@ -5,14 +5,14 @@
  */
 import { type OutputEvent, type OutputOptions, RequestOutput } from "./request_output.ts";
 import { bytesOfLogprobs, SequenceLog, SequenceLogs, SequenceSlots } from "./sequence_log.ts";
-import {
-  type EngineError,
-  type GenerateChunk,
-  type PositionLogprobs,
-  type Run,
-  type RunObserver,
-  type RunResult,
-  type SequenceResult,
+import type {
+  EngineError,
+  GenerateChunk,
+  PositionLogprobs,
+  Run,
+  RunObserver,
+  RunResult,
+  SequenceResult,
 } from "./types.ts";
 import { outputTooLong, type UnreadOutput, type UnreadShare } from "./unread_output.ts";
 

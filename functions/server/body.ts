@@ -9,6 +9,7 @@ import { HttpError } from "../dialects/http_error.ts";
 import { describeIssue } from "../dialects/invalid_body.ts";
 import { BodyScan } from "./body_scan.ts";
 import type { Env } from "./env.ts";
+import { inTurn } from "./turn.ts";
 
 const JSON_TYPE = /^application\/([a-z.-]+\+)?json\b/i;
 
@@ -22,7 +23,11 @@ export async function readBody<T>(c: Context<Env>, schema: z.ZodType<T>): Promis
     const message = "Cannot read request: content-type must be application/json";
     throw new HttpError(415, "unsupported_media_type", message);
   }
-  const json = parse(await textOf(c));
+  const text = await textOf(c);
+  return await inTurn(() => checked(parse(text), schema));
+}
+
+function checked<T>(json: unknown, schema: z.ZodType<T>): T {
   const { success, data, error } = schema.safeParse(json);
   if (success) return data;
   const { message, param } = describeIssue(error.issues[0]!, json);
@@ -36,8 +41,10 @@ async function textOf({ req, var: { body } }: Context<Env>): Promise<string> {
   const pieces: string[] = [];
   for await (const bytes of req.raw.body ?? []) {
     body.take(bytes.length);
-    scan.add(bytes);
-    pieces.push(decoder.decode(bytes, { stream: true }));
+    await inTurn(() => {
+      scan.add(bytes);
+      pieces.push(decoder.decode(bytes, { stream: true }));
+    });
   }
   pieces.push(decoder.decode());
   return pieces.join("");

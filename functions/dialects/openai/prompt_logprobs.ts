@@ -5,7 +5,7 @@
  */
 import type { PositionLogprobs, TokenLogprob } from "../../../engine/types.ts";
 import type { Tokenizer } from "../../../model/spec.ts";
-import { lazily, LazyList } from "../lazy_list.ts";
+import { lazily, type LazyList } from "../lazy_list.ts";
 import { finite, tokenString } from "../values.ts";
 
 interface RankedLogprob {
