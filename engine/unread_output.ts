@@ -20,7 +20,7 @@ export class UnreadOutput {
   readonly #shares = new Map<Share, () => void>();
   #bytes = 0;
 
-  /** @param maxBytes of all */
+  /** Keeps at most `maxBytes` of all. */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
