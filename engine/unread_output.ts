@@ -10,6 +10,7 @@ const REQUESTS_AT_LEAST = 4;
 
 /** What one holder keeps, about. */
 export interface UnreadShare {
+  /** To be set whenever it changes. */
   bytes: number;
 }
 
@@ -19,6 +20,7 @@ export class UnreadOutput {
   readonly #shares = new Map<Share, () => void>();
   #bytes = 0;
 
+  /** Keeps at most `maxBytes` of all. */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }

@@ -5,13 +5,14 @@
  *
  * @module
  */
-import { openFilesLimit } from "../ffi/open_files.ts";
+import { openFilesLimit } from "../ffi/c_library.ts";
 import { createApp, servedFunctions } from "./app.ts";
 import { hostsOf, isLoopback } from "./server/allowed_hosts.ts";
 import { errorShapes } from "./server/base_app.ts";
 import { maxConnectionsFor } from "./server/connections.ts";
 import { FlagError } from "./server/flags.ts";
 import { type HttpServer, listen } from "./server/http_server.ts";
+import { giveMemoryBack } from "./server/idle_memory.ts";
 import { Instance } from "./server/instance.ts";
 import { openModel } from "./server/open_model.ts";
 import { readSettings, type Settings, settingsHelp } from "./server/settings.ts";
@@ -63,6 +64,7 @@ async function main(args: readonly string[]): Promise<void> {
   const maxConnections = maxConnectionsFor(openFiles);
   const server = await orExit(() => openPort(settings, maxConnections, app.fetch), ListenError);
   const address = addressOf(settings.host, server.port);
+  giveMemoryBack(() => instance.isIdle);
   const leaving = new AbortController();
   const closed = closeOnSignal(instance, server, settings.drainTimeout * 1000, leaving);
   standardOutput.line(`listening on ${address}`);

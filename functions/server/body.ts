@@ -10,6 +10,7 @@ import { withExactSeed } from "../dialects/exact_seed.ts";
 import { describeIssue } from "../dialects/invalid_body.ts";
 import { BodyScan } from "./body_scan.ts";
 import type { Env } from "./env.ts";
+import { inTurn } from "./turn.ts";
 
 const JSON_TYPE = /^application\/([a-z.-]+\+)?json\b/i;
 
@@ -29,7 +30,11 @@ export async function readBody<T>(c: Context<Env>, schema: z.ZodType<T>): Promis
       coding.slice(0, 80);
     throw new HttpError(415, "unsupported_content_encoding", message);
   }
-  const json = parse(await textOf(c));
+  const text = await textOf(c);
+  return await inTurn(() => checked(parse(text), schema));
+}
+
+function checked<T>(json: unknown, schema: z.ZodType<T>): T {
   const { success, data, error } = schema.safeParse(json);
   if (success) return data;
   const { message, param } = describeIssue(error.issues[0]!, json);
@@ -43,8 +48,10 @@ async function textOf({ req, var: { body } }: Context<Env>): Promise<string> {
   const pieces: string[] = [];
   for await (const bytes of req.raw.body ?? []) {
     body.take(bytes.length);
-    scan.add(bytes);
-    pieces.push(decoder.decode(bytes, { stream: true }));
+    await inTurn(() => {
+      scan.add(bytes);
+      pieces.push(decoder.decode(bytes, { stream: true }));
+    });
   }
   pieces.push(decoder.decode());
   return pieces.join("");

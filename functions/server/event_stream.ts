@@ -7,7 +7,7 @@ import type { Context } from "hono";
 import type { EventForm } from "../dialects/dialect.ts";
 import type { Env } from "./env.ts";
 import { toHttpError } from "./errors.ts";
-import { breathe } from "./turn.ts";
+import { inTurn } from "./turn.ts";
 
 const PING_MS = 15_000;
 const encoder = new TextEncoder();
@@ -50,10 +50,12 @@ export function eventStream(
     },
     async pull(controller) {
       try {
-        await breathe();
         const { done, value } = await iterator.next();
         quietSince = performance.now();
-        if (!done) return controller.enqueue(encoder.encode(textOf(value, form)));
+        if (!done) {
+          const bytes = await inTurn(() => encoder.encode(textOf(value, form)));
+          return record.left ? undefined : controller.enqueue(bytes);
+        }
         if (form.end !== undefined) controller.enqueue(encoder.encode(`data: ${form.end}\n\n`));
       } catch (error) {
         cancel();

@@ -139,9 +139,14 @@ export class Instance {
     };
   }
 
+  /** No request is open. */
+  get isIdle(): boolean {
+    return this.#numOpenRequests === 0;
+  }
+
   /** Resolves when no request is open. */
   idle(): Promise<void> {
-    if (this.#numOpenRequests === 0) return Promise.resolve();
+    if (this.isIdle) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 }

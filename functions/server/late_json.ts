@@ -7,7 +7,7 @@ import type { Context } from "hono";
 import type { Env } from "./env.ts";
 import { toHttpError } from "./errors.ts";
 import { jsonPieces } from "./json_pieces.ts";
-import { breathe } from "./turn.ts";
+import { inTurn } from "./turn.ts";
 import { LATE, within } from "./within.ts";
 
 /** Errors up to here still have their status. */
@@ -78,9 +78,11 @@ function json(c: Context<Env>, body: ReadableStream | Uint8Array<ArrayBuffer>): 
 
 async function* encoded(answer: Promise<object>) {
   const encoder = new TextEncoder();
-  for (const piece of jsonPieces(await answer)) {
-    yield encoder.encode(piece);
-    await breathe();
+  const pieces = jsonPieces(await answer);
+  for (;;) {
+    const { done, value } = await inTurn(() => pieces.next());
+    if (done) return;
+    yield encoder.encode(value);
   }
 }
 

@@ -1,18 +1,49 @@
 /**
- * Turns of the event loop that end before they are long.
+ * Work that takes milliseconds, a few of it in each turn of the event loop: however many callers want it at once,
+ * others are served in between.
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 
-/** A turn may go on for so long. */
+/** Of one turn, about: a piece of work that has begun is done. */
 const TURN_MS = 5;
 
-let begun = performance.now();
+const waiting: (() => void)[] = [];
+let spentMs = 0;
+let isNextAsked = false;
 
-/** Lets others have their turn, where this one has lasted for a while. */
-export async function breathe(): Promise<void> {
-  if (performance.now() - begun < TURN_MS) return;
-  // A timer, as what sockets have to say comes before it too.
-  await new Promise((resolve) => setTimeout(resolve));
-  begun = performance.now();
+/** Does `work` in this turn, or in one that has time for it, behind all that came before. */
+export async function inTurn<T>(work: () => T): Promise<T> {
+  if (waiting.length === 0 && spentMs < TURN_MS) return measured(work);
+  return await new Promise<T>((resolve, reject) => {
+    waiting.push(() => {
+      try {
+        resolve(measured(work));
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
+}
+
+function measured<T>(work: () => T): T {
+  const begun = performance.now();
+  try {
+    return work();
+  } finally {
+    spentMs += performance.now() - begun;
+    askNext();
+  }
+}
+
+function askNext(): void {
+  if (!isNextAsked) setImmediate(next);
+  isNextAsked = true;
+}
+
+function next(): void {
+  isNextAsked = false;
+  spentMs = 0;
+  while (waiting.length > 0 && spentMs < TURN_MS) waiting.shift()!();
 }

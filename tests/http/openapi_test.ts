@@ -110,6 +110,7 @@ Deno.test("/docs lists each route with what it does, and runs nothing", async ()
     "GET /v1/models/{model}: One model",
     "POST /tokenize: Text to token ids",
     "POST /detokenize: Token ids to text",
+    "GET /tokenizer_info: The tokenizer's special tokens and chat template",
     "GET /health: Whether the process lives",
     "GET /ready: Whether requests are taken",
     "GET /version: Versions, device, kernels",

@@ -9,7 +9,9 @@ import assert from "node:assert/strict";
 function permissions(): string[] {
   const { tasks } = JSON.parse(Deno.readTextFileSync("deno.json"));
   const command: string = tasks.serve.command;
-  return [...command.matchAll(/"?(--(?:allow|no-prompt)[^\s"]*)"?/g)].map((match) => match[1]!)
+  return [...command.matchAll(/"?(--(?:allow|no-prompt|v8-flags)[^\s"]*)"?/g)].map((match) =>
+    match[1]!
+  )
     .filter((flag) => !flag.startsWith("--allow-write"));
 }
 
