@@ -47,6 +47,7 @@ export { type RenderedText, type TextOrigin, type TextSpan } from "./model/jinja
 export { defaultModelPath } from "./model/default_model.ts";
 export { loadModel, type LoadOptions } from "./model/load.ts";
 export type { OnProgress, Progress } from "./model/progress.ts";
+export type { UnreadOutput, UnreadShare } from "./engine/unread_output.ts";
 export type { Steps } from "./model/steps.ts";
 export {
   type ChatTemplate,

@@ -182,7 +182,12 @@ function requestOf(incoming: IncomingMessage, left: AbortController): Request | 
     }
     const { pathname, search } = new URL(url.startsWith("/") ? ORIGIN + url : url);
     const target = ORIGIN + pathname + search;
-    return new Request(target, { method, headers, body, signal: left.signal });
+    return new Request(target, {
+      method: METHODS_OF_NOBODY.get(method) ?? method,
+      headers,
+      body,
+      signal: left.signal,
+    });
   } catch {
     return undefined;
   }
@@ -247,6 +252,12 @@ function atOnce<T>(promise: Promise<T>): Promise<T | undefined> {
 async function drained(outgoing: ServerResponse, signal: AbortSignal): Promise<void> {
   await once(outgoing, "drain", { signal }).catch(() => {});
 }
+
+/** What fetch makes no Request of; routes have neither, and say which they have. */
+const METHODS_OF_NOBODY: ReadonlyMap<string | undefined, string> = new Map([
+  ["TRACE", "UNSUPPORTED"],
+  ["TRACK", "UNSUPPORTED"],
+]);
 
 const BAD_REQUEST = new HttpError(
   400,

@@ -138,6 +138,14 @@ Deno.test("a POST that asks for HTTP/2 is answered as it came", async () => {
   assert.match(await connection.read("hello"), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nPOST hello$/);
 });
 
+Deno.test("a method that fetch has no request of comes as one that no route has", async () => {
+  await using served = await Served.start(({ method }) => new Response(method));
+  for (const method of ["TRACE", "PURGE"]) {
+    const connection = await served.send(`${method} /x HTTP/1.1\r\nHost: a\r\n\r\n`);
+    assert.match(await connection.read("\r\n\r\n"), /^HTTP\/1.1 200 /, method);
+  }
+});
+
 Deno.test("a stream that outlasts every timeout is not cut", async () => {
   await using served = await Served.start(() => new Response(slowStream(6)));
   const connection = await served.send(`${HEAD}Content-Length: 0\r\n\r\n`);

@@ -43,10 +43,12 @@ const LogprobEntry = z.object({
   token: z.string(),
   logprob: z.number(),
   bytes: z.array(z.int()),
-});
+}).openapi("TokenLogprob");
 
 const ChatLogprobs = z.object({
-  content: z.array(LogprobEntry.extend({ top_logprobs: z.array(LogprobEntry) })),
+  content: z.array(
+    LogprobEntry.extend({ top_logprobs: z.array(LogprobEntry) }).openapi("ChosenTokenLogprob"),
+  ),
 }).openapi("ChatLogprobs");
 
 export const ChatCompletion = z.object({

@@ -42,10 +42,12 @@ export function promptsOf({ prompt }: CompletionBody): readonly OnePrompt[] {
   return typeof prompt[0] === "number" ? [prompt as number[]] : prompt as OnePrompt[];
 }
 
+const LogprobOfToken = z.record(z.string(), z.number()).openapi("LogprobOfToken");
+
 const CompletionLogprobs = z.object({
   tokens: z.array(z.string()),
   token_logprobs: z.array(z.number().nullable()),
-  top_logprobs: z.array(z.record(z.string(), z.number()).nullable())
+  top_logprobs: z.array(LogprobOfToken.nullable())
     .describe("The likeliest and the chosen one; null for the first of a prompt"),
   text_offset: z.array(z.int()),
 }).openapi("CompletionLogprobs");
