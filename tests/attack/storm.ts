@@ -203,11 +203,11 @@ async function storm(names: readonly string[], flags: readonly string[]): Promis
   if (names.length > 0) return;
   server.pauseReading();
   const requests = async () => {
-    for (let i = 0; i < 3000; i++) {
+    for (let i = 0; i < 6000; i++) {
       await (await fetch(`${server.address}/n${i}/${"x".repeat(7000)}`)).text();
     }
   };
-  tell("3,000 lines that nobody reads", await seenWhile(server, requests), startBytes);
+  tell("6,000 lines that nobody reads", await seenWhile(server, requests), startBytes);
   server.goOnReading();
   server.signal("SIGHUP");
   console.log(
