@@ -41,7 +41,6 @@ export {
   type TokenLogprob,
   type ToolCall,
 } from "./engine/types.ts";
-export type { UnreadOutput, UnreadShare } from "./engine/unread_output.ts";
 export { buildInfo, type DeviceInfo, listDevices } from "./ffi/library.ts";
 export { type RenderedText, type TextOrigin, type TextSpan } from "./model/jinja/template.ts";
 export { defaultModelPath } from "./model/default_model.ts";

@@ -275,7 +275,6 @@ Deno.test("a body that comes after its answer leaves the connection in use", asy
 for (
   const [what, text] of [
     ["no HTTP", "hello\r\n\r\n"],
-    ["a method that is forbidden", "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"],
     ["a target that is no URL", "GET http://[ HTTP/1.1\r\nHost: a\r\n\r\n"],
   ] as const
 ) {

@@ -1,4 +1,5 @@
-// Steps that compute prompts last as long as they may: the model of their time, and what is cut by it.
+// Steps that compute prompts last as long as they may: the model of their time, and what is cut by
+// it.
 #include <cmath>
 
 #include "check.h"
