@@ -16,11 +16,11 @@ function partsOf(
   );
   const parts: Part[] = [];
   let done = 0;
-  matcher.split(text, (_, start, end) => isAllowed(start, end), (id, start, end) => {
+  for (const { id, start, end } of matcher.split(text, (_, from, to) => isAllowed(from, to))) {
     assert.equal(start, done, "parts follow each other");
     parts.push([id, text.slice(start, end)]);
     done = end;
-  });
+  }
   assert.equal(done, text.length, "parts are all of the text");
   return parts;
 }

@@ -2,14 +2,13 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { nfc } from "../../model/nfc.ts";
 import { normalizer } from "../../model/normalizer.ts";
-import { cut, preTokenizer } from "../../model/pre_tokenizer.ts";
+import { preTokenizer } from "../../model/pre_tokenizer.ts";
+import { cut } from "./cut.ts";
 
 /** The pieces of a text, a bar between. */
 function pieces(json: unknown, text: string, first = true): string {
   const { prepare, scanners } = preTokenizer(json);
-  const found: string[] = [];
-  cut(scanners, prepare(text, first), (piece) => found.push(piece));
-  return found.join("|");
+  return cut(scanners, prepare(text, first)).join("|");
 }
 
 const sequence = (...pretokenizers: unknown[]) => ({ type: "Sequence", pretokenizers });

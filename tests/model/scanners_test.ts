@@ -5,8 +5,8 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { cut } from "../../model/pre_tokenizer.ts";
 import { digits, gpt2, knownScanner } from "../../model/scanners.ts";
+import { cut } from "./cut.ts";
 
 /** As the files of models have them, line breaks aside, which stand there as such too. */
 const PATTERNS: Readonly<Record<string, string>> = {
@@ -74,9 +74,7 @@ for (const [name, pattern] of Object.entries(PATTERNS)) {
     assert.ok(known);
     fc.assert(
       fc.property(texts, (text) => {
-        const pieces: string[] = [];
-        cut([known.scan], text, (piece) => pieces.push(piece));
-        assert.deepEqual(pieces, piecesOf(pattern, text));
+        assert.deepEqual(cut([known.scan], text), piecesOf(pattern, text));
       }),
       { numRuns: 3000 },
     );
@@ -113,7 +111,5 @@ Deno.test("knownScanner() knows an expression by its line breaks too, and which 
 
 Deno.test("gpt2() and digits() are the scanners of their expressions", () => {
   assert.equal(knownScanner(PATTERNS["GPT-2"]!)?.scan, gpt2);
-  const pieces: string[] = [];
-  cut([digits(2)], "a12345b", (piece) => pieces.push(piece));
-  assert.deepEqual(pieces, ["a", "12", "34", "5", "b"]);
+  assert.deepEqual(cut([digits(2)], "a12345b"), ["a", "12", "34", "5", "b"]);
 });
