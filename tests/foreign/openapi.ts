@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { mustRun } from "../python_venv.ts";
 
 const HERE = "tests/foreign";
@@ -66,7 +67,8 @@ export async function openapiPythonClient(python: string, document: string): Pro
     `${python}/openapi-python-client`,
     ["generate", "--path", document, "--output-path", `${folder}/made`, "--meta", "none"],
     (output) => !output.includes("Unable to"),
-    { PATH: `${python}:${Deno.env.get("PATH")}` }, // of ruff, which judges what was made
+    // Of ruff, which judges what was made, where that lies.
+    { PATH: `${resolve(python)}:${Deno.env.get("PATH")}` },
   );
   if (!made.ok) return made;
   const program = "import pkgutil, importlib, made\n" +
