@@ -79,6 +79,7 @@ export async function openapiPythonClient(python: string, document: string): Pro
 /** Sends what the document allows, and what it does not, and judges the answers by it. */
 export function schemathesis(python: string, address: string, key: string): Promise<Verdict> {
   return verdict(`${python}/st`, [
+    ...["--config-file", `${HERE}/schemathesis.toml`],
     "run",
     `${address}/openapi.json`,
     ...["--header", `Authorization: Bearer ${key}`],
