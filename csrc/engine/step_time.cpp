@@ -7,8 +7,8 @@ namespace hearth {
 
 namespace {
 
-// What is left of a step's weight after the next one: a prompt of some thousand tokens is remembered
-// from its first chunk to its last, which tells a from b.
+// What is left of a step's weight after the next one: a prompt of some thousand tokens is
+// remembered from its first chunk to its last, which tells a from b.
 constexpr double kFading = 1 - 1.0 / 32;
 
 }  // namespace

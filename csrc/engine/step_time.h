@@ -3,9 +3,9 @@
 //   seconds = a * tokens + b * pairs
 //
 // A pair is a token and one that it attends to, be it itself: a prompt's later chunks cost more. a
-// and b are what fits the last few dozen steps best (least squares, older ones fading); none is below
-// 0. So a step of few tokens, in which reading the weights takes longest, makes a seem larger than it
-// is, until a larger step shows it. Times are told, no clock is read here.
+// and b are what fits the last few dozen steps best (least squares, older ones fading); none is
+// below 0. So a step of few tokens, in which reading the weights takes longest, makes a seem larger
+// than it is, until a larger step shows it. Times are told, no clock is read here.
 #pragma once
 
 #include <cstdint>
