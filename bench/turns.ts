@@ -12,10 +12,11 @@
 import { parseArgs } from "node:util";
 import { defaultModelPath } from "../model/default_model.ts";
 import { randomPrompt, ServerProcess } from "./server.ts";
-import { best, median, printTable } from "./table.ts";
+import { best, median } from "./table.ts";
 
 const LONG = 8000;
 const HELLO = 12;
+const HELLOS = 30;
 /** Running and waiting, of each key: 16 wait where the other has every place. */
 const OPEN = 24;
 const PLACES = 8;
@@ -35,7 +36,7 @@ const args = ["--model", model, "--log-format", "off"];
 /** Milliseconds to the first token of a long prompt that is alone. */
 async function alone(folder: string | undefined): Promise<number> {
   await using server = await ServerProcess.start(args, folder ? { folder } : {});
-  await server.complete(randomPrompt(LONG), 1); // memory that the first one touches
+  await server.complete(randomPrompt(1000), 1); // what the first one finds cold, and its time
   const { sent, arrivals } = await server.complete(randomPrompt(LONG), 1);
   return arrivals[0]!.at - sent;
 }
@@ -53,7 +54,7 @@ async function besideLongPrompts(): Promise<number[]> {
     }),
   );
   const waits: number[] = [];
-  while (numOpen === 6 || waits.length < 20) {
+  while (waits.length < HELLOS && numOpen > 0) {
     await new Promise((resolve) => setTimeout(resolve, 500 + Math.random() * 500));
     const { sent, arrivals } = await server.complete(randomPrompt(HELLO), 2, { key: "hello" });
     waits.push(arrivals[0]!.at - sent);
@@ -98,27 +99,22 @@ async function shares(seconds: number): Promise<number[]> {
   return had;
 }
 
+const show = (...figures: string[]) => console.log(figures.join("  "));
 const now: number[] = [];
 const before: number[] = [];
 for (let round = 0; round < Number(flags.rounds); round++) {
   now.push(await alone(undefined));
   if (flags.before) before.push(await alone(flags.before));
-  console.error(`round ${round + 1} of ${flags.rounds}`);
 }
 const rate = (times: readonly number[]) => `${(LONG / median(times) * 1000).toFixed(0)} tok/s`;
-const rows = [[`${LONG} tokens alone`, rate(now)]];
+show(`${LONG} tokens alone:`, rate(now));
 if (flags.before) {
   const ratios = now.map((time, i) => before[i]! / time);
-  rows.push(["  in the tree before", rate(before)]);
-  rows.push(["  this one's rate by that one's", `${median(ratios).toFixed(3)} x`]);
+  const each = ratios.map((ratio) => ratio.toFixed(3)).join(", ");
+  show("in the tree before:", rate(before), `ratios ${each}, median ${median(ratios).toFixed(3)}`);
 }
 const waits = await besideLongPrompts();
-rows.push([
-  `hello beside 6 x ${LONG}, ${waits.length} times: median`,
-  `${median(waits).toFixed(0)} ms`,
-]);
-rows.push(["  the longest", `${best(waits).toFixed(0)} ms`]);
+const ms = (wait: number) => `${wait.toFixed(0)} ms`;
+show(`hello beside 6 x ${LONG}:`, `median ${ms(median(waits))}`, `longest ${ms(best(waits))}`);
 const [first, second] = await shares(Number(flags.seconds));
-rows.push([`two keys for ${flags.seconds} s`, `${first} and ${second} tokens`]);
-rows.push(["  one's by the other's", (first! / second!).toFixed(3)]);
-printTable(["", ""], rows);
+show(`two keys for ${flags.seconds} s:`, `${first} and ${second}`, (first! / second!).toFixed(3));

@@ -18,10 +18,12 @@ void Scheduler::plan(StepPlan& plan, Clock::time_point now) {
   bool admitting = true;
   for (size_t position = 0; plan.budget_left() > 0;) {
     const bool at_end = position == running_.size();
-    // What cannot begin in this step need not hold blocks.
-    admitting = admitting && tokens_in_time(plan, 0, 0) > 0;
     Sequence* head = admitting ? turns_.best_waiting() : nullptr;
-    if (head && (at_end || TurnBefore()(head, running_[position]))) {
+    // What cannot begin in this step need not hold blocks.
+    if (head && tokens_in_time(plan, 0, 0) < std::min(head->total_len(), options_.block_tokens)) {
+      admitting = false;
+    }
+    if (head && admitting && (at_end || TurnBefore()(head, running_[position]))) {
       admitting = try_admit(*head, position, now);
     } else if (at_end) {
       break;

@@ -78,12 +78,16 @@ TEST("A caller of weight 3 gets three times as many tokens") {
 }
 
 TEST("A short prompt begins in the step in which it is seen, beside the long ones of another") {
-  for (const uint64_t light : {1, 2}) {
+  struct Case {
+    uint64_t light;
+    bool comes_later;
+  };
+  for (const auto& [light, comes_later] : {Case{1, true}, {2, true}, {2, false}}) {
     Harness harness;
     for (uint64_t i = 0; i < 6; ++i) {
-      harness.submit({.prompt = prompt_of(150, i + 1), .max_tokens = 1, .caller = 1});
+      harness.submit({.prompt = prompt_of(i == 0 ? 40 : 150, i), .max_tokens = 1, .caller = 1});
     }
-    harness.step();
+    if (comes_later) harness.step();
     const uint64_t hello = harness.submit({.prompt = prompt_of(9, 9), .caller = light});
     harness.step();
     // Of one caller the first come first.
@@ -126,6 +130,19 @@ TEST("A caller who was away has no credit, and one who was alone no debt") {
     CHECK(!harness[slow].is_finished());
     crowd.members[1].num_open = 16;
     crowd.run(harness, 1000);
+    check_ratio(crowd.members[0].num_tokens, crowd.members[1].num_tokens, 1);
+  });
+}
+
+TEST("What was used while nobody waited is no debt") {
+  at_both_depths({.num_blocks = 40, .max_num_seqs = 2}, [](const HarnessOptions& options) {
+    Harness harness(options);
+    Crowd crowd{{{{.prompt = prompt_of(3), .max_tokens = 100, .caller = 1}, 2},
+                 {{.prompt = prompt_of(30), .max_tokens = 10, .caller = 2}, 0}}};
+    crowd.run(harness, 3000);
+    crowd.members[0].ask = {.prompt = prompt_of(30), .max_tokens = 10, .caller = 1};
+    for (Crowd::Member& member : crowd.members) member.num_open = 16;
+    crowd.run(harness, 2000);
     check_ratio(crowd.members[0].num_tokens, crowd.members[1].num_tokens, 1);
   });
 }
