@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { defaultModelPath } from "../../model/default_model.ts";
 import { ServerProcess } from "../http/server_process.ts";
 import { installPython } from "../python_venv.ts";
@@ -42,7 +43,8 @@ const CLIENTS: Readonly<Record<string, () => Promise<Outcome>>> = {
   redocly: () => judged(redocly),
   "openapi-typescript": () => judged(openapiTypescript),
   "openapi-python-client": () => judged((document) => openapiPythonClient(`${VENV}/bin`, document)),
-  schemathesis: () => judged(() => schemathesis(`${VENV}/bin`, server.address, KEY)),
+  schemathesis: () =>
+    judged((document) => schemathesis(`${VENV}/bin`, server.address, KEY, dirname(document))),
 };
 
 const chosen = Deno.args.length > 0 ? Deno.args : Object.keys(CLIENTS);

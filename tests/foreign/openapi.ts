@@ -47,9 +47,10 @@ export async function installNpm(): Promise<void> {
 export function redocly(document: string): Promise<Verdict> {
   const rules = ["--extends=recommended", "--skip-rule=operation-4xx-response"];
   rules.push("--max-problems=1000", "--format=stylish");
-  return verdict(`${NPM}/node_modules/.bin/redocly`, ["lint", ...rules, document], (output) =>
+  return verdict(`${NPM}/node_modules/.bin/redocly`, ["lint", ...rules, document], {
     // Warnings count too.
-    !/^ +\d+:\d+ +(error|warning)/m.test(output));
+    isFine: (output) => !/^ +\d+:\d+ +(error|warning)/m.test(output),
+  });
 }
 
 /** Makes TypeScript's types of a document, and checks them. */
@@ -66,36 +67,47 @@ export async function openapiPythonClient(python: string, document: string): Pro
   const made = await verdict(
     `${python}/openapi-python-client`,
     ["generate", "--path", document, "--output-path", `${folder}/made`, "--meta", "none"],
-    (output) => !output.includes("Unable to"),
-    // Of ruff, which judges what was made, where that lies.
-    { PATH: `${resolve(python)}:${Deno.env.get("PATH")}` },
+    {
+      isFine: (output) => !output.includes("Unable to"),
+      // Of ruff, which judges what was made, where that lies.
+      env: { PATH: `${resolve(python)}:${Deno.env.get("PATH")}` },
+    },
   );
   if (!made.ok) return made;
   const program = "import pkgutil, importlib, made\n" +
     "for module in pkgutil.walk_packages(made.__path__, 'made.'): importlib.import_module(module.name)";
-  return verdict(`${python}/python`, ["-c", program], undefined, { PYTHONPATH: folder });
+  return verdict(`${python}/python`, ["-c", program], { env: { PYTHONPATH: folder } });
 }
 
-/** Sends what the document allows, and what it does not, and judges the answers by it. */
-export function schemathesis(python: string, address: string, key: string): Promise<Verdict> {
-  return verdict(`${python}/st`, [
-    ...["--config-file", `${HERE}/schemathesis.toml`],
+/** Sends what the document allows, and what it does not, and judges the answers by it; keeps notes in `folder`. */
+export function schemathesis(
+  python: string,
+  address: string,
+  key: string,
+  folder: string,
+): Promise<Verdict> {
+  return verdict(resolve(python, "st"), [
+    ...["--config-file", resolve(HERE, "schemathesis.toml")],
     "run",
     `${address}/openapi.json`,
     ...["--header", `Authorization: Bearer ${key}`],
     ...["--max-examples", String(MAX_EXAMPLES)],
     ...["--exclude-checks", EXCLUDED_CHECKS.join()],
     ...["--request-timeout", "60", "--no-color"],
-  ]);
+  ], { cwd: folder });
 }
 
 async function verdict(
   program: string,
   args: string[],
-  isFine: (output: string) => boolean = () => true,
-  env: Record<string, string> = {},
+  options: {
+    readonly isFine?: (output: string) => boolean;
+    readonly env?: Record<string, string>;
+    readonly cwd?: string;
+  } = {},
 ): Promise<Verdict> {
-  const command = new Deno.Command(program, { args, env: { NO_COLOR: "1", ...env } });
+  const { isFine = () => true, env, cwd = "." } = options;
+  const command = new Deno.Command(program, { args, cwd, env: { NO_COLOR: "1", ...env } });
   const { success, stdout, stderr } = await command.output();
   const output = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
   return { ok: success && isFine(output), output };
