@@ -36,14 +36,10 @@ const hardTexts = [
 
 await using server = await ServerProcess.start(["--log-format", "off", ...serverFlags]);
 
+/** Milliseconds until the answer. */
 async function ask(path: string, body?: object): Promise<number> {
   const start = performance.now();
-  const response = await fetch(server.url + path, {
-    ...(body && { method: "POST", body: JSON.stringify(body) }),
-    headers: { "content-type": "application/json" },
-  });
-  const text = await response.text();
-  if (!response.ok) throw new Error(text);
+  await server.ask(path, body);
   return performance.now() - start;
 }
 

@@ -121,6 +121,16 @@ export class ServerProcess implements AsyncDisposable {
     return { sent, arrivals };
   }
 
+  /** The JSON of an answer; a body makes it a POST. */
+  async ask<T>(path: string, body?: object): Promise<T> {
+    const response = await fetch(this.url + path, {
+      ...(body && { method: "POST", body: JSON.stringify(body) }),
+      headers: { "content-type": "application/json" },
+    });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return await response.json();
+  }
+
   /** A counter or gauge of `/metrics`; of the series whose labels contain `label`. */
   async metric(name: string, label = ""): Promise<number> {
     const text = await (await fetch(`${this.url}/metrics`)).text();

@@ -46,17 +46,10 @@ function randomText(): string {
   return Array.from({ length: numWords }, word).join(" ");
 }
 
-async function post<T>(url: string, body: unknown): Promise<T> {
-  const response = await fetch(url, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  if (!response.ok) throw new Error(await response.text());
-  return await response.json();
-}
-
-async function measure(url: string, prompts: readonly (string | number[])[]): Promise<Round> {
+async function measure(
+  server: ServerProcess,
+  prompts: readonly (string | number[])[],
+): Promise<Round> {
   const waiting = [...prompts], latencies: number[] = [];
   let promptTokens = 0;
   const start = performance.now();
@@ -64,8 +57,8 @@ async function measure(url: string, prompts: readonly (string | number[])[]): Pr
     for (let prompt = waiting.pop(); prompt !== undefined; prompt = waiting.pop()) {
       const sent = performance.now();
       const body = { prompt, max_tokens: numTokens, ignore_eos: true, temperature: 0 };
-      const { usage } = await post<{ usage: { prompt_tokens: number } }>(
-        `${url}/v1/completions`,
+      const { usage } = await server.ask<{ usage: { prompt_tokens: number } }>(
+        "/v1/completions",
         body,
       );
       promptTokens += usage.prompt_tokens;
@@ -84,10 +77,10 @@ for (let round = 0; round <= Number(flags.rounds); round++) {
     const texts = Array.from({ length: numPrompts }, randomText);
     const prompts = kind === "text" ? texts : await Promise.all(
       texts.map(async (prompt) =>
-        (await post<{ tokens: number[] }>(`${server.url}/tokenize`, { prompt })).tokens
+        (await server.ask<{ tokens: number[] }>("/tokenize", { prompt })).tokens
       ),
     );
-    const measured = await measure(server.url, prompts);
+    const measured = await measure(server, prompts);
     if (round > 0) rounds[kind].push(measured); // the first one warms
   }
 }

@@ -261,14 +261,18 @@ uint64_t Engine::submit(const uint32_t* tokens, uint32_t num_tokens,
   return id;
 }
 
-void Engine::check_queue(uint32_t num_tokens) const {
-  const uint64_t num_queued = uint64_t(gauges_.num_requests_queued + inbox_requests_);
-  // What finds a sequence free does not wait, though no step has taken it up yet.
+// Sequences that find no free place. Others do not wait, though no step has taken them up yet.
+uint64_t Engine::num_beyond_free() const {
   uint64_t num_sequences = 0;
   for (const auto& [id, live] : live_) num_sequences += live.num_unfinished;
-  const uint64_t num_free = uint64_t(config_.scheduler.max_num_seqs);
-  const uint64_t num_beyond = num_sequences > num_free ? num_sequences - num_free : 0;
-  if (std::min(num_queued, num_beyond) >= config_.max_queued_requests) {
+  const uint64_t num_places = uint64_t(config_.scheduler.max_num_seqs);
+  return num_sequences > num_places ? num_sequences - num_places : 0;
+}
+
+void Engine::check_queue(uint32_t num_tokens) const {
+  const uint64_t num_queued = uint64_t(gauges_.num_requests_queued + inbox_requests_);
+  const uint64_t most = config_.max_queued_requests;
+  if (num_queued >= most && num_beyond_free() >= most) {
     throw Error(HEARTH_QUEUE_FULL,
                 format("Cannot submit request: max_queued_requests is %u: as many requests wait",
                        config_.max_queued_requests));

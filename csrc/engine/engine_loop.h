@@ -88,6 +88,7 @@ class Engine {
   void close_when_done();
   void close();
   void check_queue(uint32_t num_tokens) const;
+  uint64_t num_beyond_free() const;
   void check_deadline(uint32_t num_tokens, const hearth_request_options& options) const;
   Backlog backlog() const;
 

@@ -77,7 +77,7 @@ function kindSchema(name: string, field: Field): z.ZodType {
     case "seed":
       return z.custom<number | bigint>((value) => brokenRule(field, value) === undefined, {
         error: "must be an integer of at most 64 bits, written in digits",
-      }).openapi({ type: ["integer", "null"], ...SEEDS });
+      }).openapi({ type: "integer", ...SEEDS });
     case "switch":
       return z.boolean();
     case "text":
@@ -98,9 +98,9 @@ function kindSchema(name: string, field: Field): z.ZodType {
         most,
       );
     case "object":
-      return asSent(z.looseObject({}), { type: ["object", "null"] });
+      return asSent(z.looseObject({}), { type: "object" });
     case "objects": {
-      const shown = { type: ["array", "null"], items: { type: "object" }, maxItems: most };
+      const shown = { type: "array", items: { type: "object" }, maxItems: most };
       return asSent(boundedList(z.looseObject({}), most), shown);
     }
     default:

@@ -182,12 +182,9 @@ function requestOf(incoming: IncomingMessage, left: AbortController): Request | 
     }
     const { pathname, search } = new URL(url.startsWith("/") ? ORIGIN + url : url);
     const target = ORIGIN + pathname + search;
-    return new Request(target, {
-      method: METHODS_OF_NOBODY.get(method) ?? method,
-      headers,
-      body,
-      signal: left.signal,
-    });
+    // fetch makes no Request of TRACE; no route has either, and says which it has.
+    const asked = method === "TRACE" ? "UNSUPPORTED" : method;
+    return new Request(target, { method: asked, headers, body, signal: left.signal });
   } catch {
     return undefined;
   }
@@ -252,12 +249,6 @@ function atOnce<T>(promise: Promise<T>): Promise<T | undefined> {
 async function drained(outgoing: ServerResponse, signal: AbortSignal): Promise<void> {
   await once(outgoing, "drain", { signal }).catch(() => {});
 }
-
-/** What fetch makes no Request of; routes have neither, and say which they have. */
-const METHODS_OF_NOBODY: ReadonlyMap<string | undefined, string> = new Map([
-  ["TRACE", "UNSUPPORTED"],
-  ["TRACK", "UNSUPPORTED"],
-]);
 
 const BAD_REQUEST = new HttpError(
   400,
