@@ -1,5 +1,5 @@
 /**
- * Fails any test of `tests/http` and `tests/engine` in which a turn of the event loop lasts too long
+ * Fails any test of `tests/http`, `tests/engine` and `tests/attack` in which a turn of the event loop lasts too long
  * while this process answers a request. `deno task test:turns` preloads it before each file, so that a new
  * test has it too. Outside requests (start-up, opening an engine, what a test computes to compare with)
  * a turn may last as it likes.
@@ -11,7 +11,7 @@ import { LONGEST_TURN_MS, takeAllowance, TurnWatch } from "./event_loop_guard.ts
 
 let watch = new TurnWatch();
 
-if (/\/tests\/(http|engine)\//.test(Deno.mainModule)) {
+if (/\/tests\/(http|engine|attack)\//.test(Deno.mainModule)) {
   Deno.test.beforeEach(() => {
     watch = new TurnWatch();
   });

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../mod.ts";
-import { LONGEST_TURN_MS, TurnWatch } from "../event_loop_guard.ts";
 import { Harness } from "../http/harness.ts";
 
 const MODEL = "tests/data/smollm2-bf16";
 const CHAT = "/v1/chat/completions", COMPLETIONS = "/v1/completions", GENERATE = "/generate";
 const common = { n: 128, ignore_eos: true };
-/** Each within 10 s on a busy machine; the first, whole, is as large as is promised. */
+/**
+ * Each within 10 s on a busy machine; the first, whole, is as large as is promised. That no turn of
+ * theirs is long is judged where every test's turns are, by `deno task test:turns`.
+ */
 const tokensOf = (path: string, stream: boolean) => path === CHAT && !stream ? 256 : 64;
 const bodies: [path: string, body: object][] = [
   [CHAT, { messages: [{ role: "user", content: "x" }], logprobs: true, top_logprobs: 20 }],
@@ -32,19 +34,15 @@ for (const stream of [false, true]) {
   for (const [path, body] of bodies) {
     const max_tokens = tokensOf(path, stream);
     const name = `${max_tokens} of ${path}, ${stream ? "streamed" : "whole"}`;
-    Deno.test(`128 sequences with logprobs are served in short turns: ${name}`, async () => {
+    Deno.test(`128 sequences with logprobs are served: ${name}`, async () => {
       const engine = await Engine.open(MODEL, { numThreads: 2 });
       await using harness = new Harness(engine);
       await harness.json(path, { ...body, n: 2, max_tokens: 8 });
-      const watch = new TurnWatch();
-      const close = watch.open();
       const answer = await harness.post(path, { ...body, ...common, max_tokens, stream });
       const { bytes, count } = await read(answer, '"finish_reason":"length"');
-      close();
       assert.equal(answer.status, 200);
       assert.equal(count, 128);
       assert.ok(bytes > 1e6, `${bytes} bytes`);
-      assert.ok(watch.longestMs <= LONGEST_TURN_MS, `a turn of ${watch.longestMs} ms`);
       assert.ok(engine.unread.bytes === 0, `${engine.unread.bytes} bytes are counted still`);
     });
   }
