@@ -29,6 +29,7 @@ export {
   type FinishReason,
   type GenerateChunk,
   type GenerateRequest,
+  LogprobList,
   type Message,
   type Part,
   type PositionLogprobs,

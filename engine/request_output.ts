@@ -15,7 +15,13 @@ import {
   textOf,
 } from "./reasoning.ts";
 import { StopMatcher, StopTexts } from "./stop.ts";
-import type { FinishReason, GenerateChunk, Part, PositionLogprobs } from "./types.ts";
+import {
+  type FinishReason,
+  type GenerateChunk,
+  LogprobList,
+  type Part,
+  type PositionLogprobs,
+} from "./types.ts";
 
 type StartEvent = Extract<NativeEvent, { kind: "start" }>;
 type TokenEvent = Extract<NativeEvent, { kind: "token" }>;
@@ -152,26 +158,28 @@ class SequenceOutput {
   }
 
   /** Tokens behind the one that completes a stop text are left out: they do not count. */
-  take(drawn: readonly PositionLogprobs[]): GenerateChunk {
-    const taken: PositionLogprobs[] = [];
+  take(drawn: LogprobList): GenerateChunk {
+    const tokens: number[] = [];
     let text = "";
-    for (const position of drawn) {
-      taken.push(position);
+    while (tokens.length < drawn.length) {
+      const token = drawn.tokenAt(tokens.length);
+      tokens.push(token);
       this.numTokens++;
-      this.#lastToken = position.token;
-      const found = this.#textOf(position.token);
+      this.#lastToken = token;
+      const found = this.#textOf(token);
       text += found.text;
       if (found.stop === undefined) continue;
       this.ended = true;
-      return this.#chunk(text, taken, { finishReason: "stop", stopReason: found.stop });
+      const end = { finishReason: "stop", stopReason: found.stop } as const;
+      return this.#chunk(text, tokens, drawn.first(tokens.length), end);
     }
-    return this.#chunk(text, taken);
+    return this.#chunk(text, tokens, drawn);
   }
 
   finish(finishReason: FinishReason): GenerateChunk {
     this.ended = true;
     const { text, stop } = this.#push(this.#detokenizer.flush());
-    return this.#chunk(text + this.#stops.flush(), [], {
+    return this.#chunk(text + this.#stops.flush(), [], new LogprobList(), {
       finishReason: stop === undefined ? finishReason : "stop",
       stopReason: stop ?? (finishReason === "stop" ? this.#stopToken() : null),
     });
@@ -200,7 +208,8 @@ class SequenceOutput {
 
   #chunk(
     text: string,
-    taken: readonly PositionLogprobs[],
+    tokens: readonly number[],
+    logprobs: LogprobList,
     end?: { readonly finishReason: FinishReason; readonly stopReason: string | number | null },
   ): GenerateChunk {
     const pushed = this.#parser.push(text);
@@ -209,8 +218,8 @@ class SequenceOutput {
       index: this.#index,
       text: textOf(parts, "text"),
       parts,
-      tokens: taken.map(({ token }) => token),
-      logprobs: this.#settings.logprobs ? taken : undefined,
+      tokens,
+      logprobs: this.#settings.logprobs ? logprobs : undefined,
       finishReason: end?.finishReason ?? null,
       stopReason: end?.stopReason ?? null,
     };

@@ -4,10 +4,16 @@
  *
  * @module
  */
-import type { FinishReason, GenerateChunk, Part, PositionLogprobs } from "./types.ts";
+import {
+  type FinishReason,
+  type GenerateChunk,
+  LogprobList,
+  type Part,
+  type PositionLogprobs,
+} from "./types.ts";
 
-/** Measured in V8: an object with two numbers, its place in an array, a chunk with its arrays. */
-const BYTES = { logprob: 88, token: 8, character: 2, chunk: 256 };
+/** Measured in V8: two numbers in an array that grows, or an object of them; a chunk with its arrays. */
+const BYTES = { logprob: 20, logprobObject: 88, token: 8, character: 2, chunk: 256 };
 
 /** One sequence's chunks as one, which grows. */
 export class SequenceLog implements GenerateChunk {
@@ -15,14 +21,14 @@ export class SequenceLog implements GenerateChunk {
   text = "";
   readonly parts: { readonly kind: Part["kind"]; text: string }[] = [];
   readonly tokens: number[] = [];
-  readonly logprobs: PositionLogprobs[] | undefined;
+  readonly logprobs: LogprobList | undefined;
   finishReason: FinishReason | null = null;
   stopReason: string | number | null = null;
 
   /** Begins as a copy of a chunk. */
   constructor(first: GenerateChunk) {
     this.index = first.index;
-    this.logprobs = first.logprobs && [];
+    this.logprobs = first.logprobs && new LogprobList();
     this.add(first);
   }
 
@@ -33,7 +39,7 @@ export class SequenceLog implements GenerateChunk {
     for (let i = 0; i < parts.length; i++) this.#addPart(parts[i]!);
     // One by one: a chunk that waited long may hold more than a call takes arguments.
     for (let i = 0; i < tokens.length; i++) this.tokens.push(tokens[i]!);
-    if (logprobs !== undefined) { for (const position of logprobs) this.logprobs?.push(position); }
+    if (logprobs !== undefined) this.logprobs?.append(logprobs);
     this.finishReason = chunk.finishReason;
     this.stopReason = chunk.stopReason;
   }
@@ -123,11 +129,10 @@ export function bytesOf(chunk: GenerateChunk): number {
 
 /** Memory that log probabilities of a prompt's tokens take, about. */
 export function bytesOfLogprobs(positions: readonly (PositionLogprobs | undefined)[]): number {
-  return BYTES.logprob * positions.reduce((sum, one) => sum + (one ? 1 + one.top.length : 0), 0);
+  return BYTES.logprobObject *
+    positions.reduce((sum, one) => sum + (one ? 1 + one.top.length : 0), 0);
 }
 
 function numLogprobsOf({ logprobs }: GenerateChunk): number {
-  let count = 0;
-  if (logprobs !== undefined) { for (const { top } of logprobs) count += 1 + top.length; }
-  return count;
+  return logprobs?.numLogprobs ?? 0;
 }

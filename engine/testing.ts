@@ -34,6 +34,7 @@ import {
   type FinishReason,
   type GenerateChunk,
   type GenerateRequest,
+  LogprobList,
   type Part,
   type PositionLogprobs,
   type SamplingParameters,
@@ -41,7 +42,7 @@ import {
 } from "./types.ts";
 import { limitsOf } from "./validation.ts";
 
-export { EngineError };
+export { EngineError, LogprobList };
 export type {
   EngineErrorCode,
   EngineErrorDetails,
@@ -216,7 +217,7 @@ class CollectedRequest implements ManualRequest {
     this.#output = new RequestOutput(options);
     this.#cancelNative = cancelNative;
     const nothing = { text: "", parts: [], tokens: [], finishReason: null, stopReason: null };
-    const logprobs = settings.logprobs ? [] : undefined;
+    const logprobs = settings.logprobs ? new LogprobList() : undefined;
     this.outputs = Array.from(
       { length: settings.numSequences },
       (_, index) => new SequenceLog({ index, ...nothing, logprobs }),

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { LogprobList } from "../ffi/logprobs.ts";
 import type { FinishReason, PositionLogprobs } from "../ffi/types.ts";
 import type { ConversationOptions, Message } from "./conversation/types.ts";
 
@@ -13,6 +14,7 @@ export {
   type EngineErrorDetails,
   ruleSentence,
 } from "../ffi/errors.ts";
+export { LogprobList } from "../ffi/logprobs.ts";
 export type {
   EngineOptions,
   EngineStats,
@@ -132,7 +134,7 @@ export interface GenerateChunk {
   /** Ids of the tokens that are new. */
   readonly tokens: readonly number[];
   /** One for each of `tokens`, when asked for. */
-  readonly logprobs: readonly PositionLogprobs[] | undefined;
+  readonly logprobs: LogprobList | undefined;
   /** Null but in a sequence's last chunk. */
   readonly finishReason: FinishReason | null;
   /** The stop text or token id that ended it; null for the model's own end of text. */

@@ -5,9 +5,10 @@
  */
 import type { EngineError } from "./errors.ts";
 import { nameOf } from "./library.ts";
+import { LogprobList } from "./logprobs.ts";
 import { engineError } from "./status.ts";
 import * as c from "./structs.ts";
-import type { FinishReason, PositionLogprobs, TokenLogprob } from "./types.ts";
+import type { FinishReason, PositionLogprobs } from "./types.ts";
 
 /** What `hearth_poll` tells. */
 export type NativeEvent =
@@ -23,7 +24,7 @@ export type NativeEvent =
     readonly request: bigint;
     readonly sequence: number;
     /** New ones, in order; a logprob is NaN when not asked for. */
-    readonly tokens: readonly PositionLogprobs[];
+    readonly tokens: LogprobList;
     readonly cachedTokens: number;
     /** The number of the last of them in its sequence, from 1. */
     readonly numOutputTokens: number;
@@ -47,6 +48,7 @@ export type NativeEvent =
   | { readonly kind: "failed"; readonly error: EngineError };
 
 const AT = c.Event.offsets;
+const ENTRY = c.TokenLogprob.offsets;
 
 /**
  * The event at an offset of the event buffer; nothing of it stays in the buffers. One comes with each
@@ -73,8 +75,8 @@ export function decodeEvent(events: DataView, offset: number, payload: DataView)
         numOutputTokens: u32(AT.num_output_tokens),
       };
     case c.EventKind.prompt_logprob: {
-      const [token] = tokensOf(events, offset, payload);
-      return { kind: "prompt_logprob", request, position: u32(AT.sequence), token: token! };
+      const token = tokensOf(events, offset, payload).at(0)!;
+      return { kind: "prompt_logprob", request, position: u32(AT.sequence), token };
     }
     case c.EventKind.finish:
       return {
@@ -96,24 +98,25 @@ export function decodeEvent(events: DataView, offset: number, payload: DataView)
 }
 
 /** The layout that hearth.h draws: the first token is in the event, the rest in the payload. */
-function tokensOf(events: DataView, offset: number, payload: DataView): PositionLogprobs[] {
+function tokensOf(events: DataView, offset: number, payload: DataView): LogprobList {
   const first = events.getUint32(offset + AT.payload_offset, true);
   const numTokens = events.getUint32(offset + AT.num_tokens, true);
   const numTop = events.getUint32(offset + AT.num_top, true);
-  const entry = (index: number): TokenLogprob =>
-    c.TokenLogprob.decode(payload, first + index * c.TokenLogprob.byteLength);
-  const tokens: PositionLogprobs[] = [];
+  const numbers = [
+    events.getUint32(offset + AT.token, true),
+    events.getFloat32(offset + AT.logprob, true),
+  ];
+  const take = (index: number) => {
+    const at = first + index * c.TokenLogprob.byteLength;
+    numbers.push(payload.getUint32(at + ENTRY.token, true));
+    numbers.push(payload.getFloat32(at + ENTRY.logprob, true));
+  };
   let next = numTokens - 1; // behind the tokens that the payload begins with
   for (let i = 0; i < numTokens; i++) {
-    const { token, logprob } = i > 0 ? entry(i - 1) : {
-      token: events.getUint32(offset + AT.token, true),
-      logprob: events.getFloat32(offset + AT.logprob, true),
-    };
-    const top: TokenLogprob[] = [];
-    while (top.length < numTop) top.push(entry(next++));
-    tokens.push({ token, logprob, top });
+    if (i > 0) take(i - 1);
+    for (let j = 0; j < numTop; j++) take(next++);
   }
-  return tokens;
+  return new LogprobList(numTop, numbers);
 }
 
 function errorAt(payload: DataView, offset: number): EngineError {

@@ -237,7 +237,7 @@ class Run {
     this.lines.push({
       activation: engine.stats().activationDtype,
       logprobs: answer.outputs.map(({ logprobs }) =>
-        hexOf((logprobs ?? []).map((position) => position.logprob))
+        hexOf([...logprobs ?? []].map((position) => position.logprob))
       ),
       model,
       path: this.path.name,
@@ -269,7 +269,7 @@ function digestOf({ outputs, promptLogprobs }: ManualRequest): string {
   positions(promptLogprobs);
   for (const { tokens, logprobs } of outputs) {
     hash.update(`${tokens};`);
-    positions(logprobs);
+    positions(logprobs && [...logprobs]);
   }
   return hash.digest("hex");
 }

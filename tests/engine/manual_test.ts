@@ -211,7 +211,7 @@ Deno.test("Prompt logprobs of a long prompt come over several polls", async () =
   const positions = request.promptLogprobs!.slice(1);
   assert.deepEqual(positions.map((it) => it?.token), tokens.slice(1));
   assert.ok(positions.every((it) => it?.top.length === 20));
-  assert.equal(firstOf(request).logprobs?.[0]?.top.length, 20);
+  assert.equal(firstOf(request).logprobs?.at(0)?.top.length, 20);
 });
 
 Deno.test("Prompt logprobs alone generate nothing", async () => {
@@ -229,7 +229,7 @@ Deno.test("Logprobs are sorted, and greedy takes the first", async () => {
   engine.runUntilIdle();
   const { tokens, logprobs } = firstOf(request);
   assert.equal(logprobs?.length, tokens.length);
-  for (const [i, { token, logprob, top }] of logprobs.entries()) {
+  for (const [i, { token, logprob, top }] of [...logprobs].entries()) {
     assert.equal(token, tokens[i]);
     assert.deepEqual(top[0], { token, logprob });
     const sorted = top.toSorted((a, b) => b.logprob - a.logprob);

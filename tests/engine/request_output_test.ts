@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { prepare } from "../../engine/prepare.ts";
 import { RequestOutput } from "../../engine/request_output.ts";
-import type { GenerateRequest, PositionLogprobs } from "../../engine/types.ts";
+import { type GenerateRequest, LogprobList, type PositionLogprobs } from "../../engine/types.ts";
 import { ByteTokenizer } from "./byte_tokenizer.ts";
 
 const tokenizer = new ByteTokenizer([]);
@@ -29,7 +29,7 @@ function outputOf(text: string, tokensAnEvent: number, request: GenerateRequest)
   const all = tokensOf(text);
   const chunks = [];
   for (let end = 0; end < all.length;) {
-    const tokens = all.slice(end, end + tokensAnEvent);
+    const tokens = LogprobList.of(all.slice(end, end + tokensAnEvent));
     end += tokens.length;
     const chunk = output.take({
       kind: "token",
@@ -52,7 +52,7 @@ function outputOf(text: string, tokensAnEvent: number, request: GenerateRequest)
   return {
     text: chunks.map(({ text }) => text).join(""),
     tokens: chunks.flatMap(({ tokens }) => tokens),
-    logprobs: chunks.flatMap(({ logprobs }) => logprobs ?? []),
+    logprobs: chunks.flatMap(({ logprobs }) => [...logprobs ?? []]),
     end: chunks.at(-1),
     numOutputTokens: output.numOutputTokens,
     kept,

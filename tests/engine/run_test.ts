@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ActiveRun, type RunOptions } from "../../engine/run.ts";
-import type { GenerateChunk, GenerateRequest } from "../../engine/types.ts";
+import { type GenerateChunk, type GenerateRequest, LogprobList } from "../../engine/types.ts";
 import { UnreadOutput } from "../../engine/unread_output.ts";
 import { prepare } from "../../engine/prepare.ts";
 import { ByteTokenizer } from "./byte_tokenizer.ts";
@@ -30,7 +30,8 @@ class HandRun {
 
   token(sequence: number, text: string, numTop = 0): void {
     const top = Array.from({ length: numTop }, (_, token) => ({ token, logprob: -1 }));
-    const tokens = tokenizer.encode(text).map((token) => ({ token, logprob: -1, top }));
+    const drawn = tokenizer.encode(text).map((token) => ({ token, logprob: -1, top }));
+    const tokens = LogprobList.of(drawn);
     const numOutputTokens = (this.#numOutputTokens[sequence] ?? 0) + tokens.length;
     this.#numOutputTokens[sequence] = numOutputTokens;
     const event = { request: 1n, cachedTokens: 0 };
@@ -77,7 +78,7 @@ Deno.test("each reader has its own pace, and none changes what another gets", as
   const whole = (chunks: GenerateChunk[]) => [
     chunks.map(({ text }) => text).join(""),
     chunks.flatMap(({ tokens }) => tokens),
-    chunks.flatMap(({ logprobs }) => logprobs ?? []).length,
+    chunks.flatMap(({ logprobs }) => [...logprobs ?? []]).length,
   ];
   const expected = ["abcdef", tokenizer.encode("abcdef"), 6];
   assert.deepEqual([await fast, await slow, late].map(whole), [expected, expected, expected]);
@@ -87,7 +88,7 @@ Deno.test("each reader has its own pace, and none changes what another gets", as
 
 Deno.test("what nobody reads is bounded: the request is cancelled and says so", async () => {
   const hand = new HandRun({ prompt: "x", logprobs: 20 }, { unread: new UnreadOutput(400_000) });
-  for (let i = 0; i < 100 && hand.numCancels === 0; i++) hand.token(0, "a", 20);
+  for (let i = 0; i < 500 && hand.numCancels === 0; i++) hand.token(0, "a", 20);
   assert.equal(hand.numCancels, 1);
   await assert.rejects(hand.run.result(), { code: "output_too_long", message: /100000 bytes/ });
   await assert.rejects(read(hand.run), { code: "output_too_long" });
@@ -140,7 +141,7 @@ Deno.test("all runs together are bounded: who keeps most gives up, what nobody w
   await Promise.all(first); // and nothing more
   let numRead = 0;
   const fast = read(followed!.run, () => numRead++);
-  const perToken = 2200;
+  const perToken = 256 + 2 + 8 + 21 * 20;
   for (let i = 0; i < 90_000 / perToken; i++) {
     large!.token(0, "a", 20);
     if (i % 2 === 0) small!.token(0, "b", 20);
@@ -158,7 +159,7 @@ Deno.test("all runs together are bounded: who keeps most gives up, what nobody w
     { length: 4 },
     () => new HandRun({ prompt: "x", logprobs: 20 }, { unread }),
   );
-  for (let i = 0; i < 38; i++) others.forEach((one) => one.token(0, "d", 20));
+  for (let i = 0; i < 84_000 / perToken; i++) others.forEach((one) => one.token(0, "d", 20));
   assert.ok(unread.bytes <= 400_000, `${unread.bytes}`);
   assert.equal(small!.numCancels, 0, "the smallest stays");
   const gone = [large!, ...others].filter(({ numCancels }) => numCancels > 0);

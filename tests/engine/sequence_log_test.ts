@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { SequenceLog, SequenceSlots } from "../../engine/sequence_log.ts";
-import type { GenerateChunk } from "../../engine/types.ts";
+import { type GenerateChunk, LogprobList } from "../../engine/types.ts";
 
 function chunkOf(index: number, text: string, changes: Partial<GenerateChunk> = {}): GenerateChunk {
   return {
@@ -16,11 +16,13 @@ function chunkOf(index: number, text: string, changes: Partial<GenerateChunk> = 
 }
 
 Deno.test("SequenceLog puts chunks together, and parts of a kind", () => {
-  const first = chunkOf(3, "ab", { logprobs: [{ token: 0, logprob: -1, top: [] }] });
+  const first = chunkOf(3, "ab", {
+    logprobs: LogprobList.of([{ token: 0, logprob: -1, top: [] }]),
+  });
   const log = new SequenceLog(first);
   log.add(chunkOf(3, "c", {
     parts: [{ kind: "reasoning", text: "r" }, { kind: "text", text: "c" }],
-    logprobs: [{ token: 1, logprob: -2, top: [] }],
+    logprobs: LogprobList.of([{ token: 1, logprob: -2, top: [] }]),
     finishReason: "stop",
     stopReason: 7,
   }));
@@ -33,7 +35,10 @@ Deno.test("SequenceLog puts chunks together, and parts of a kind", () => {
       { kind: "text", text: "c" },
     ],
     tokens: [0, 1, 0],
-    logprobs: [{ token: 0, logprob: -1, top: [] }, { token: 1, logprob: -2, top: [] }],
+    logprobs: LogprobList.of([
+      { token: 0, logprob: -1, top: [] },
+      { token: 1, logprob: -2, top: [] },
+    ]),
     finishReason: "stop",
     stopReason: 7,
   });
@@ -53,8 +58,8 @@ Deno.test("SequenceSlots gives what has waited longest, and counts the memory th
   const top = [{ token: 1, logprob: -1 }, { token: 2, logprob: -2 }];
   assert.equal(sizeOf(chunkOf(2, "ab")), 256 + 2 * 2 + 8 * 2);
   assert.equal(sizeOf(chunkOf(0, "", { tokens: [] })), 256);
-  const logprobs = [{ token: 0, logprob: -1, top }, { token: 0, logprob: -1, top: [] }];
-  assert.equal(sizeOf(chunkOf(1, "x", { logprobs })), 256 + 2 + 8 + 4 * 88);
+  const logprobs = LogprobList.of([{ token: 0, logprob: -1, top }]);
+  assert.equal(sizeOf(chunkOf(1, "x", { logprobs })), 256 + 2 + 8 + 3 * 20);
   assert.equal(sizeOf(chunkOf(2, "c")), 256 + 2 + 8);
   const before = slots.bytes;
   const taken = slots.take();

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { PositionLogprobs } from "../../engine/types.ts";
+import { LogprobList } from "../../engine/types.ts";
 import { decodeEvent, type NativeEvent } from "../../ffi/events.ts";
 import * as c from "../../ffi/structs.ts";
 import { runCpp } from "./compile_c.ts";
@@ -58,8 +58,8 @@ async function packedByTheLibrary(): Promise<NativeEvent[]> {
   );
 }
 
-function expectedTokens(numTokens: number, numTop: number): PositionLogprobs[] {
-  return Array.from({ length: numTokens }, (_, i) => ({
+function expectedTokens(numTokens: number, numTop: number): LogprobList {
+  const positions = Array.from({ length: numTokens }, (_, i) => ({
     token: 100 + i,
     logprob: -0.5 * i,
     top: Array.from({ length: numTop }, (_, j) => {
@@ -67,6 +67,7 @@ function expectedTokens(numTokens: number, numTop: number): PositionLogprobs[] {
       return { token: 1000 + number, logprob: -0.25 * number };
     }),
   }));
+  return LogprobList.of(positions);
 }
 
 Deno.test("decodeEvent() reads what the library packs", async () => {

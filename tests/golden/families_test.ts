@@ -191,7 +191,7 @@ async function continuePrompt(engine: Engine, tokens: readonly number[]): Promis
   });
   const { sequences, promptLogprobs = [] } = await run.result();
   const { tokens: output, logprobs = [] } = sequences[0]!;
-  return { tokens: output, logprobs, promptLogprobs };
+  return { tokens: output, logprobs: [...logprobs], promptLogprobs };
 }
 
 /** What a model says of the golden's own tokens, whatever it would have chosen itself. */

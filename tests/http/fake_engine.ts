@@ -12,6 +12,7 @@ import {
   type EngineStats,
   type FinishReason,
   type GenerateRequest,
+  LogprobList,
   type PositionLogprobs,
   type Run,
   type RunObserver,
@@ -285,7 +286,7 @@ class FakeWork {
           this.#run.take({ kind: "error", error: this.#options.failure ?? defect });
           return "error";
         }
-        const tokens = [scored(bytes[i]!, native.logprobs)];
+        const tokens = LogprobList.of([scored(bytes[i]!, native.logprobs)]);
         this.numTokens++;
         this.#run.take({ ...event, kind: "token", sequence, tokens, numOutputTokens: i + 1 });
       }

@@ -151,7 +151,9 @@ Deno.test("An engine generates from dummy weights", async () => {
     const tokens: number[] = [];
     for await (const chunk of generation) {
       tokens.push(...chunk.tokens);
-      assert.ok(chunk.logprobs?.every(({ logprob }) => logprob <= 0 && logprob > -20));
+      assert.ok(
+        chunk.logprobs && [...chunk.logprobs].every(({ logprob }) => logprob <= 0 && logprob > -20),
+      );
     }
     assert.equal(tokens.length, 16);
     texts.push(tokens);

@@ -4,13 +4,7 @@
  * @module
  */
 import { textOf } from "../../../engine/reasoning.ts";
-import type {
-  GenerateChunk,
-  Part,
-  PositionLogprobs,
-  Run,
-  RunResult,
-} from "../../../engine/types.ts";
+import type { GenerateChunk, LogprobList, Part, Run, RunResult } from "../../../engine/types.ts";
 import type { Tokenizer } from "../../../model/spec.ts";
 import type { Answering, Writer } from "../dialect.ts";
 import { endOf, headOf, StreamUsage, tokenNames, usageOf } from "../openai/answer.ts";
@@ -112,7 +106,7 @@ export class ChatWriter implements Writer {
   }
 
   /** As many of the likeliest as the engine was asked for. */
-  #logprobs(positions: readonly PositionLogprobs[] | undefined) {
+  #logprobs(positions: LogprobList | undefined) {
     if (positions === undefined) return null;
     const entry = ({ token, logprob }: { token: number; logprob: number }) => ({
       token: this.#nameOf(token),

@@ -18,7 +18,7 @@ type Scored = PositionLogprobs | { readonly token: number };
 /** What stands before an output. */
 interface Echo {
   readonly text: string;
-  readonly scored: readonly Scored[];
+  readonly scored: Iterable<Scored>;
 }
 
 const SILENCE: Echo = { text: "", scored: [] };
@@ -64,7 +64,7 @@ export class CompletionWriter implements Writer {
       return sequences.map((sequence) => ({
         index: this.#choice(p, sequence),
         text: echo.text + sequence.text,
-        logprobs: this.#logprobs([...echo.scored, ...sequence.logprobs ?? []], 0),
+        logprobs: this.#logprobs(scoredOf(echo, sequence), 0),
         ...endOf(sequence),
         ...(this.#tokenIds && {
           prompt_token_ids: [...promptTokens],
@@ -85,7 +85,7 @@ export class CompletionWriter implements Writer {
     const started = this.#started[index] ?? false;
     const echo = started ? SILENCE : this.#echo(p);
     if (this.#saysNothing(chunk) && echo.text === "") return [];
-    const scored = [...echo.scored, ...chunk.logprobs ?? []];
+    const scored = scoredOf(echo, chunk);
     const offset = this.#offsets[index] ?? 0;
     const choice = {
       index,
@@ -98,8 +98,8 @@ export class CompletionWriter implements Writer {
       }),
     };
     this.#started[index] = true;
-    this.#offsets[index] = offset +
-      scored.reduce((sum, { token }) => sum + this.#string(token).length, 0);
+    this.#offsets[index] = offset;
+    for (const { token } of scored) this.#offsets[index] += this.#string(token).length;
     return [{ ...this.#head, choices: [choice], ...this.#usage.ofEvent() }];
   }
 
@@ -124,7 +124,7 @@ export class CompletionWriter implements Writer {
     return { text: this.#echoed[p]!, scored };
   }
 
-  #logprobs(scored: readonly Scored[], offset: number) {
+  #logprobs(scored: Iterable<Scored>, offset: number) {
     const numLogprobs = this.#numLogprobs;
     if (numLogprobs === undefined) return null;
     const strings = lazily(scored, ({ token }) => this.#string(token));
@@ -151,4 +151,11 @@ export class CompletionWriter implements Writer {
   #string(token: number): string {
     return tokenString(this.#tokenizer, token);
   }
+}
+
+function scoredOf(echo: Echo, { logprobs }: GenerateChunk): LazyList<Scored> {
+  return new LazyList(function* () {
+    yield* echo.scored;
+    yield* logprobs ?? [];
+  });
 }
