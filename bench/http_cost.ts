@@ -14,6 +14,7 @@
 import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
+import { serveTask } from "../scripts/serve_task.ts";
 import type { Share, Tally } from "./stream_clients.ts";
 import { median, printTable } from "./table.ts";
 
@@ -89,6 +90,7 @@ async function measure(tree: string): Promise<Cost> {
   }).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const server = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "functions/serve.ts", ...options],
+    env: serveTask(tree).env,
     cwd: tree,
     stdout: "piped",
   }).spawn();

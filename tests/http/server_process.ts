@@ -4,16 +4,11 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { serveTask } from "../../scripts/serve_task.ts";
 
-/** The permissions of `deno task serve` in `deno.json`: they are part of the test. */
-function permissions(): string[] {
-  const { tasks } = JSON.parse(Deno.readTextFileSync("deno.json"));
-  const command: string = tasks.serve.command;
-  return [...command.matchAll(/"?(--(?:allow|no-prompt|v8-flags)[^\s"]*)"?/g)].map((match) =>
-    match[1]!
-  )
-    .filter((flag) => !flag.startsWith("--allow-write"));
-}
+/** As `deno task serve` runs it, but that it may write nowhere. */
+const task = serveTask();
+const taskFlags = task.flags.filter((flag) => !flag.startsWith("--allow-write"));
 
 /** Runs until its end and collects what it printed. */
 export async function runServer(
@@ -32,14 +27,14 @@ export async function runServer(
 function command(
   args: readonly string[],
   env: Record<string, string>,
-  flags: readonly string[] = permissions(),
+  flags: readonly string[] = taskFlags,
   openFiles?: number,
 ): Deno.Command {
   const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles} && `;
   const deno = ["run", ...flags, "functions/serve.ts", ...args];
   return new Deno.Command("sh", {
     args: ["-c", `${limit}exec "$0" "$@"`, Deno.execPath(), ...deno],
-    env: { NO_COLOR: "1", ...env },
+    env: { NO_COLOR: "1", ...task.env, ...env },
     stdout: "piped",
     stderr: "piped",
   });
