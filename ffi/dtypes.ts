@@ -13,6 +13,7 @@ export const WeightDType = {
   Q8_0: DType.q8_0,
   Q4_0: DType.q4_0,
   Q4_1: DType.q4_1,
+  Q6_K: DType.q6_k,
 } as const;
 
 /** Of activations and of the KV cache, as their options. */

@@ -9,7 +9,7 @@ import type { RenderedText } from "./jinja/template.ts";
 import type { Steps } from "./steps.ts";
 
 /** Element types of weights, as `HEARTH_DTYPE_*` in hearth.h. */
-export type DType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0" | "Q4_1";
+export type DType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0" | "Q4_1" | "Q6_K";
 
 /** One description for all families; the fields are those of `hearth_model_spec`. */
 export interface ModelSpec {

@@ -41,6 +41,7 @@ const DTYPES: Readonly<Record<string, DType>> = {
   Q8_0: "Q8_0",
   Q4_0: "Q4_0",
   Q4_1: "Q4_1",
+  Q6_K: "Q6_K",
 };
 
 /** Roles that no layer owns. */

@@ -8,7 +8,7 @@
 
 namespace hearth {
 
-/// How a weight lies in its file, values as HEARTH_DTYPE_*. A Packer turns many of these into few
+/// How rows lie that a Packer takes, values as HEARTH_DTYPE_*: as in files. It turns them into
 /// DTypes.
 enum class SourceFormat : uint32_t {
   kF32 = HEARTH_DTYPE_F32,
@@ -45,7 +45,7 @@ constexpr const char* dtype_name(DType dtype) {
   return "unknown";
 }
 
-/// Bytes of one row of `cols` values as it lies in a weights file. cols is a multiple of 32 for the
+/// Bytes of one row of `cols` values as a Packer takes it. cols is a multiple of 32 for the
 /// quantized formats.
 constexpr size_t row_bytes(SourceFormat format, int64_t cols) {
   switch (format) {

@@ -48,8 +48,8 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
     source.name = flat_text(format("tensors[%u].name", i).c_str(), tensor.name_offset,
                             tensor.name_bytes, flat, flat_bytes);
     const std::string name = "tensor " + source.name;
-    if (tensor.dtype > HEARTH_DTYPE_Q4_1) {
-      reject("dtype of " + name, "be F32, F16, BF16, Q8_0, Q4_0 or Q4_1",
+    if (!is_file_format(tensor.dtype)) {
+      reject("dtype of " + name, "be F32, F16, BF16, Q8_0, Q4_0, Q4_1 or Q6_K",
              std::to_string(tensor.dtype));
     }
     if (tensor.num_dims < 1 || tensor.num_dims > 2) {
@@ -66,14 +66,16 @@ std::vector<TensorSource> parse_tensors(const hearth_tensor* tensors, uint32_t c
     }
     source.role = tensor.role;
     source.layer = int32_t(std::min<uint32_t>(tensor.layer, INT32_MAX));
-    source.format = SourceFormat(tensor.dtype);
+    source.format = FileFormat(tensor.dtype);
     source.rows = int32_t(rows);
     source.cols = int32_t(cols);
     source.file = int32_t(tensor.file);
     source.offset = tensor.file_offset;
     source.num_bytes = tensor.num_bytes;
-    if (is_quantized(source.format) && cols % 32 != 0) {
-      reject("columns of the quantized " + name, "be a multiple of 32", std::to_string(cols));
+    const int32_t group = group_cols(source.format);
+    if (cols % uint64_t(group) != 0) {
+      reject("columns of the quantized " + name, format("be a multiple of %d", group),
+             std::to_string(cols));
     }
     const uint64_t expected = row_bytes(source.format, source.cols) * rows;
     if (tensor.num_bytes != expected) {
@@ -98,10 +100,10 @@ LayerTypes layer_types(const std::vector<TensorSource>& tensors) {
       case HEARTH_TENSOR_DOWN_WEIGHT: break;
       default: continue;
     }
-    any_quantized |= is_quantized(tensor.format);
-    any_f32 |= tensor.format == SourceFormat::kF32;
-    (tensor.format == SourceFormat::kBF16 ? any_bf16 : any_f16) |=
-        tensor.format != SourceFormat::kF32;
+    const SourceFormat format = packer_format(tensor.format);
+    any_quantized |= is_quantized(format);
+    any_f32 |= format == SourceFormat::kF32;
+    (format == SourceFormat::kBF16 ? any_bf16 : any_f16) |= format != SourceFormat::kF32;
   }
   if (any_f32 || any_bf16 == any_f16) return {any_quantized, DType::kF32};
   return {any_quantized, any_bf16 ? DType::kBF16 : DType::kF16};

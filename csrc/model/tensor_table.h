@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "../backend/dtype.h"
+#include "file_format.h"
 
 namespace hearth {
 
@@ -15,7 +15,7 @@ struct TensorSource {
   std::string name;
   uint32_t role;
   int32_t layer;
-  SourceFormat format;
+  FileFormat format;
   int32_t rows;  // 1 for vectors
   int32_t cols;
   int32_t file;

@@ -15,8 +15,12 @@ constexpr size_t kPieceBytes = 2u << 20;
 /// Beyond, a file in the page cache is not read faster, and their pieces take time to lock.
 constexpr int32_t kMaxThreads = 32;
 
-size_t source_row_bytes(const WeightRun& run) {
+size_t file_row_bytes(const WeightRun& run) {
   return row_bytes(run.tensor->format, run.tensor->cols);
+}
+
+size_t packer_row_bytes(const WeightRun& run) {
+  return row_bytes(run.layout->source, run.tensor->cols);
 }
 
 int32_t num_rows(const WeightRun& run) {
@@ -27,7 +31,7 @@ int32_t num_rows(const WeightRun& run) {
 /// Tiles whose rows fill a piece.
 int32_t tiles_of_piece(const WeightRun& run) {
   return std::max<int32_t>(
-      1, int32_t(kPieceBytes / (size_t(run.layout->tile_rows) * source_row_bytes(run))));
+      1, int32_t(kPieceBytes / (size_t(run.layout->tile_rows) * packer_row_bytes(run))));
 }
 
 /// The runs cut into pieces.
@@ -75,7 +79,8 @@ class Tickets {
 
 }  // namespace
 
-uint64_t WeightRun::file_bytes() const { return num_rows(*this) * source_row_bytes(*this); }
+uint64_t WeightRun::file_bytes() const { return num_rows(*this) * file_row_bytes(*this); }
+uint64_t WeightRun::packer_bytes() const { return num_rows(*this) * packer_row_bytes(*this); }
 
 /// One thread's pieces.
 class WeightLoader::Thread {
@@ -101,13 +106,21 @@ class WeightLoader::Thread {
   void load(const WeightRun& run, const WeightsFile& file) {
     Piece& piece = pieces_[next_++ % pieces_.size()];
     backend_.device->wait(piece.packed);
-    const size_t row_bytes = source_row_bytes(run), bytes = run.file_bytes();
-    file.read(run.tensor->offset + uint64_t(run.first_tile) * run.layout->tile_rows * row_bytes,
-              bytes, piece.staging);
-    const Ticket copied = backend_.device->copy(piece.scratch, piece.staging, bytes);
+    read(run, file, piece.staging);
+    const Ticket copied = backend_.device->copy(piece.scratch, piece.staging, run.packer_bytes());
     piece.packed = copied;
     piece.packed =
         backend_.packer->pack(*run.layout, piece.scratch, num_rows(run), run.tiles, copied);
+  }
+
+  /// The run's rows, as the packer takes them.
+  void read(const WeightRun& run, const WeightsFile& file, std::byte* rows) {
+    const uint64_t first_row = uint64_t(run.first_tile) * run.layout->tile_rows;
+    const uint64_t offset = run.tensor->offset + first_row * file_row_bytes(run);
+    if (!needs_decoding(run.tensor->format)) return file.read(offset, run.file_bytes(), rows);
+    undecoded_.resize(run.file_bytes());
+    file.read(offset, undecoded_.size(), undecoded_.data());
+    decode_rows(run.tensor->format, undecoded_.data(), undecoded_.size(), rows);
   }
 
   /// Throws what failed on the device.
@@ -126,12 +139,13 @@ class WeightLoader::Thread {
   Memory staging_;
   std::array<Piece, 2> pieces_;
   size_t next_ = 0;
+  std::vector<std::byte> undecoded_;
 };
 
 void WeightLoader::load(const std::vector<WeightRun>& runs, int32_t num_threads) const {
   const std::vector<WeightRun> pieces = cut(runs);
   size_t piece_bytes = 0;
-  for (const WeightRun& piece : pieces) piece_bytes = std::max(piece_bytes, piece.file_bytes());
+  for (const WeightRun& piece : pieces) piece_bytes = std::max(piece_bytes, piece.packer_bytes());
   piece_bytes = (piece_bytes + 255) / 256 * 256;
   num_threads =
       std::clamp<int32_t>(std::min(num_threads, kMaxThreads), 1, int32_t(pieces.size()) + 1);

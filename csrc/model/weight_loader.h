@@ -7,6 +7,7 @@
 //
 //              file ──read──▶ staging (host) ──copy──▶ scratch (device) ──pack──▶ tiles (device)
 //
+//            Rows of a format that no kernel takes are decoded on their way into staging.
 //   Order    Any: a tile's bytes depend on its rows alone. A piece is filled again when the ticket
 //            of its last pack is done, and freed no sooner, whatever has failed.
 //   Waiting  A thread waits for its own tickets only, so that no failure of another can hold it up.
@@ -31,6 +32,8 @@ struct WeightRun {
 
   /// Bytes of their rows in the file.
   uint64_t file_bytes() const;
+  /// The same as the packer takes them.
+  uint64_t packer_bytes() const;
 };
 
 class WeightLoader {

@@ -118,7 +118,7 @@ Weights::Weights(Backend& backend, const ModelSpec& spec, std::vector<TensorSour
 }
 
 void Weights::place(const TensorSource& tensor, WeightView& view) {
-  view.layout = backend_.packer->layout(tensor.format, tensor.rows, tensor.cols);
+  view.layout = backend_.packer->layout(packer_format(tensor.format), tensor.rows, tensor.cols);
   const size_t tile_bytes = view.layout.tile_bytes;
   if (tile_bytes > kPageBytes) {
     throw Error(HEARTH_UNSUPPORTED,
@@ -144,7 +144,7 @@ void Weights::place(const TensorSource& tensor, WeightView& view) {
 }
 
 void Weights::place(const TensorSource& tensor, const float*& vector) {
-  if (is_quantized(tensor.format)) {
+  if (group_cols(tensor.format) > 1) {
     reject("dtype of tensor " + tensor.name, "be F32, F16 or BF16: it is a vector");
   }
   vectors_.push_back({&tensor, &vector, vector_floats_});
@@ -213,12 +213,12 @@ void Weights::fill(const Vector& vector, float* to) const {
   std::vector<std::byte> source(tensor.num_bytes);
   files_[tensor.file].read(tensor.offset, source.size(), source.data());
   for (int32_t i = 0; i < tensor.cols; ++i) {
-    if (tensor.format == SourceFormat::kF32) {
+    if (tensor.format == FileFormat::kF32) {
       std::memcpy(&to[i], source.data() + i * 4, 4);
     } else {
       uint16_t half;
       std::memcpy(&half, source.data() + i * 2, 2);
-      to[i] = tensor.format == SourceFormat::kF16 ? float_from_half(half) : float_from_bf16(half);
+      to[i] = tensor.format == FileFormat::kF16 ? float_from_half(half) : float_from_bf16(half);
     }
   }
 }

@@ -51,6 +51,7 @@ const TYPE_SIZES: Readonly<Record<number, readonly [length: number, bytes: numbe
   3: [32, 20],
   8: [32, 34],
   12: [256, 144],
+  14: [256, 210],
   30: [1, 2],
 };
 

@@ -117,9 +117,9 @@ const refused: readonly (readonly [tensors: readonly NamedTensor[], problem: str
   [[...whole, tensor("a buffer", [1])], "unknown tensor a buffer"],
   [[...whole, whole[1]!], "tensor 0.q comes twice (also as 0.q)"],
   [
-    [tensor("embedding", [11, 7], "Q6_K")],
-    "tensor embedding has type Q6_K, which is not supported; supported: F32, F16, BF16, Q8_0, " +
-    "Q4_0, Q4_1",
+    [tensor("embedding", [11, 7], "Q5_K")],
+    "tensor embedding has type Q5_K, which is not supported; supported: F32, F16, BF16, Q8_0, " +
+    "Q4_0, Q4_1, Q6_K",
   ],
   [[tensor("embedding", [7, 11])], "tensor embedding must have the shape [11,7]: it has [7,11]"],
   [[tensor("embedding", [11, 8])], "tensor embedding must have the shape [11,7]: it has [11,8]"],

@@ -330,7 +330,7 @@ TEST("layer_types looks at the linear weights of layers alone") {
   const auto of = [](std::vector<std::pair<uint32_t, DType>> weights) {
     std::vector<TensorSource> tensors;
     for (const auto& [role, dtype] : weights) {
-      tensors.push_back({"t", role, 0, SourceFormat(dtype), 32, 32, 0, 0, 0});
+      tensors.push_back({"t", role, 0, FileFormat(dtype), 32, 32, 0, 0, 0});
     }
     return layer_types(tensors);
   };

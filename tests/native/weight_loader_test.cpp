@@ -30,10 +30,11 @@ class SourceFiles {
     ::close(descriptor);
     std::mt19937_64 random(3);
     // Most lack rows of a last tile; each half of the second is two pieces.
-    add(SourceFormat::kF32, 37, 24, random);
-    add(SourceFormat::kF16, 1000, 2200, random);
-    add(SourceFormat::kQ8_0, 65, 32, random);
-    for (int i = 0; i < 12; ++i) add(SourceFormat::kBF16, 16 * i + 1, 8, random);
+    add(FileFormat::kF32, 37, 24, random);
+    add(FileFormat::kF16, 1000, 2200, random);
+    add(FileFormat::kQ8_0, 65, 32, random);
+    add(FileFormat::kQ6_K, 3000, 768, random);  // decoded, in several pieces
+    for (int i = 0; i < 12; ++i) add(FileFormat::kBF16, 16 * i + 1, 8, random);
     std::ofstream(path_, std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes_.data()), std::streamsize(bytes_.size()));
     files.emplace_back(path_);
@@ -44,15 +45,21 @@ class SourceFiles {
 
   void cut(uint64_t bytes) const { std::filesystem::resize_file(path_, bytes); }
   uint64_t size() const { return bytes_.size(); }
-  const std::byte* rows(const TensorSource& tensor, int32_t row) const {
-    return bytes_.data() + tensor.offset + row * row_bytes(tensor.format, tensor.cols);
+  /// Rows as a packer takes them.
+  std::vector<std::byte> rows(const TensorSource& tensor, int32_t row, int32_t count) const {
+    const size_t from = row_bytes(tensor.format, tensor.cols);
+    const std::byte* begin = bytes_.data() + tensor.offset + row * from;
+    if (!needs_decoding(tensor.format)) return {begin, begin + count * from};
+    std::vector<std::byte> decoded(count * row_bytes(packer_format(tensor.format), tensor.cols));
+    decode_rows(tensor.format, begin, count * from, decoded.data());
+    return decoded;
   }
 
   std::vector<TensorSource> tensors;
   std::vector<WeightsFile> files;
 
  private:
-  void add(SourceFormat format, int32_t rows, int32_t cols, std::mt19937_64& random) {
+  void add(FileFormat format, int32_t rows, int32_t cols, std::mt19937_64& random) {
     const uint64_t size = rows * row_bytes(format, cols);
     tensors.push_back({"t", 0, 0, format, rows, cols, 0, bytes_.size(), size});
     bytes_.resize(bytes_.size() + size);
@@ -73,7 +80,7 @@ struct LateLoad {
     device = owned.get();
     backend = make_test_backend({.num_threads = 1}, std::move(owned));
     for (const TensorSource& tensor : source.tensors) {
-      layouts.push_back(tile_layout(tensor.format, tensor.rows, tensor.cols));
+      layouts.push_back(tile_layout(packer_format(tensor.format), tensor.rows, tensor.cols));
     }
     for (size_t i = 0; i < layouts.size(); ++i) {
       const WeightLayout& layout = layouts[i];
@@ -103,8 +110,9 @@ struct LateLoad {
       std::vector<std::byte> expected(layout.tile_bytes);
       for (int32_t tile = 0; tile < layout.num_tiles(); ++tile) {
         const int32_t row = tile * layout.tile_rows;
-        pack_tile(layout, source.rows(source.tensors[i], row),
-                  std::min(layout.tile_rows, layout.rows - row), expected.data());
+        const int32_t count = std::min(layout.tile_rows, layout.rows - row);
+        pack_tile(layout, source.rows(source.tensors[i], row, count).data(), count,
+                  expected.data());
         CHECK(std::memcmp(memory[i].data() + tile * layout.tile_bytes, expected.data(),
                           layout.tile_bytes) == 0);
       }
