@@ -5,7 +5,7 @@
  */
 import { DType } from "./structs.ts";
 
-/** Of weights, as in model files. */
+/** Of weights, as kernels take them. */
 export const WeightDType = {
   F32: DType.f32,
   F16: DType.f16,
@@ -13,8 +13,10 @@ export const WeightDType = {
   Q8_0: DType.q8_0,
   Q4_0: DType.q4_0,
   Q4_1: DType.q4_1,
-  Q6_K: DType.q6_k,
 } as const;
+
+/** Of weights, as in model files: one that no kernel takes is decoded while it is loaded. */
+export const FileDType = { ...WeightDType, Q6_K: DType.q6_k } as const;
 
 /** Of activations and of the KV cache, as their options. */
 export const ComputeDType = {

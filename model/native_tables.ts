@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { WeightDType } from "../ffi/dtypes.ts";
+import { FileDType } from "../ffi/dtypes.ts";
 import { FlatBuffer } from "../ffi/flat_buffer.ts";
 import type { ModelTables } from "../ffi/native_engine.ts";
 import * as c from "../ffi/structs.ts";
@@ -50,7 +50,7 @@ export function encodeModel(model: Model): ModelTables {
       return {
         role: c.TensorRole[tensor.role],
         layer: tensor.layer,
-        dtype: WeightDType[tensor.dtype],
+        dtype: FileDType[tensor.dtype],
         num_dims: tensor.shape.length,
         file: tensor.file,
         shape: [BigInt(tensor.shape[0] ?? 1), BigInt(tensor.shape[1] ?? 1)],
