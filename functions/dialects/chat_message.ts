@@ -9,7 +9,15 @@ import { boundedList, MAX_ITEMS } from "./bounded.ts";
 
 const TextPart = z.object({ type: z.literal("text"), text: z.string() });
 
-const Content = z.union([z.string(), boundedList(TextPart, MAX_ITEMS.parts, 1)], {
+/** As an assistant's messages may have it, which clients send back: words like others. */
+const RefusalPart = z.object({ type: z.literal("refusal"), refusal: z.string() })
+  .transform(({ refusal }) => ({ type: "text" as const, text: refusal }));
+
+const Part = z.discriminatedUnion("type", [TextPart, RefusalPart], {
+  error: 'must be "text" or "refusal"',
+});
+
+const Content = z.union([z.string(), boundedList(Part, MAX_ITEMS.parts, 1)], {
   error: "must be a string or an array of text parts",
 }).openapi({
   description: "A string, or an array of text parts: a line each for templates that take no parts",

@@ -220,7 +220,7 @@ const refusals: Refusal[] = [
       messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "x" } }] }],
     },
     param: "messages[0].content[0].type",
-    message: /must be "text": current value is "image_url"/,
+    message: /must be "text" or "refusal": current value is "image_url"/,
   },
   ...Object.entries({
     bad_words: ["x"],

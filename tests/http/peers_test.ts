@@ -307,3 +307,17 @@ Deno.test("top_logprobs 0 asks for nothing without logprobs", async () => {
   const body = { messages, max_tokens: 1, logprobs: false, top_logprobs: 0 };
   assert.equal((await harness.json(CHAT, body)).choices[0].logprobs, null);
 });
+
+Deno.test("what an assistant refused with is its words, in a history", async () => {
+  await using harness = fakeHarness();
+  const parts = [{ type: "text", text: "No." }, { type: "refusal", refusal: "No." }];
+  for (const part of parts) {
+    const content = [part];
+    await harness.json(CHAT, { messages: [...messages, { role: "assistant", content }] });
+  }
+  const [said, refused] = harness.engine.requests.slice(-2);
+  assert.deepEqual(refused!.messages, said!.messages);
+  const wrong = { messages: [{ role: "assistant", content: [{ type: "refusal", text: "x" }] }] };
+  const { error } = await harness.json(CHAT, wrong, 400);
+  assert.equal(error.param, "messages[0].content[0].refusal");
+});

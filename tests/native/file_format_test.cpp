@@ -18,8 +18,8 @@ std::vector<std::byte> bytes_of(const std::string& hex) {
   return bytes;
 }
 
-// A group of random bytes with the scale 0.0007, and what dequantize() of PyPI's gguf 0.19.0 makes of
-// it, as fp16.
+// A group of random bytes with the scale 0.0007, and what dequantize() of PyPI's gguf 0.19.0 makes
+// of it, as fp16.
 const std::string kGroup =
     "8b4ae5f1a94106a0956a26afbccdafe562f90a945f5693c642276ad5ab2da7394551370e99b2d74c3427fa48"
     "d732a1df70aca1e926115901dd06f27f8f063cd25e19a621f9bd0ccc21397c1ec795ca7748dc03d17a88934d"
