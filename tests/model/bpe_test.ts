@@ -182,3 +182,38 @@ Deno.test("wordsOf() cuts before words where no rule merges across", () => {
     assert.equal(cut(scanners, text).join("|"), expected, name);
   }
 });
+
+Deno.test("BytePairEncoder makes a piece once while it is used", () => {
+  const made: string[] = [];
+  const ids = new Map([["a", 0], ["b", 1]]);
+  ids.get = (text) => {
+    made.push(text);
+    return Map.prototype.get.call(ids, text);
+  };
+  // With ignoreMerges every piece that is made is looked for among the tokens first.
+  const encoder = new BytePairEncoder(
+    { ...rulesOf([], []), ids, ignoreMerges: true },
+    ["a", "b"],
+    false,
+  );
+  const timesMade = (piece: string) => {
+    made.length = 0;
+    encoder.encode(piece, []);
+    return made.filter((text) => text === piece).length;
+  };
+  const others = (from: number) => {
+    for (let i = from; i < from + 32_768; i++) {
+      encoder.encode(i.toString(2).replaceAll("0", "a"), []);
+    }
+  };
+  assert.deepEqual([timesMade("ab"), timesMade("ab")], [1, 0]);
+  others(1 << 20);
+  assert.equal(timesMade("ab"), 0, "among the older ones");
+  others(1 << 21);
+  assert.equal(timesMade("ab"), 0, "it was used, and became one of the younger");
+  others(1 << 22);
+  others(1 << 23);
+  assert.equal(timesMade("ab"), 1, "it was not used for long");
+  const long = "ab".repeat(33);
+  assert.equal(timesMade(long), timesMade(long), "long ones are not kept");
+});
