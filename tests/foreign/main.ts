@@ -30,6 +30,8 @@ interface Outcome {
 
 const HERE = "tests/foreign";
 const VENV = ".tools/foreign";
+/** Of its own: it brings data sets and their formats with it. */
+const LM_EVAL_VENV = ".tools/lm-eval";
 const KEY = "secret";
 const [MODEL, OTHER_MODEL] = ["hearth", "hearth-again"];
 const MAX_MODEL_LEN = "1024";
@@ -38,6 +40,10 @@ const CLIENTS: Readonly<Record<string, () => Promise<Outcome>>> = {
   openai: () => pytest("openai_test.py"),
   litellm: () => pytest("litellm_test.py"),
   langchain: () => pytest("langchain_test.py"),
+  "lm-eval": async () => {
+    await installPython(`${HERE}/lm_eval_requirements.txt`, LM_EVAL_VENV);
+    return await pytest("lm_eval_test.py", LM_EVAL_VENV);
+  },
   java,
   promtool,
   redocly: () => judged(redocly),
@@ -112,8 +118,8 @@ function counted(output: string): Outcome {
   return { passed: count("passed"), failed: line === "" ? 1 : failed, skipped };
 }
 
-async function pytest(file: string): Promise<Outcome> {
-  return counted(await run(`${VENV}/bin/python`, ["-m", "pytest", `${HERE}/${file}`]));
+async function pytest(file: string, venv = VENV): Promise<Outcome> {
+  return counted(await run(`${venv}/bin/python`, ["-m", "pytest", `${HERE}/${file}`]));
 }
 
 /** Shows what a program says that does not take what `/openapi.json` says. */
