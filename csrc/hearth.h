@@ -138,8 +138,8 @@ enum {
   HEARTH_DTYPE_Q8_0 = 3, /* GGUF: 32 values: f16 scale, 32 i8 */
   HEARTH_DTYPE_Q4_0 = 4, /* GGUF: 32 values: f16 scale, 16 bytes of nibbles, minus 8 */
   HEARTH_DTYPE_Q4_1 = 5, /* GGUF: 32 values: f16 scale, f16 minimum, 16 bytes of nibbles */
-  HEARTH_DTYPE_Q6_K = 7, /* GGUF: 256 values in 16 groups; weights only, which are kept as F16 */
   HEARTH_DTYPE_INT8 = 6, /* activations only: symmetric i8 with one f32 scale per 32 values */
+  HEARTH_DTYPE_Q6_K = 7, /* GGUF: 256 values in 16 groups; weights only, which are kept as F16 */
   HEARTH_DTYPE_AUTO = 255
 };
 

@@ -6,8 +6,8 @@
 import type { PositionLogprobs, TokenLogprob } from "./types.ts";
 
 /**
- * Positions that are objects only while somebody looks at them: kept as objects, the twenty likeliest of each
- * would take six times the memory, and the garbage collector would have to look at every one.
+ * Positions that are objects only while somebody looks at them: kept as objects they would take four times the
+ * memory, and the garbage collector would have to look at every one.
  */
 export class LogprobList implements Iterable<PositionLogprobs> {
   /** How many of the likeliest each position has. */

@@ -77,8 +77,8 @@ export const DType = {
   q8_0: 3,
   q4_0: 4,
   q4_1: 5,
-  q6_k: 7,
   int8: 6,
+  q6_k: 7,
   auto: 255,
 } as const;
 

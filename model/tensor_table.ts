@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { FileDType } from "../ffi/dtypes.ts";
 import {
   type DType,
   ModelError,
@@ -33,16 +34,6 @@ export interface TensorNames {
 
 /** Name patterns by role. */
 export type TensorPatterns = Readonly<Partial<Record<TensorRole, string>>>;
-
-const DTYPES: Readonly<Record<string, DType>> = {
-  F32: "F32",
-  F16: "F16",
-  BF16: "BF16",
-  Q8_0: "Q8_0",
-  Q4_0: "Q4_0",
-  Q4_1: "Q4_1",
-  Q6_K: "Q6_K",
-};
 
 /** Roles that no layer owns. */
 const GLOBAL: ReadonlySet<TensorRole> = new Set([
@@ -79,9 +70,9 @@ export function tensorTable(
     if (found.has(slot)) {
       fail(`tensor ${tensor.name} comes twice (also as ${found.get(slot)?.name})`);
     }
-    const dtype = DTYPES[tensor.type] ?? fail(
+    const dtype = isDType(tensor.type) ? tensor.type : fail(
       `tensor ${tensor.name} has type ${tensor.type}, which is not supported; ` +
-        `supported: ${Object.keys(DTYPES).join(", ")}`,
+        `supported: ${Object.keys(FileDType).join(", ")}`,
     );
     const shape = roleShape(place.role, spec);
     if (shape.length !== tensor.shape.length || shape.some((n, i) => n !== tensor.shape[i])) {
@@ -105,6 +96,10 @@ export function tensorTable(
     offset,
     bytes,
   }));
+}
+
+function isDType(type: string): type is DType {
+  return Object.hasOwn(FileDType, type);
 }
 
 /** What every name of these patterns stands for. */

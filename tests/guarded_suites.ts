@@ -1,6 +1,6 @@
 /**
- * Fails any test of `tests/http`, `tests/engine` and `tests/attack` in which a turn of the event loop lasts too long
- * while this process answers a request. `deno task test:turns` preloads it before each file, so that a new
+ * Fails any test of `tests/http`, `tests/engine` and `tests/attack` in which a turn of the event loop
+ * lasts too long while this process answers a request. `deno task test:turns` preloads it before each file, so that a new
  * test has it too. Outside requests (start-up, opening an engine, what a test computes to compare with)
  * a turn may last as it likes.
  *

@@ -23,8 +23,14 @@ export async function mustRun(program: string, ...args: string[]): Promise<void>
 }
 
 /** What a program prints that is given `input`; its failure is ours. */
-export async function outputOf(program: string, args: string[], input = ""): Promise<string> {
-  const process = new Deno.Command(program, { args, stdin: "piped", stdout: "piped" }).spawn();
+export async function outputOf(
+  program: string,
+  args: string[],
+  input = "",
+  env: Record<string, string> = {},
+): Promise<string> {
+  const options = { args, env, stdin: "piped", stdout: "piped" } as const;
+  const process = new Deno.Command(program, options).spawn();
   const writer = process.stdin.getWriter();
   // Not awaited first: it may print before it has read all.
   const sent = writer.write(new TextEncoder().encode(input)).then(() => writer.close());

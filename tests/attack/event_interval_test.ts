@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { serveTask } from "../../scripts/serve_task.ts";
+import { outputOf } from "../python_venv.ts";
 
 /** A loop that never waits, beside a connection on which something comes now and then. */
 const PROGRAM = `
@@ -42,14 +43,6 @@ Deno.test("a server whose event loop has always something to do hears of a reque
 
 /** In turns of the event loop. */
 async function longestWait(env: Record<string, string>): Promise<number> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-check", "--allow-net=127.0.0.1", "--ext=ts", "-"],
-    env,
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(PROGRAM));
-  await writer.close();
-  return Math.max(...await new Response(child.stdout).json());
+  const args = ["run", "--no-check", "--allow-net=127.0.0.1", "--ext=ts", "-"];
+  return Math.max(...JSON.parse(await outputOf(Deno.execPath(), args, PROGRAM, env)));
 }

@@ -54,6 +54,13 @@ def post(server, path, **body):
     return answer.json()
 
 
+def greedy(server, path, **body):
+    (choice,) = post(server, path, model=server.model, max_tokens=12, temperature=0, **body)[
+        "choices"
+    ]
+    return choice
+
+
 def tokens_of(server, text):
     return post(server, "/tokenize", model=server.model, prompt=text)["tokens"]
 
@@ -93,15 +100,7 @@ def test_generate_until(client, server):
     ends = [(text, {"until": ["\n", "."], "max_gen_toks": 12}) for text, _ in PAIRS]
     found = client.generate_until(instances("generate_until", ends), disable_tqdm=True)
     for (prompt, _), text in zip(ends, found, strict=True):
-        (choice,) = post(
-            server,
-            "/v1/completions",
-            model=server.model,
-            prompt=prompt,
-            max_tokens=12,
-            temperature=0,
-            stop=["\n", "."],
-        )["choices"]
+        choice = greedy(server, "/v1/completions", prompt=prompt, stop=["\n", "."])
         assert text == choice["text"]
     assert any(found)
 
@@ -119,14 +118,6 @@ def test_chat(server):
     ends = [(chat, {"until": ["."], "max_gen_toks": 12}) for chat in chats]
     found = client.generate_until(instances("generate_until", ends), disable_tqdm=True)
     for each, text in zip(messages, found, strict=True):
-        (choice,) = post(
-            server,
-            "/v1/chat/completions",
-            model=server.model,
-            messages=each,
-            max_tokens=12,
-            temperature=0,
-            stop=["."],
-        )["choices"]
+        choice = greedy(server, "/v1/chat/completions", messages=each, stop=["."])
         assert text == choice["message"]["content"]
     assert any(found)

@@ -11,7 +11,10 @@ export interface Suite {
   readonly args: readonly string[];
 }
 
-/** Tests of a folder see the folders that theirs imports; functions/ is imported by tests/http and tests/attack only. */
+/**
+ * Tests of a folder see the folders that theirs imports; functions/ is imported by tests/http and
+ * tests/attack only.
+ */
 const TEST_FOLDERS: Readonly<Record<string, readonly string[]>> = {
   ffi: ["ffi", "engine", "model", "golden", "http", "bits", "e2e"],
   model: ["jinja", "model", "engine", "golden", "http", "bits", "e2e"],

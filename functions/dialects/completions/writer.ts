@@ -85,7 +85,8 @@ export class CompletionWriter implements Writer {
     const started = this.#started[index] ?? false;
     const echo = started ? SILENCE : this.#echo(p);
     if (this.#saysNothing(chunk) && echo.text === "") return [];
-    const scored = scoredOf(echo, chunk);
+    // Read several times, and short: positions are made once.
+    const scored = [...scoredOf(echo, chunk)];
     const offset = this.#offsets[index] ?? 0;
     const choice = {
       index,
@@ -98,8 +99,8 @@ export class CompletionWriter implements Writer {
       }),
     };
     this.#started[index] = true;
-    this.#offsets[index] = offset;
-    for (const { token } of scored) this.#offsets[index] += this.#string(token).length;
+    this.#offsets[index] = offset +
+      scored.reduce((sum, { token }) => sum + this.#string(token).length, 0);
     return [{ ...this.#head, choices: [choice], ...this.#usage.ofEvent() }];
   }
 
@@ -153,6 +154,7 @@ export class CompletionWriter implements Writer {
   }
 }
 
+/** Of a whole answer there may be too many to be objects at a time. */
 function scoredOf(echo: Echo, { logprobs }: GenerateChunk): LazyList<Scored> {
   return new LazyList(function* () {
     yield* echo.scored;
