@@ -167,10 +167,16 @@ function residentBytes(pid: number): number {
 
 const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)} MB`;
 
-/** So that what the KV cache takes is there before memory is compared. */
+/** Until every block of the KV cache was used once, so that its pages are there before memory is compared. */
 async function fill(server: ServerProcess): Promise<void> {
-  const body = { prompt: "x", n: 128, max_tokens: 1500, ignore_eos: true };
-  await (await server.post("/v1/completions", body)).text();
+  const isFull = async () => {
+    const metrics = await (await fetch(`${server.address}/metrics`)).text();
+    return metrics.includes('hearth_kv_blocks{state="free"} 0\n');
+  };
+  for (let i = 0; !await isFull(); i++) {
+    const body = { prompt: `${i}`, n: 128, max_tokens: 1500, ignore_eos: true };
+    await (await server.post("/v1/completions", body)).text();
+  }
 }
 
 function tell(name: string, seen: Seen, startBytes: number): void {

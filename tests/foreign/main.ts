@@ -21,12 +21,8 @@ import {
   schemathesis,
   type Verdict,
 } from "./openapi.ts";
-
-interface Outcome {
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
-}
+import type { Outcome } from "./outcome.ts";
+import { compareVocabularies } from "./vocabularies.ts";
 
 const HERE = "tests/foreign";
 const VENV = ".tools/foreign";
@@ -56,6 +52,7 @@ const CLIENTS: Readonly<Record<string, () => Promise<Outcome>>> = {
       await using small = await ServerProcess.start(model);
       return await schemathesis(`${VENV}/bin`, small.address, KEY, dirname(document));
     }),
+  "llama.cpp-vocabularies": () => compareVocabularies(`${VENV}/bin/python`),
 };
 
 const chosen = Deno.args.length > 0 ? Deno.args : Object.keys(CLIENTS);

@@ -27,10 +27,17 @@ const HERE = "tests/jinja";
 const VENV = ".tools/jinja/python";
 const PYTHON = `${VENV}/bin/python`;
 const RANDOM_CASES = 4000;
+/** Those with real templates, and where. */
+const PACKAGES = [
+  ["axolotl==0.19.0", "wheel", "chat_templates/templates"],
+  ["llama-cpp-python==0.3.36", "source", "models/templates"],
+] as const;
 
 await installPython(`${HERE}/requirements.txt`, VENV);
-await Deno.mkdir(TEMPLATES, { recursive: true });
-await mustRun(PYTHON, `${HERE}/packages.py`, TEMPLATES);
+for (const [requirement, kind, place] of PACKAGES) {
+  const into = `${TEMPLATES}/${requirement.split("==")[0]}`;
+  await mustRun(PYTHON, "tests/package_files.py", requirement, kind, place, ".jinja", into);
+}
 
 const real = templateNames().flatMap(casesOf);
 const expected = await reference(real);
