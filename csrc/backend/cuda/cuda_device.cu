@@ -86,7 +86,11 @@ bool CudaDevice::is_done(Ticket ticket) {
   Queue& queue = queues_[ticket.queue];
   const std::lock_guard lock(queue.mutex);
   if (queue.num_done < ticket.number) retire(queue);
-  return queue.num_done >= ticket.number;
+  if (queue.num_done >= ticket.number) return true;
+  // retire() stops at an event that somebody still waits for, be it done or not.
+  const cudaError_t status = cudaEventQuery(queue.pending[ticket.number - queue.num_done - 1].event);
+  if (status != cudaErrorNotReady) check(status, "Cannot finish a copy");
+  return status == cudaSuccess;
 }
 
 void CudaDevice::wait(Ticket ticket) {
