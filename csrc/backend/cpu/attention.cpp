@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "kv_cells.h"
 #include "vector_kernels.h"
@@ -11,8 +12,8 @@ namespace {
 
 // Rows of an item at most: their states stay in L2 beside the chunk.
 constexpr int32_t kMaxItemRows = 96;
-// Items that each thread should get at the least, so that they end at about the same time.
-constexpr int64_t kItemsPerThread = 4;
+// Parts of cut contexts that each thread should get, so that they end at about the same time.
+constexpr int64_t kPartsPerThread = 4;
 // Tokens of an item whose context may be cut. More would need more memory for partials than they
 // gain.
 constexpr int32_t kMaxCutTokens = 4;
@@ -38,7 +39,8 @@ struct Sequence {
 }  // namespace
 
 const Attention::Plan& Attention::plan(const StepInput& input, const KvSpec& kv,
-                                       const AttentionSpec& spec, int num_threads) {
+                                       const AttentionSpec& spec, int num_threads,
+                                       int32_t rows_together) {
   for (const Plan& plan : plans_) {
     if (plan.window == spec.window && plan.num_heads == spec.num_heads) return plan;
   }
@@ -48,45 +50,52 @@ const Attention::Plan& Attention::plan(const StepInput& input, const KvSpec& kv,
 
   const int32_t group = spec.num_heads / kv.num_kv_heads;
   const int32_t max_tokens = std::max(1, kMaxItemRows / group);
-  int64_t total = 0;
+  const int32_t tile_tokens = rows_together / std::gcd(rows_together, group);
+  int64_t cost_left = 0;
   for (int32_t s = 0; s < input.num_sequences(); ++s) {
     const Sequence sequence(input, s, spec.window);
     for (int32_t i = 0; i < sequence.num_tokens; ++i) {
-      total += sequence.cost(sequence.first_token + i);
+      cost_left += sequence.cost(sequence.first_token + i) * kv.num_kv_heads;
     }
   }
-  const int64_t share = total * kv.num_kv_heads / (num_threads * kItemsPerThread);
-  const int64_t item_cost = num_threads == 1 ? total : std::max<int64_t>(share, kChunkTokens);
+  const int64_t part_cost =
+      std::max<int64_t>(cost_left / (num_threads * kPartsPerThread), kChunkTokens);
 
   for (int32_t s = 0; s < input.num_sequences(); ++s) {
     const Sequence sequence(input, s, spec.window);
     const int32_t last_token = sequence.first_token + sequence.num_tokens;
-    for (int32_t first = sequence.first_token, next; first < last_token; first = next) {
-      int64_t cost = sequence.cost(first);
-      for (next = first + 1; next < last_token && next - first < max_tokens; ++next) {
-        if (cost + sequence.cost(next) > item_cost && next - first >= kMaxCutTokens) break;
-        cost += sequence.cost(next);
-      }
-      const int32_t first_chunk = sequence.begin(first) / kChunkTokens;
-      const int32_t last_chunk = (sequence.end(next - 1) - 1) / kChunkTokens + 1;
-      const int32_t num_chunks = last_chunk - first_chunk;
-      int32_t num_items = 1;
-      if (next - first <= kMaxCutTokens) {
-        num_items = int32_t(std::clamp<int64_t>((cost + item_cost / 2) / item_cost, 1, num_chunks));
-      }
-      for (int32_t head = 0; head < kv.num_kv_heads; ++head) {
+    for (int32_t head = 0; head < kv.num_kv_heads; ++head) {
+      for (int32_t first = sequence.first_token, next; first < last_token; first = next) {
+        const int64_t most = cost_left / num_threads;
+        int64_t cost = sequence.cost(first);
+        for (next = first + 1; next < last_token && next - first < max_tokens; ++next) {
+          if (cost + sequence.cost(next) > most && next - first >= kMaxCutTokens) break;
+          cost += sequence.cost(next);
+        }
+        if (next < last_token && next - first > tile_tokens) {  // no tile with rows to spare
+          for (; (next - first) % tile_tokens != 0; --next) cost -= sequence.cost(next - 1);
+        }
+        cost_left -= cost;
+        const int32_t first_chunk = sequence.begin(first) / kChunkTokens;
+        const int32_t last_chunk = (sequence.end(next - 1) - 1) / kChunkTokens + 1;
+        const int32_t num_chunks = last_chunk - first_chunk;
+        int32_t num_parts = 1;
+        if (num_threads > 1 && next - first <= kMaxCutTokens) {
+          num_parts =
+              int32_t(std::clamp<int64_t>((cost + part_cost / 2) / part_cost, 1, num_chunks));
+        }
         int32_t cut = -1;
-        if (num_items > 1) {
+        if (num_parts > 1) {
           cut = int32_t(plan.cuts.size());
-          plan.cuts.push_back({first, next - first, head, first_chunk, last_chunk, num_items,
+          plan.cuts.push_back({first, next - first, head, first_chunk, last_chunk, num_parts,
                                plan.partials_floats});
           plan.partials_floats +=
               size_t(num_chunks) * (next - first) * group * partial_floats(kv.head_dim);
         }
-        for (int32_t i = 0; i < num_items; ++i) {
+        for (int32_t i = 0; i < num_parts; ++i) {
           plan.items.push_back(
-              {s, head, first, next - first, first_chunk + num_chunks * i / num_items,
-               first_chunk + num_chunks * (i + 1) / num_items, cut, cost / num_items});
+              {s, head, first, next - first, first_chunk + num_chunks * i / num_parts,
+               first_chunk + num_chunks * (i + 1) / num_parts, cut, cost / num_parts});
         }
       }
     }
@@ -113,24 +122,23 @@ struct Attention::Run {
     return (token * spec.num_heads + item.kv_head * group + row % group) * head_dim;
   }
 
-  /// Fills in where the K and V of a chunk lie, up to context position `end`.
-  void locate(const Item& item, int32_t chunk_index, int32_t end, AttentionChunk& chunk) const {
+  /// Fills in where the K and V of blocks [first, last) of a chunk lie, up to context position
+  /// `end`; null behind it.
+  void locate(const Item& item, int32_t chunk_index, int32_t end, int32_t first, int32_t last,
+              const void** k, const void** v) const {
     const KvSpec& layout = kv.spec;
     const size_t bytes = kv_element_bytes(layout);
     const int32_t* table = &input.block_table[size_t(item.sequence) * input.max_blocks];
-    const int32_t first = chunk_index * kChunkTokens;
-    for (int32_t i = 0; i < kChunkBlocks && first + i * 16 < end; ++i) {
-      const int32_t position = first + i * 16;
+    for (int32_t i = first; i < last; ++i) {
+      const int32_t position = chunk_index * kChunkTokens + i * 16;
+      k[i] = v[i] = nullptr;
+      if (position >= end) continue;
       const int32_t block = table[position / layout.block_tokens];
       const size_t offset = position % layout.block_tokens;
-      chunk.k[i] = kv_cell(kv, block, spec.layer, KvPart::kKey, item.kv_head) + offset * bytes;
-      chunk.v[i] =
+      k[i] = kv_cell(kv, block, spec.layer, KvPart::kKey, item.kv_head) + offset * bytes;
+      v[i] =
           kv_cell(kv, block, spec.layer, KvPart::kValue, item.kv_head) + offset * head_dim * bytes;
     }
-    chunk.k_stride = layout.block_tokens;
-    chunk.head_dim = head_dim;
-    chunk.is_half = layout.dtype != DType::kF32;
-    chunk.scale = scale;
   }
 
   /// Attends the item's rows to one chunk, and hands each row's partial to done(row, partial).
@@ -140,10 +148,25 @@ struct Attention::Run {
     const Sequence sequence(input, item.sequence, spec.window);
     const int32_t first = chunk_index * kChunkTokens;
     const int32_t num_rows = item.num_tokens * group;
+    const int32_t end = sequence.end(item.first_token + item.num_tokens - 1);
+    const bool is_last = chunk_index + 1 == item.last_chunk;
     AttentionChunk chunk;
-    locate(item, chunk_index, sequence.end(item.first_token + item.num_tokens - 1), chunk);
-    for (int32_t row = 0; row < num_rows; row += chunk.num_rows) {
+    chunk.k_stride = kv.spec.block_tokens;
+    chunk.head_dim = head_dim;
+    chunk.is_half = kv.spec.dtype != DType::kF32;
+    chunk.scale = scale;
+    locate(item, chunk_index, end, 0, kChunkBlocks, chunk.k, chunk.v);
+    std::fill_n(chunk.next_k, kChunkBlocks, nullptr);
+    std::fill_n(chunk.next_v, kChunkBlocks, nullptr);
+    for (int32_t row = 0, block = 0; row < num_rows; row += chunk.num_rows) {
       chunk.num_rows = std::min(num_rows - row, kernels.attention_rows);
+      if (!is_last) {  // each tile of rows brings some blocks of the next chunk
+        std::fill_n(chunk.next_k, block, nullptr);
+        std::fill_n(chunk.next_v, block, nullptr);
+        const int32_t last = kChunkBlocks * (row + chunk.num_rows) / num_rows;
+        locate(item, chunk_index + 1, end, block, last, chunk.next_k, chunk.next_v);
+        block = last;
+      }
       for (int32_t i = 0; i < chunk.num_rows; ++i) {
         const int32_t token = item.first_token + (row + i) / group;
         chunk.begin[i] = std::max(sequence.begin(token) - first, 0);
@@ -205,8 +228,9 @@ struct Attention::Run {
 
 void Attention::run(ThreadPool& pool, const StepInput& input, const KvCache& kv,
                     const AttentionSpec& spec, const float* q, float* out, Isa isa) {
-  const Plan& plan = this->plan(input, kv.spec, spec, pool.size());
-  const Run run{input, kv, spec, vector_kernels(isa), q, out};
+  const VectorKernels& kernels = vector_kernels(isa);
+  const Plan& plan = this->plan(input, kv.spec, spec, pool.size(), kernels.attention_rows);
+  const Run run{input, kv, spec, kernels, q, out};
 
   const int32_t max_rows = std::max(kMaxItemRows, run.group) + kMaxAttentionRows;
   const size_t state_floats = size_t(max_rows) * partial_floats(run.head_dim);

@@ -4,9 +4,10 @@
 //                                                itself, or the last `window` of that
 //
 // DESIGN
-//   Plan   Once a step: items of about equal cost, the largest first. An item is some tokens of one
-//          sequence by one KV head, whose group of query heads shares what is read. Decodes over a
-//          long context are cut along the context as well:
+//   Plan   Once a step: items, the largest first. An item is some tokens of one sequence by one KV
+//          head, whose group of query heads shares what is read: as many as fit, so that a context
+//          is read seldom, but no more than a thread's share of what is not planned yet, so that
+//          threads end together. Decodes over a long context are cut along the context as well:
 //
 //            prefill     tokens  |--item--|--item--|--item--|      each over all its context
 //            decode      context |-item-|-item-|-item-|            then merged
@@ -63,7 +64,7 @@ class Attention {
   struct Run;
 
   const Plan& plan(const StepInput& input, const KvSpec& kv, const AttentionSpec& spec,
-                   int num_threads);
+                   int num_threads, int32_t rows_together);
 
   std::vector<Plan> plans_;
   std::vector<float> partials_;                         // of cut contexts

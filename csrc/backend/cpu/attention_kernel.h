@@ -11,6 +11,8 @@
 //            own tokens: where rows of a tile end differently, the ends are added row by row, so
 //            that no weight of 0 meets a slot that was never written. Blocks of scores outside a
 //            row's range are skipped; tokens outside it, in a block that is not, weigh exactly 0.
+// Next       Blocks of KV lie far apart, so that no cache sees the next one coming: a product asks
+//            for the same place of a block of the next chunk as it goes.
 #pragma once
 
 #include "exp2_kernel.h"
@@ -24,12 +26,18 @@ constexpr float kInfinity = __builtin_inff();
 inline int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
 inline int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
 
-/// sums[r][c] += sum over k of a[r][k] * b[c][k * stride, + 16), k ascending.
+/// sums[r][c] += sum over k of a[r][k] * b[c][k * stride, + 16), k ascending; next[c], where it is
+/// not null, is what b[c] will be.
 template <class Element, int kRows, int kColumns>
 [[gnu::always_inline]] inline void multiply_columns(const float* const* a, const Element* const* b,
-                                                    int32_t stride, int32_t depth,
+                                                    const Element* const* next, int32_t stride,
+                                                    int32_t depth,
                                                     Floats16 (&sums)[kRows][kColumns]) {
   for (int32_t k = 0; k < depth; ++k) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) {
+      if (next[c] != nullptr) __builtin_prefetch(next[c] + int64_t(k) * stride, 0, 2);
+    }
     Floats16 column[kColumns];
 #pragma GCC unroll 4
     for (int c = 0; c < kColumns; ++c) column[c] = load(b[c] + int64_t(k) * stride);
@@ -46,13 +54,17 @@ template <class Element, int kRows, int kColumns>
 template <class Element, int kRows, int kColumns>
 inline void score_blocks(const AttentionChunk& chunk, int32_t block,
                          float (*scores)[kChunkTokens]) {
-  const Element* k[kColumns];
-  for (int c = 0; c < kColumns; ++c) k[c] = static_cast<const Element*>(chunk.k[block + c]);
+  const Element *k[kColumns], *next[kColumns];
+  for (int c = 0; c < kColumns; ++c) {
+    k[c] = static_cast<const Element*>(chunk.k[block + c]);
+    next[c] = static_cast<const Element*>(chunk.next_k[block + c]);
+  }
   Floats16 sums[kRows][kColumns];
   for (auto& row : sums) {
     for (Floats16& sum : row) sum = zeros();
   }
-  multiply_columns<Element, kRows, kColumns>(chunk.q, k, chunk.k_stride, chunk.head_dim, sums);
+  multiply_columns<Element, kRows, kColumns>(chunk.q, k, next, chunk.k_stride, chunk.head_dim,
+                                             sums);
   for (int r = 0; r < kRows; ++r) {
     for (int c = 0; c < kColumns; ++c) store(scores[r] + (block + c) * 16, sums[r][c]);
   }
@@ -107,13 +119,16 @@ inline void add_columns(const AttentionChunk& chunk, const ValueTail<Element>& t
   for (int32_t t = begin; t < end;) {
     const int32_t run = smaller(end, (t / 16 + 1) * 16) - t;
     const float* a[kRows];
-    const Element* b[kColumns];
     for (int r = 0; r < kRows; ++r) a[r] = weights[r] + t;
-    const Element* v = is_tail ? tail.rows[t]
-                               : static_cast<const Element*>(chunk.v[t / 16]) +
-                                     t % 16 * chunk.head_dim + first_dim;
-    for (int c = 0; c < kColumns; ++c) b[c] = v + 16 * c;
-    multiply_columns<Element, kRows, kColumns>(a, b, is_tail ? 16 : chunk.head_dim, run, sums);
+    const int32_t place = t % 16 * chunk.head_dim + first_dim;
+    const Element* next_v = static_cast<const Element*>(chunk.next_v[t / 16]);
+    const Element *b[kColumns], *next[kColumns];
+    for (int c = 0; c < kColumns; ++c) {
+      b[c] = is_tail ? tail.rows[t] : static_cast<const Element*>(chunk.v[t / 16]) + place + 16 * c;
+      next[c] = is_tail || next_v == nullptr ? nullptr : next_v + place + 16 * c;
+    }
+    multiply_columns<Element, kRows, kColumns>(a, b, next, is_tail ? 16 : chunk.head_dim, run,
+                                               sums);
     t += run;
   }
   for (int r = 0; r < kRows; ++r) {

@@ -28,6 +28,8 @@ struct AttentionChunk {
   float* partial[kMaxAttentionRows];  // out, see partial_floats()
   const void* k[kChunkBlocks];        // of 16 tokens: [head_dim] rows, k_stride elements apart
   const void* v[kChunkBlocks];        // of 16 tokens: [16][head_dim]; both only up to the last end
+  const void* next_k[kChunkBlocks];   // what is brought into the cache meanwhile, where k is used
+  const void* next_v[kChunkBlocks];   // and v is; null: nothing
   int32_t k_stride;
   int32_t head_dim;
   bool is_half;  // else float

@@ -88,7 +88,8 @@ bool CudaDevice::is_done(Ticket ticket) {
   if (queue.num_done < ticket.number) retire(queue);
   if (queue.num_done >= ticket.number) return true;
   // retire() stops at an event that somebody still waits for, be it done or not.
-  const cudaError_t status = cudaEventQuery(queue.pending[ticket.number - queue.num_done - 1].event);
+  const cudaError_t status =
+      cudaEventQuery(queue.pending[ticket.number - queue.num_done - 1].event);
   if (status != cudaErrorNotReady) check(status, "Cannot finish a copy");
   return status == cudaSuccess;
 }
