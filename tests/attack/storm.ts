@@ -167,13 +167,16 @@ function residentBytes(pid: number): number {
 
 const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)} MB`;
 
-/** Until every block of the KV cache was used once, so that its pages are there before memory is compared. */
+/** Until nearly every block of the KV cache was used, so that its pages are there before memory is compared. */
 async function fill(server: ServerProcess): Promise<void> {
-  const isFull = async () => {
+  const blocks = async (state: string) => {
     const metrics = await (await fetch(`${server.address}/metrics`)).text();
-    return metrics.includes('hearth_kv_blocks{state="free"} 0\n');
+    return Number(
+      new RegExp(`^hearth_kv_blocks\\{state="${state}"\\} (\\d+)`, "m").exec(metrics)![1],
+    );
   };
-  for (let i = 0; !await isFull(); i++) {
+  // What a sequence leaves half full is free again: some always are.
+  for (let i = 0; await blocks("free") > await blocks("cached") / 50 && i < 10; i++) {
     const body = { prompt: `${i}`, n: 128, max_tokens: 1500, ignore_eos: true };
     await (await server.post("/v1/completions", body)).text();
   }
