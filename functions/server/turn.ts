@@ -6,7 +6,7 @@
  */
 import { setImmediate } from "node:timers";
 
-/** Of one turn, about: a piece of work that has begun is done. */
+/** Of one turn, on average: a piece of work that has begun is done, and turns behind a long one rest. */
 const TURN_MS = 5;
 
 const waiting: (() => void)[] = [];
@@ -44,6 +44,7 @@ function askNext(): void {
 
 function next(): void {
   isNextAsked = false;
-  spentMs = 0;
+  spentMs = Math.max(0, spentMs - TURN_MS);
   while (waiting.length > 0 && spentMs < TURN_MS) waiting.shift()!();
+  if (spentMs > 0) askNext();
 }
