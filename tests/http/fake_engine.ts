@@ -162,7 +162,7 @@ export class FakeEngine implements ServedEngine {
     this.#counts.generated += work.numTokens;
   }
 
-  tokenize(text: string, options?: { readonly addSpecialTokens?: boolean }): Promise<number[]> {
+  tokenize(text: string, options?: Parameters<ServedEngine["tokenize"]>[1]): Promise<number[]> {
     return Promise.resolve(byteTokenizer.encode(text, options));
   }
 

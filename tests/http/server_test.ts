@@ -379,6 +379,18 @@ Deno.test("a caller who leaves a whole answer is 499 in the log, and nothing els
   assert.equal(JSON.parse(log[0]!).status, 499);
 });
 
+Deno.test("a caller who leaves while a text waits to be tokenized takes it along", async () => {
+  await using harness = fakeHarness();
+  harness.engine.tokenize = (_text, { signal } = {}) =>
+    new Promise((_, reject) => {
+      signal!.addEventListener("abort", () => reject(signal!.reason));
+      left.abort();
+    });
+  const left = new AbortController();
+  const answer = await harness.post("/tokenize", { prompt: "x" }, { signal: left.signal });
+  assert.equal(answer.status, 499);
+});
+
 Deno.test("a caller who leaves a whole answer's body is 499 too, and its request ends", async () => {
   await using harness = fakeHarness({ tokenMs: 5 }, { accessLog: "json" });
   const log = await linesTo(standardOutput, async (lines) => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { clearImmediate, setImmediate } from "node:timers";
 import { inTurn } from "../../functions/server/turn.ts";
 
 function busy(ms: number): void {
@@ -31,4 +32,20 @@ Deno.test("inTurn() gives what work gives, and throws what it throws, late too",
     outcomes.map((one) => one.status === "fulfilled" ? one.value : one.reason.message),
     [1, "2", 3, "4"],
   );
+});
+
+Deno.test("inTurn() lets turns pass behind long work, for all that waits beside it", async () => {
+  let numTurns = 0;
+  const count = () => {
+    numTurns++;
+    immediate = setImmediate(count);
+  };
+  let immediate = setImmediate(count);
+  const long = inTurn(() => busy(40));
+  const next = inTurn(() => numTurns);
+  await long;
+  const before = numTurns;
+  const passed = await next - before;
+  clearImmediate(immediate);
+  assert.ok(passed >= 5, `${passed} turns`);
 });
